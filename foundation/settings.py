@@ -1,0 +1,82 @@
+"""Settings: every knob of the project, typed, read once from the environment.
+
+Each is ``NUGPAY_`` and its name in capitals. Secrets are ``SecretStr`` and never
+printed. Tests build their own ``Settings`` instead of changing the environment.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SOCKET_PATH_LIMIT = 100
+"""Unix sockets allow 107 bytes of path; some room is left for a suffix."""
+
+
+def default_home() -> Path:
+    """The platform's directory for user data, ``nugpay`` below it."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "nugpay"
+
+
+class Settings(BaseSettings):
+    """What an operator may set; the defaults run everything on one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="NUGPAY_", extra="ignore")
+
+    environment: Literal["development", "production"] = "development"
+    """``production`` refuses the development chain, keys and defaults."""
+    home: Path = Field(default_factory=default_home)
+    """Where this machine keeps its state: database, sockets, keys, logs."""
+    database_url: str | None = None
+    """A PostgreSQL server (``postgresql://…``); unset means the embedded one."""
+    ledger_url: str | None = None
+    """The ledger process: ``unix:/path`` or ``http://host:port``; unset means the local socket."""
+    broker_url: str | None = None
+    """Celery's broker (RabbitMQ or Redis); unset means one that needs no server."""
+    rpc_url: str = "http://127.0.0.1:8545"
+    """JSON-RPC endpoint of the EVM node."""
+    chain_id: int = 31337
+    """The chain that the node must be on; another one refuses to start."""
+    api_host: str = "127.0.0.1"
+    """Address that the API listens on."""
+    api_port: int = Field(default=8080, ge=0, le=65535)
+    """Port of the API."""
+    api_workers: int = Field(default=1, ge=1, le=256)
+    """Processes of the API; it is stateless."""
+    api_public_url: str | None = None
+    """Base URL that clients sign, when a proxy stands before the API."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is logged."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Directory of sockets; short enough for a Unix socket's path."""
+        run = self.home / "run"
+        if len(bytes(run)) + len("/ledger.sock") <= SOCKET_PATH_LIMIT:
+            return run
+        name = hashlib.sha256(bytes(run.absolute())).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"nugpay-{os.getuid()}-{name}"
+
+    @property
+    def ledger_address(self) -> str:
+        """The ledger's URL: as set, or the local socket."""
+        return self.ledger_url or f"unix:{self.run_dir / 'ledger.sock'}"
+
+    @property
+    def signer_socket(self) -> Path:
+        """Unix socket of the signer process."""
+        return self.run_dir / "signer.sock"
+
+
+@functools.cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
