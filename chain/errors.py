@@ -35,7 +35,7 @@ class ChainCode(RefusalCode):
     """The order was revoked and is never signed again."""
     ORDER_UNEXPLAINED = "order_unexplained"
     """The signer cannot explain what it is asked to sign: unknown kind, token, address or field."""
-    TOKEN_NOT_ALLOWED = "token_not_allowed"
+    CONTRACT_NOT_ALLOWED = "contract_not_allowed"
     """The signer's allow-list does not hold the token or contract."""
     CAP_PER_TRANSACTION_EXCEEDED = "cap_per_transaction_exceeded"
     """More than the signer's cap for one transaction."""
