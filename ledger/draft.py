@@ -1,0 +1,185 @@
+"""Draft: what one commit will append to the journal.
+
+The state machine decides a group of requests on the state in memory and writes
+their rows here; the journal then stores the draft in one database transaction.
+A chain that breaks rolls its scope back: rows, counters, statuses, timestamps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ledger.contract import Transfer, TransferFlags, TransferPendingStatus
+from ledger.state import CLOSED, AccountState, State, StoredTransfer
+
+_PENDING = int(TransferFlags.PENDING)
+
+Counters = tuple[int, int, int, int]
+"""Debits pending, debits posted, credits pending, credits posted."""
+
+
+@dataclass(slots=True)
+class TransferRow:
+    """A transfer with its history: both accounts after it, and before it."""
+
+    transfer: Transfer
+    debit_slot: int
+    credit_slot: int
+    pending_timestamp: int
+    """Timestamp of the pending transfer it posts or voids, else 0."""
+    debit_previous: int
+    """Timestamp of the debit account's previous transfer, 0 for none."""
+    credit_previous: int
+    debit_after: Counters
+    credit_after: Counters
+    debit_closed: bool
+    credit_closed: bool
+
+
+@dataclass(slots=True)
+class ExpiryRow:
+    """A pending transfer's time is over: both accounts after its release."""
+
+    timestamp: int
+    pending: Transfer
+    debit_slot: int
+    credit_slot: int
+    debit_after: Counters
+    credit_after: Counters
+    debit_closed: bool
+    credit_closed: bool
+
+
+AccountUndo = tuple[AccountState, int, int, int, int, int, int]
+"""An account, and the counters, flags and latest transfer that it had."""
+
+
+@dataclass(slots=True)
+class Scope:
+    """Where an open chain began, and how to get back there."""
+
+    accounts: int
+    transfers: int
+    last_account_timestamp: int
+    last_transfer_timestamp: int
+    touched: list[AccountUndo] = field(default_factory=list)
+    resolved: list[StoredTransfer] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Draft:
+    """Rows to append, and the older transfers that this group refers to.
+
+    ``known`` must hold every stored transfer that an event names by ``id`` or
+    ``pending_id`` (and the pending transfers of those), ``failed`` every named
+    id that was remembered as failed, and ``transfer_timestamps`` those imported
+    account timestamps that a stored transfer has. The engine looks them up
+    before it decides.
+    """
+
+    known: dict[int, StoredTransfer] = field(default_factory=dict)
+    failed: set[int] = field(default_factory=set)
+    transfer_timestamps: set[int] = field(default_factory=set)
+    accounts: list[AccountState] = field(default_factory=list)
+    transfers: list[TransferRow] = field(default_factory=list)
+    expiries: list[ExpiryRow] = field(default_factory=list)
+    newly_failed: list[tuple[int, int]] = field(default_factory=list)
+    """(id, timestamp) of events that failed for a passing reason."""
+    scope: Scope | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to store."""
+        return not (self.accounts or self.transfers or self.expiries or self.newly_failed)
+
+    def open_scope(self, state: State) -> None:
+        """A chain begins: from here on, changes can be taken back."""
+        self.scope = Scope(
+            len(self.accounts),
+            len(self.transfers),
+            state.last_account_timestamp,
+            state.last_transfer_timestamp,
+        )
+
+    def keep_scope(self) -> None:
+        """The chain holds."""
+        self.scope = None
+
+    def roll_back(self, state: State) -> None:
+        """The chain is broken: everything since its start is undone, newest first.
+
+        Remembered failed ids stay, as the contract wants.
+        """
+        scope = self.scope
+        assert scope is not None
+        for account, pending_d, posted_d, pending_c, posted_c, flags, last in reversed(scope.touched):
+            account.debits_pending, account.debits_posted = pending_d, posted_d
+            account.credits_pending, account.credits_posted = pending_c, posted_c
+            account.flags, account.last_transfer = flags, last
+        for stored in scope.resolved:
+            stored.status = TransferPendingStatus.PENDING
+            state.pendings[stored.transfer.id] = stored
+        for row in self.transfers[scope.transfers :]:
+            # A pending transfer of this chain stays in the expiry heap; the
+            # heap skips whatever is not alive.
+            self.known.pop(row.transfer.id, None)
+            state.pendings.pop(row.transfer.id, None)
+            self.transfer_timestamps.discard(row.transfer.timestamp)
+        for account in self.accounts[scope.accounts :]:
+            del state.accounts[account.id]
+            state.account_timestamps.discard(account.timestamp)
+            state.slots.pop()
+        del self.transfers[scope.transfers :]
+        del self.accounts[scope.accounts :]
+        state.last_account_timestamp = scope.last_account_timestamp
+        state.last_transfer_timestamp = scope.last_transfer_timestamp
+        self.scope = None
+
+    def touch(self, account: AccountState) -> None:
+        """Remember an account as it is, before an open chain changes it."""
+        if self.scope is not None:
+            self.scope.touched.append((account, *account.counters(), account.flags, account.last_transfer))
+
+    def resolve(self, state: State, stored: StoredTransfer, status: TransferPendingStatus) -> None:
+        """A pending transfer is posted, voided or expired, once."""
+        stored.status = status
+        del state.pendings[stored.transfer.id]
+        # Later events of this group must still find it, now resolved.
+        self.known[stored.transfer.id] = stored
+        if self.scope is not None:
+            self.scope.resolved.append(stored)
+
+    def find(self, state: State, transfer_id: int) -> StoredTransfer | None:
+        """A stored transfer by its id."""
+        return state.pendings.get(transfer_id) or self.known.get(transfer_id)
+
+
+def is_closed(account: AccountState) -> bool:
+    """Whether the account takes no transfer but a void."""
+    return bool(account.flags & CLOSED)
+
+
+def append_row(
+    state: State,
+    draft: Draft,
+    stored: Transfer,
+    debit: AccountState,
+    credit: AccountState,
+    *,
+    pending_timestamp: int,
+) -> None:
+    """Write the row of a transfer whose effects on both accounts are applied."""
+    draft.transfers.append(
+        TransferRow(
+            stored, debit.slot, credit.slot, pending_timestamp,
+            debit.last_transfer, credit.last_transfer, debit.counters(), credit.counters(),
+            is_closed(debit), is_closed(credit),
+        )  # fmt: skip
+    )
+    debit.last_transfer = credit.last_transfer = stored.timestamp
+    state.last_transfer_timestamp = stored.timestamp
+    draft.transfer_timestamps.add(stored.timestamp)
+    if stored.flags & _PENDING:
+        state.add_pending(StoredTransfer(stored, TransferPendingStatus.PENDING))
+    else:
+        draft.known[stored.id] = StoredTransfer(stored)
