@@ -15,9 +15,7 @@ class WalletRow(Base):
     """A person's wallet; its balances are accounts of the ledger, derived from its id."""
 
     __tablename__ = "wallets_wallet"
-    __table_args__ = (
-        CheckConstraint("handle ~ '^[a-z][a-z0-9_]{2,29}$'", name="handle_normalised"),
-    )
+    __table_args__ = (CheckConstraint("handle ~ '^[a-z][a-z0-9_]{2,29}$'", name="handle_normalised"),)
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     person_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("identity_person.id"), unique=True)

@@ -17,9 +17,7 @@ def upgrade() -> None:
     op.create_table(
         "wallets_wallet",
         sa.Column("id", sa.Uuid(), primary_key=True),
-        sa.Column(
-            "person_id", sa.Uuid(), sa.ForeignKey("identity_person.id"), nullable=False, unique=True
-        ),
+        sa.Column("person_id", sa.Uuid(), sa.ForeignKey("identity_person.id"), nullable=False, unique=True),
         sa.Column("handle", sa.Text(), nullable=False, unique=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("handle ~ '^[a-z][a-z0-9_]{2,29}$'", name="handle_normalised"),
