@@ -1,0 +1,278 @@
+"""Payments: money from one wallet to another, and the fee with it.
+
+A payment is two linked transfers of the ledger and no row anywhere else: payer to
+payee (PAYMENT, whose id is the one that the payer's device made) and payer to the
+bank's fees (PAYMENT_FEE, id derived, left out when nothing is due). They stand or
+fall together. The id is the idempotency for ever: the same payment again gives
+the first answer, other content under the same id is refused by the name of the
+field that differs.
+
+If this process dies anywhere in here, the ledger has both transfers or none, and
+asking for the id tells which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NoReturn
+from uuid import UUID
+
+from foundation.assets import asset_by_ledger
+from foundation.errors import InvariantViolation, Refusal
+from foundation.ids import derive_id
+from foundation.money import Money
+from ledger.chart import AccountCode, TransferCode, system_account_id, wallet_account_id
+from ledger.contract import CreateTransferResult, CreateTransferStatus, Transfer, TransferFlags
+from ledger.interface import Ledger
+from wallets.errors import WalletCode
+from wallets.fees import payment_fee
+from wallets.handles import parse_handle
+from wallets.wallets import Wallet, WalletDirectory, open_wallet_accounts
+
+ID_VERSION: Final = 7
+"""Clients make UUIDv7. Ids derived from the world are UUIDv8, so that nobody can
+take the id of a deposit or a fee before it comes."""
+
+_OVERFLOWS: Final = frozenset(
+    {
+        CreateTransferStatus.OVERFLOWS_DEBITS_POSTED,
+        CreateTransferStatus.OVERFLOWS_CREDITS_POSTED,
+        CreateTransferStatus.OVERFLOWS_DEBITS,
+        CreateTransferStatus.OVERFLOWS_CREDITS,
+    }
+)
+_MISSING: Final = frozenset(
+    {CreateTransferStatus.DEBIT_ACCOUNT_NOT_FOUND, CreateTransferStatus.CREDIT_ACCOUNT_NOT_FOUND}
+)
+_CLOSED: Final = frozenset(
+    {CreateTransferStatus.DEBIT_ACCOUNT_ALREADY_CLOSED, CreateTransferStatus.CREDIT_ACCOUNT_ALREADY_CLOSED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentOrder:
+    """What a payer asks for."""
+
+    id: UUID
+    """Made by the payer's device, and kept there before it is sent."""
+    payer: Wallet
+    payee_handle: str
+    amount: Money
+    """What the payee gets; the fee comes on top."""
+    fee_max: Money | None = None
+    """The fee that the payer agreed to; None agrees to the schedule."""
+    reference: UUID | None = None
+    """The payer's own number for what is paid, such as an order; both parties see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment that has happened; it never changes."""
+
+    id: UUID
+    payer: Wallet
+    payee: Wallet
+    amount: Money
+    fee: Money
+    reference: UUID | None
+    created_at_ns: int
+    """The ledger's time, nanoseconds since 1970; unique."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """The answer to an order: the payment, and whether an earlier request made it."""
+
+    payment: Payment
+    replayed: bool
+
+
+async def pay(ledger: Ledger, directory: WalletDirectory, order: PaymentOrder) -> Paid:
+    """Carry out an order once.
+
+    Refused by a ``WalletCode``; ``LedgerUnavailable`` with ``outcome_unknown`` when
+    only asking again can tell.
+    """
+    check_id(order.id)
+    if order.amount.minor <= 0:
+        raise Refusal(WalletCode.AMOUNT_NOT_POSITIVE, "The amount must be more than zero.")
+    payee = await directory.by_handle(parse_handle(order.payee_handle))
+    if payee is None:
+        raise Refusal(
+            WalletCode.PAYEE_UNKNOWN, f"No wallet has the handle @{order.payee_handle.lstrip('@')}."
+        )
+    if payee.id == order.payer.id:
+        raise Refusal(WalletCode.PAYEE_IS_PAYER, "A wallet does not pay itself.")
+    fee = payment_fee(order.amount)
+    if order.fee_max is not None and fee > order.fee_max:
+        return await _replay_or_fee_refusal(ledger, directory, order, payee, fee)
+    transfers = _transfers(order, payee, fee)
+    results = await ledger.create_transfers(transfers)
+    if all(result.status is CreateTransferStatus.CREATED for result in results):
+        payment = Payment(
+            order.id, order.payer, payee, order.amount, fee, order.reference, results[0].timestamp
+        )
+        return Paid(payment, replayed=False)
+    return await _explain(ledger, directory, order, payee, results)
+
+
+async def payment_by_id(
+    ledger: Ledger, directory: WalletDirectory, *, wallet: Wallet, payment_id: UUID
+) -> Payment:
+    """A payment of which ``wallet`` is payer or payee; otherwise ``payment_not_found``."""
+    found = await _load(ledger, directory, payment_id)
+    # One answer for "does not exist" and "is not yours".
+    if found is None or wallet.id not in {found.payer.id, found.payee.id}:
+        raise Refusal(WalletCode.PAYMENT_NOT_FOUND, "No payment of this wallet has this id.")
+    return found
+
+
+def check_id(client_id: UUID) -> None:
+    """Refuse an id that no client may use: it must be a UUIDv7 (RFC 9562)."""
+    if client_id.version != ID_VERSION:
+        raise Refusal(
+            WalletCode.PAYMENT_ID_MALFORMED, "The id must be a UUIDv7, made once by the device and kept."
+        )
+
+
+def payment_fee_id(payment_id: UUID) -> UUID:
+    """Id of the fee's transfer."""
+    return derive_id("payment-fee", payment_id)
+
+
+def _transfers(order: PaymentOrder, payee: Wallet, fee: Money) -> list[Transfer]:
+    asset = order.amount.asset
+    payer_account = wallet_account_id(order.payer.id, asset)
+    payment = Transfer(
+        id=order.id.int,
+        debit_account_id=payer_account,
+        credit_account_id=wallet_account_id(payee.id, asset),
+        amount=order.amount.minor,
+        user_data_128=order.reference.int if order.reference is not None else 0,
+        ledger=asset.ledger,
+        code=TransferCode.PAYMENT,
+    )
+    if fee.minor == 0:
+        return [payment]
+    payment.flags = int(TransferFlags.LINKED)
+    return [
+        payment,
+        Transfer(
+            id=payment_fee_id(order.id).int,
+            debit_account_id=payer_account,
+            credit_account_id=system_account_id(AccountCode.FEES, asset),
+            amount=fee.minor,
+            user_data_128=order.id.int,
+            ledger=asset.ledger,
+            code=TransferCode.PAYMENT_FEE,
+        ),
+    ]
+
+
+async def _replay_or_fee_refusal(
+    ledger: Ledger, directory: WalletDirectory, order: PaymentOrder, payee: Wallet, fee: Money
+) -> Paid:
+    # The fee may have risen after the payment was made: its repetition still gets the
+    # first answer.
+    if await ledger.lookup_transfers([order.id.int]):
+        return await _replayed(ledger, directory, order, payee)
+    raise Refusal(
+        WalletCode.FEE_ABOVE_MAXIMUM,
+        f"The fee is {fee}, more than the {order.fee_max} agreed to.",
+        fee=fee.format(),
+        asset=fee.asset.code,
+    )
+
+
+async def _explain(
+    ledger: Ledger,
+    directory: WalletDirectory,
+    order: PaymentOrder,
+    payee: Wallet,
+    results: list[CreateTransferResult],
+) -> Paid:
+    first, last = results[0].status, results[-1].status
+    if first is CreateTransferStatus.EXISTS or first.name.startswith("EXISTS_"):
+        # Flags may differ without harm: a fee that was due then and is not now.
+        return await _replayed(ledger, directory, order, payee)
+    failed = last if first is CreateTransferStatus.LINKED_EVENT_FAILED else first
+    if failed is CreateTransferStatus.EXCEEDS_CREDITS:
+        raise Refusal(
+            WalletCode.INSUFFICIENT_FUNDS,
+            f"The available balance does not cover {order.amount}."
+            if failed is first
+            else f"The available balance covers {order.amount}, and not its fee as well.",
+            asset=order.amount.asset.code,
+            new_id_needed=True,
+        )
+    await _refuse(ledger, order, payee, failed)
+
+
+async def _refuse(
+    ledger: Ledger, order: PaymentOrder, payee: Wallet, status: CreateTransferStatus
+) -> NoReturn:
+    if status is CreateTransferStatus.ID_ALREADY_FAILED:
+        raise Refusal(
+            WalletCode.PAYMENT_ALREADY_REFUSED,
+            "This id was refused before and stays refused; a new attempt needs a new id.",
+            new_id_needed=True,
+        )
+    if status in _MISSING:
+        await open_wallet_accounts(ledger, order.payer.id)
+        await open_wallet_accounts(ledger, payee.id)
+        raise Refusal(
+            WalletCode.WALLET_ACCOUNT_MISSING,
+            f"A wallet had no account in {order.amount.asset.code}; it has one now.",
+            new_id_needed=True,
+        )
+    if status in _CLOSED:
+        raise Refusal(
+            WalletCode.WALLET_CLOSED,
+            f"The account of payer or payee in {order.amount.asset.code} is closed.",
+            new_id_needed=True,
+        )
+    if status in _OVERFLOWS:
+        raise Refusal(WalletCode.PAYEE_BALANCE_FULL, "The payee cannot hold that much more.")
+    raise InvariantViolation(f"payment {order.id}: the ledger answers {status.name}")
+
+
+async def _replayed(ledger: Ledger, directory: WalletDirectory, order: PaymentOrder, payee: Wallet) -> Paid:
+    found = await _load(ledger, directory, order.id)
+    if found is None or found.payer.id != order.payer.id:
+        raise Refusal(WalletCode.PAYMENT_ID_TAKEN, "This id is in use; make a new one.", new_id_needed=True)
+    for field, was, now in (
+        ("asset", found.amount.asset, order.amount.asset),
+        ("payee", found.payee.id, payee.id),
+        ("amount", found.amount, order.amount),
+        ("reference", found.reference, order.reference),
+    ):
+        if was != now:
+            raise Refusal(
+                WalletCode.PAYMENT_ID_USED_DIFFERENTLY,
+                f"A payment with this id was made with another {field}.",
+                field=field,
+            )
+    return Paid(found, replayed=True)
+
+
+async def _load(ledger: Ledger, directory: WalletDirectory, payment_id: UUID) -> Payment | None:
+    fee_id = payment_fee_id(payment_id).int
+    transfers = {found.id: found for found in await ledger.lookup_transfers([payment_id.int, fee_id])}
+    transfer = transfers.get(payment_id.int)
+    if transfer is None or transfer.code != TransferCode.PAYMENT:
+        return None
+    asset = asset_by_ledger(transfer.ledger)
+    owners = await directory.by_accounts([transfer.debit_account_id, transfer.credit_account_id])
+    payer, payee = owners.get(transfer.debit_account_id), owners.get(transfer.credit_account_id)
+    if payer is None or payee is None:
+        return None
+    fee = transfers.get(fee_id)
+    return Payment(
+        id=payment_id,
+        payer=payer,
+        payee=payee,
+        amount=Money(transfer.amount, asset),
+        fee=Money(fee.amount if fee is not None else 0, asset),
+        reference=UUID(int=transfer.user_data_128) if transfer.user_data_128 else None,
+        created_at_ns=transfer.timestamp,
+    )
