@@ -14,7 +14,7 @@ asking for the id tells which.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 from uuid import UUID
 
 from foundation.assets import asset_by_ledger
@@ -205,14 +205,15 @@ async def _explain(
             asset=order.amount.asset.code,
             new_id_needed=True,
         )
-    await _refuse(ledger, order, payee, failed)
+    raise await _refusal(ledger, order, payee, failed)
 
 
-async def _refuse(
+async def _refusal(
     ledger: Ledger, order: PaymentOrder, payee: Wallet, status: CreateTransferStatus
-) -> NoReturn:
+) -> Refusal:
+    code = order.amount.asset.code
     if status is CreateTransferStatus.ID_ALREADY_FAILED:
-        raise Refusal(
+        return Refusal(
             WalletCode.PAYMENT_ALREADY_REFUSED,
             "This id was refused before and stays refused; a new attempt needs a new id.",
             new_id_needed=True,
@@ -220,19 +221,19 @@ async def _refuse(
     if status in _MISSING:
         await open_wallet_accounts(ledger, order.payer.id)
         await open_wallet_accounts(ledger, payee.id)
-        raise Refusal(
+        return Refusal(
             WalletCode.WALLET_ACCOUNT_MISSING,
-            f"A wallet had no account in {order.amount.asset.code}; it has one now.",
+            f"A wallet had no account in {code}; it has one now.",
             new_id_needed=True,
         )
     if status in _CLOSED:
-        raise Refusal(
+        return Refusal(
             WalletCode.WALLET_CLOSED,
-            f"The account of payer or payee in {order.amount.asset.code} is closed.",
+            f"The account of payer or payee in {code} is closed.",
             new_id_needed=True,
         )
     if status in _OVERFLOWS:
-        raise Refusal(WalletCode.PAYEE_BALANCE_FULL, "The payee cannot hold that much more.")
+        return Refusal(WalletCode.PAYEE_BALANCE_FULL, "The payee cannot hold that much more.")
     raise InvariantViolation(f"payment {order.id}: the ledger answers {status.name}")
 
 
