@@ -1,0 +1,240 @@
+"""JSON-RPC to an EVM node: raw, batched, typed.
+
+Answers are decoded straight into msgspec structs, and each batch is matched by
+id. Three outcomes are told apart: the node decided against us (``RPCError``), it
+did not answer or not yet (``RPCUnavailable``), it answered nonsense
+(``RPCMalformed``). Reads are tried again, also when the answer is null, since a
+node behind a load balancer may lag; whatever could have an effect is sent once,
+and its caller looks the outcome up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar, cast
+
+import httpx
+import msgspec
+
+from chain.errors import RPCError, RPCMalformed, RPCUnavailable
+
+T = TypeVar("T")
+
+Call = tuple[str, Sequence[Any]]
+"""A method and its parameters."""
+
+BATCH_MAX = 100
+"""Most calls in one request; longer batches are cut. Several providers refuse more."""
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+"""Largest answer that is read; a larger one is malformed."""
+READ_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
+"""Pauses before a read is tried again; after them it is unavailable."""
+
+_READ_PREFIXES = ("eth_get", "eth_call", "eth_chainId", "eth_blockNumber", "eth_estimateGas",
+                  "eth_feeHistory", "eth_gasPrice", "eth_maxPriorityFeePerGas", "web3_", "net_")  # fmt: skip
+
+
+class Header(msgspec.Struct, frozen=True, rename="camel"):
+    """A block's header, as far as the mirror needs it; numbers are hex text."""
+
+    number: str
+    hash: str
+    parent_hash: str
+    timestamp: str
+    logs_bloom: str
+
+    @property
+    def height(self) -> int:
+        """The block's number."""
+        return int(self.number, 16)
+
+
+class Log(msgspec.Struct, frozen=True, rename="camel"):
+    """An event log as the node gives it."""
+
+    address: str
+    topics: list[str]
+    data: str
+    block_hash: str | None
+    block_number: str | None
+    transaction_hash: str | None
+    log_index: str | None
+
+
+class Receipt(msgspec.Struct, frozen=True, rename="camel"):
+    """What became of a tx; ``status`` is 0x1 for success, 0x0 for a revert."""
+
+    transaction_hash: str
+    block_hash: str
+    block_number: str
+    status: str
+    gas_used: str
+
+    @property
+    def height(self) -> int:
+        """Number of the block that holds the tx."""
+        return int(self.block_number, 16)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the tx did what it was sent for."""
+        return int(self.status, 16) == 1
+
+
+class _Fault(msgspec.Struct, frozen=True):
+    code: int
+    message: str
+    data: Any = None
+
+
+class _Answer(msgspec.Struct, Generic[T], frozen=True):
+    id: int | None = None
+    result: T | None = None
+    error: _Fault | None = None
+
+
+class RPC:
+    """A node's JSON-RPC endpoint over HTTP; one per event loop, closed at its end."""
+
+    def __init__(self, url: str, *, timeout_seconds: float = 10.0, batch_max: int = BATCH_MAX) -> None:
+        self.url = url
+        self._batch_max = batch_max
+        self._client = httpx.AsyncClient(
+            timeout=timeout_seconds, headers={"content-type": "application/json"}, trust_env=False
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """One call; its result as plain JSON values, null as None.
+
+        Raises ``RPCError``, ``RPCUnavailable`` or ``RPCMalformed``. A read is tried
+        again when the node does not answer; anything else is sent once.
+        """
+        return (await self.batch([(method, params)]))[0]
+
+    async def batch(self, calls: Sequence[Call]) -> list[Any]:
+        """Several calls, one result each, in order; the first error of any is raised."""
+        return await self._results(calls, Any, null_is_an_answer=True)
+
+    async def read(self, calls: Sequence[Call], answer: type[T]) -> list[T]:
+        """Reads whose results exist: decoded as ``answer``, retried while any is null.
+
+        A null is the answer of a node that lags or has just lost the block; after
+        the last try it is ``RPCUnavailable``.
+        """
+        return cast("list[T]", await self._results(calls, answer, null_is_an_answer=False))
+
+    async def find(self, calls: Sequence[Call], answer: type[T]) -> list[T | None]:
+        """Reads whose results may not exist: decoded as ``answer``, or None."""
+        return await self._results(calls, answer, null_is_an_answer=True)
+
+    async def outcomes(self, calls: Sequence[Call]) -> list[Any | RPCError]:
+        """As ``batch``, but each call's own error stands in its place."""
+        answers = await self._answers(calls, Any)
+        return [_outcome(method, one) for (method, _), one in zip(calls, answers, strict=True)]
+
+    async def _results(
+        self, calls: Sequence[Call], answer: type[T], *, null_is_an_answer: bool
+    ) -> list[T | None]:
+        for pause in (*READ_PAUSES_SECONDS, None):
+            results: list[T | None] = []
+            for (method, _), one in zip(calls, await self._answers(calls, answer), strict=True):
+                if one.error is not None:
+                    raise _error(method, one.error)
+                results.append(one.result)
+            missing = None if null_is_an_answer else _first_null(results)
+            if missing is None:
+                return results
+            if pause is None:
+                raise RPCUnavailable(calls[missing][0], "the answer stays null", outcome_unknown=False)
+            await asyncio.sleep(pause)
+        raise AssertionError("the last round returns or raises")
+
+    async def _answers(self, calls: Sequence[Call], answer: type[T]) -> list[_Answer[T]]:
+        answers: list[_Answer[T]] = []
+        for first in range(0, len(calls), self._batch_max):
+            answers += await self._request(calls[first : first + self._batch_max], answer)
+        return answers
+
+    async def _request(self, calls: Sequence[Call], answer: type[T]) -> list[_Answer[T]]:
+        method = calls[0][0]
+        may_repeat = all(name.startswith(_READ_PREFIXES) for name, _ in calls)
+        body = msgspec.json.encode(
+            [
+                {"jsonrpc": "2.0", "id": index, "method": name, "params": list(params)}
+                for index, (name, params) in enumerate(calls)
+            ]
+        )
+        pauses: tuple[float | None, ...] = (*READ_PAUSES_SECONDS, None) if may_repeat else (None,)
+        for pause in pauses:
+            try:
+                return _matched(
+                    method, await self._post(method, body, may_repeat=may_repeat), len(calls), answer
+                )
+            except RPCUnavailable:
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("the last round returns or raises")
+
+    async def _post(self, method: str, body: bytes, *, may_repeat: bool) -> bytes:
+        try:
+            async with self._client.stream("POST", self.url, content=body) as response:
+                received = bytearray()
+                async for part in response.aiter_bytes():
+                    received += part
+                    if len(received) > ANSWER_BYTES_MAX:
+                        raise RPCMalformed(method, f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+        # A refused connection has sent nothing; after any other failure the node
+        # may have taken the call.
+        except httpx.ConnectError as error:
+            raise RPCUnavailable(method, "the node refuses connections", outcome_unknown=False) from error
+        except httpx.HTTPError as error:
+            detail = f"{type(error).__name__} {error}".strip()
+            raise RPCUnavailable(method, detail, outcome_unknown=not may_repeat) from error
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            raise RPCUnavailable(method, "too many requests", outcome_unknown=False)
+        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            raise RPCUnavailable(method, f"HTTP {response.status_code}", outcome_unknown=not may_repeat)
+        return bytes(received)
+
+
+def _matched(method: str, body: bytes, count: int, answer: type[T]) -> list[_Answer[T]]:
+    """The answers in the order of the calls; each id exactly once."""
+    kind: Any = answer  # For mypy a type is not hashable.
+    try:
+        # A node that refuses the batch as a whole answers one object.
+        if body.lstrip()[:1] == b"{":
+            single = msgspec.json.decode(body, type=_Answer[Any])
+            if single.error is not None:
+                raise _error(method, single.error)
+            raise RPCMalformed(method, "one answer to a batch")
+        answers: list[_Answer[T]] = _decoder(kind).decode(body)
+    except msgspec.DecodeError as error:
+        raise RPCMalformed(method, str(error)) from error
+    by_id = {one.id: one for one in answers}
+    if len(answers) != count or set(by_id) != set(range(count)):
+        raise RPCMalformed(method, f"{len(answers)} answers to {count} calls, or unknown ids")
+    return [by_id[index] for index in range(count)]
+
+
+@functools.cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(list[_Answer[kind]])
+
+
+def _outcome(method: str, answer: _Answer[Any]) -> Any | RPCError:
+    return _error(method, answer.error) if answer.error is not None else answer.result
+
+
+def _error(method: str, fault: _Fault) -> RPCError:
+    return RPCError(method, fault.code, fault.message, fault.data if isinstance(fault.data, str) else None)
+
+
+def _first_null(results: Sequence[object]) -> int | None:
+    return next((index for index, result in enumerate(results) if result is None), None)
