@@ -36,12 +36,15 @@ class SystemClock:
     """The machine's clock."""
 
     def now_ns(self) -> int:
+        """Nanoseconds since 1970."""
         return time.time_ns()
 
     def now(self) -> datetime:
+        """The same instant as a datetime."""
         return datetime_from_ns(self.now_ns())
 
     async def sleep(self, seconds: float) -> None:
+        """Wait."""
         await asyncio.sleep(seconds)
 
 
@@ -57,9 +60,11 @@ class SettableClock:
         self._lock = threading.Lock()
 
     def now_ns(self) -> int:
+        """The nanoseconds that were set."""
         return self._ns
 
     def now(self) -> datetime:
+        """The same instant as a datetime."""
         return datetime_from_ns(self._ns)
 
     def set_ns(self, ns: int) -> None:
@@ -73,8 +78,10 @@ class SettableClock:
             self._ns += seconds * SECOND_NS + ns
 
     async def sleep(self, seconds: float) -> None:
+        """Wait until the clock has been moved on by that much."""
         until = self._ns + round(seconds * SECOND_NS)
-        while self._ns < until:
+        # Any thread may move the clock, so there is no event loop to notify.
+        while self._ns < until:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 

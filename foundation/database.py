@@ -101,9 +101,7 @@ class Database:
         async with self.connection() as connection:
             values: dict[str, str] = {}
             for setting in DURABLE_SETTINGS:
-                row: Any = await connection.execute(
-                    text("select current_setting(:name)"), {"name": setting}
-                )
+                row: Any = await connection.execute(text("select current_setting(:name)"), {"name": setting})
                 values[setting] = row.scalar_one()
         refuse_weak_durability(values)
 

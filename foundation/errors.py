@@ -13,7 +13,7 @@ statuses in one table.
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
+from enum import StrEnum
 
 RefusalData = str | int | bool | None
 """What a refusal may carry: plain values that may be shown to the client."""
@@ -23,15 +23,12 @@ class NUGPayError(Exception):
     """Root of every error that this project raises on purpose."""
 
 
-class RefusalCode(str, Enum):
+class RefusalCode(StrEnum):
     """Base of each room's enum of refusals.
 
     The value is the stable code that clients see for ever; it is unique across
     the whole project (a test says so). Each member has a docstring.
     """
-
-    def __str__(self) -> str:
-        return str(self.value)
 
 
 class Retryable(StrEnum):

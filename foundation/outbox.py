@@ -62,9 +62,7 @@ async def enqueue(
     message_id = derive_id("outbox", topic, key) if key is not None else uuid7(clock)
     await session.execute(
         insert(OutboxMessage)
-        .values(
-            id=message_id, topic=topic, payload=payload, created_at=now, due_at=due_at or now, attempts=0
-        )
+        .values(id=message_id, topic=topic, payload=payload, created_at=now, due_at=due_at or now, attempts=0)
         .on_conflict_do_nothing(index_elements=["id"])
     )
     return message_id

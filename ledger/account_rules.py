@@ -11,9 +11,7 @@ from ledger.draft import Draft
 from ledger.state import AccountState, State
 
 _KNOWN_FLAGS = sum(AccountFlags)
-_BOTH_LIMITS = int(
-    AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS
-)
+_BOTH_LIMITS = int(AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS)
 _IMPORTED = int(AccountFlags.IMPORTED)
 
 Status = CreateAccountStatus
@@ -39,10 +37,7 @@ def create_account(state: State, draft: Draft, timestamp: int, event: Account) -
     if event.flags & _IMPORTED:
         # Accounts and transfers share one time line; an imported account goes
         # above every account and beside every transfer.
-        if (
-            event.timestamp <= state.last_account_timestamp
-            or event.timestamp in draft.transfer_timestamps
-        ):
+        if event.timestamp <= state.last_account_timestamp or event.timestamp in draft.transfer_timestamps:
             return timestamp, Status.IMPORTED_EVENT_TIMESTAMP_MUST_NOT_REGRESS
         timestamp = event.timestamp
     _store(state, draft, timestamp, event)
@@ -94,6 +89,7 @@ def _store(state: State, draft: Draft, timestamp: int, event: Account) -> None:
         code=event.code,
         flags=event.flags,
         timestamp=timestamp,
+        created_flags=event.flags,
     )
     state.accounts[event.id] = account
     state.slots.append(account)

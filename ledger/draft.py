@@ -171,10 +171,17 @@ def append_row(
     """Write the row of a transfer whose effects on both accounts are applied."""
     draft.transfers.append(
         TransferRow(
-            stored, debit.slot, credit.slot, pending_timestamp,
-            debit.last_transfer, credit.last_transfer, debit.counters(), credit.counters(),
-            is_closed(debit), is_closed(credit),
-        )  # fmt: skip
+            stored,
+            debit.slot,
+            credit.slot,
+            pending_timestamp,
+            debit.last_transfer,
+            credit.last_transfer,
+            debit.counters(),
+            credit.counters(),
+            is_closed(debit),
+            is_closed(credit),
+        )
     )
     debit.last_transfer = credit.last_transfer = stored.timestamp
     state.last_transfer_timestamp = stored.timestamp

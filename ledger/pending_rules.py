@@ -85,9 +85,15 @@ def expire(state: State, draft: Draft, stored: StoredTransfer, timestamp: int) -
     draft.resolve(state, stored, TransferPendingStatus.EXPIRED)
     draft.expiries.append(
         ExpiryRow(
-            timestamp, pending, debit.slot, credit.slot, debit.counters(), credit.counters(),
-            is_closed(debit), is_closed(credit),
-        )  # fmt: skip
+            timestamp,
+            pending,
+            debit.slot,
+            credit.slot,
+            debit.counters(),
+            credit.counters(),
+            is_closed(debit),
+            is_closed(credit),
+        )
     )
 
 

@@ -78,74 +78,42 @@ ID_SIZE = 16
 
 def pack_transfers(transfers: Iterable[Transfer]) -> bytes:
     """The records of transfers, end to end; ``InvalidRequest`` when a field is out of range."""
-    pack, parts = _TRANSFER.pack, []
     try:
-        for t in transfers:
-            parts.append(
-                pack(
-                    t.id & _U64, t.id >> 64,
-                    t.debit_account_id & _U64, t.debit_account_id >> 64,
-                    t.credit_account_id & _U64, t.credit_account_id >> 64,
-                    t.amount & _U64, t.amount >> 64,
-                    t.pending_id & _U64, t.pending_id >> 64,
-                    t.user_data_128 & _U64, t.user_data_128 >> 64,
-                    t.user_data_64, t.user_data_32, t.timeout, t.ledger, t.code, t.flags, t.timestamp,
-                )  # fmt: skip
-            )
+        return b"".join([_TRANSFER.pack(*_transfer_numbers(t)) for t in transfers])
     except struct.error as error:
         raise InvalidRequest(f"a field of a transfer is out of its range: {error}") from None
-    return b"".join(parts)
 
 
 def unpack_transfers(data: bytes) -> list[Transfer]:
     """Transfers from their records; ``InvalidRequest`` when the length is no multiple of 128."""
     _check_length(data, RECORD_SIZE)
-    out = []
-    for (i0, i1, d0, d1, c0, c1, a0, a1, p0, p1, u0, u1,
-         u64, u32, timeout, ledger, code, flags, timestamp) in _TRANSFER.iter_unpack(data):  # fmt: skip
-        out.append(
-            Transfer(
-                i1 << 64 | i0, d1 << 64 | d0, c1 << 64 | c0, a1 << 64 | a0, p1 << 64 | p0, u1 << 64 | u0,
-                u64, u32, timeout, ledger, code, flags, timestamp,
-            )  # fmt: skip
+    return [
+        Transfer(
+            n[1] << 64 | n[0], n[3] << 64 | n[2], n[5] << 64 | n[4],
+            n[7] << 64 | n[6], n[9] << 64 | n[8], n[11] << 64 | n[10], *n[12:],
         )
-    return out
+        for n in _TRANSFER.iter_unpack(data)
+    ]  # fmt: skip
 
 
 def pack_accounts(accounts: Iterable[Account]) -> bytes:
     """The records of accounts, end to end; ``InvalidRequest`` when a field is out of range."""
-    pack, parts = _ACCOUNT.pack, []
     try:
-        for a in accounts:
-            parts.append(
-                pack(
-                    a.id & _U64, a.id >> 64,
-                    a.debits_pending & _U64, a.debits_pending >> 64,
-                    a.debits_posted & _U64, a.debits_posted >> 64,
-                    a.credits_pending & _U64, a.credits_pending >> 64,
-                    a.credits_posted & _U64, a.credits_posted >> 64,
-                    a.user_data_128 & _U64, a.user_data_128 >> 64,
-                    a.user_data_64, a.user_data_32, a.reserved, a.ledger, a.code, a.flags, a.timestamp,
-                )  # fmt: skip
-            )
+        return b"".join([_ACCOUNT.pack(*_account_numbers(a)) for a in accounts])
     except struct.error as error:
         raise InvalidRequest(f"a field of an account is out of its range: {error}") from None
-    return b"".join(parts)
 
 
 def unpack_accounts(data: bytes) -> list[Account]:
     """Accounts from their records; ``InvalidRequest`` when the length is no multiple of 128."""
     _check_length(data, RECORD_SIZE)
-    out = []
-    for (i0, i1, a0, a1, b0, b1, c0, c1, d0, d1, u0, u1,
-         u64, u32, reserved, ledger, code, flags, timestamp) in _ACCOUNT.iter_unpack(data):  # fmt: skip
-        out.append(
-            Account(
-                i1 << 64 | i0, a1 << 64 | a0, b1 << 64 | b0, c1 << 64 | c0, d1 << 64 | d0, u1 << 64 | u0,
-                u64, u32, reserved, ledger, code, flags, timestamp,
-            )  # fmt: skip
+    return [
+        Account(
+            n[1] << 64 | n[0], n[3] << 64 | n[2], n[5] << 64 | n[4],
+            n[7] << 64 | n[6], n[9] << 64 | n[8], n[11] << 64 | n[10], *n[12:],
         )
-    return out
+        for n in _ACCOUNT.iter_unpack(data)
+    ]  # fmt: skip
 
 
 def pack_results(results: Iterable[CreateAccountResult | CreateTransferResult]) -> bytes:
@@ -183,3 +151,27 @@ def unpack_ids(data: bytes) -> list[int]:
 def _check_length(data: bytes, size: int) -> None:
     if len(data) % size:
         raise InvalidRequest(f"{len(data)} bytes are no whole number of {size}-byte records")
+
+
+def _transfer_numbers(t: Transfer) -> tuple[int, ...]:
+    return (
+        t.id & _U64, t.id >> 64,
+        t.debit_account_id & _U64, t.debit_account_id >> 64,
+        t.credit_account_id & _U64, t.credit_account_id >> 64,
+        t.amount & _U64, t.amount >> 64,
+        t.pending_id & _U64, t.pending_id >> 64,
+        t.user_data_128 & _U64, t.user_data_128 >> 64,
+        t.user_data_64, t.user_data_32, t.timeout, t.ledger, t.code, t.flags, t.timestamp,
+    )  # fmt: skip
+
+
+def _account_numbers(a: Account) -> tuple[int, ...]:
+    return (
+        a.id & _U64, a.id >> 64,
+        a.debits_pending & _U64, a.debits_pending >> 64,
+        a.debits_posted & _U64, a.debits_posted >> 64,
+        a.credits_pending & _U64, a.credits_pending >> 64,
+        a.credits_posted & _U64, a.credits_posted >> 64,
+        a.user_data_128 & _U64, a.user_data_128 >> 64,
+        a.user_data_64, a.user_data_32, a.reserved, a.ledger, a.code, a.flags, a.timestamp,
+    )  # fmt: skip

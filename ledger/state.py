@@ -30,6 +30,8 @@ class AccountState:
     code: int
     flags: int
     timestamp: int
+    created_flags: int
+    """Flags at creation, as the journal keeps them; ``flags`` may gain or lose ``closed``."""
     debits_pending: int = 0
     debits_posted: int = 0
     credits_pending: int = 0

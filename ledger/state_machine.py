@@ -28,7 +28,7 @@ from ledger.contract import (
 )
 from ledger.draft import Draft
 from ledger.pending_rules import expire
-from ledger.state import State
+from ledger.state import State, StoredTransfer
 from ledger.transfer_rules import create_transfer
 
 _LINKED = int(TransferFlags.LINKED)
@@ -68,7 +68,7 @@ def sweep_expired(state: State, draft: Draft, now_ns: int) -> int:
     does the same. Timestamps are given out in batches as the contract's pulse
     does: the last of a batch is the time of the sweep, or later.
     """
-    due = []
+    due: list[StoredTransfer] = []
     while len(due) < BATCH_MAX and (stored := state.pop_due(now_ns)) is not None:
         due.append(stored)
     if due:
@@ -81,7 +81,7 @@ def sweep_expired(state: State, draft: Draft, now_ns: int) -> int:
 class _Codes:
     """The statuses that are decided before an event's own rules, by enum."""
 
-    def __init__(self, statuses: type[CreateAccountStatus] | type[CreateTransferStatus]) -> None:
+    def __init__(self, statuses: type[CreateAccountStatus | CreateTransferStatus]) -> None:
         self.created = int(statuses.CREATED)
         self.linked_event_failed = int(statuses.LINKED_EVENT_FAILED)
         self.chain_open = int(statuses.LINKED_EVENT_CHAIN_OPEN)

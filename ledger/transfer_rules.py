@@ -107,10 +107,7 @@ def _check_accounts(
     if event.ledger != debit.ledger:
         return Status.TRANSFER_MUST_HAVE_THE_SAME_LEDGER_AS_ACCOUNTS
     if event.flags & _IMPORTED:
-        if (
-            event.timestamp <= state.last_transfer_timestamp
-            or event.timestamp in state.account_timestamps
-        ):
+        if event.timestamp <= state.last_transfer_timestamp or event.timestamp in state.account_timestamps:
             return Status.IMPORTED_EVENT_TIMESTAMP_MUST_NOT_REGRESS
         if event.timestamp <= debit.timestamp:
             return Status.IMPORTED_EVENT_TIMESTAMP_MUST_POSTDATE_DEBIT_ACCOUNT

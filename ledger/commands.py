@@ -1,0 +1,100 @@
+"""Commands: what callers ask of the writer, and how the answer gets back.
+
+A command is put on the writer's queue by any thread; its answer is a
+``concurrent.futures.Future``. Creations are decided and stored; look-ups are
+answered from memory right after the commit that precedes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from ledger.contract import (
+    Account,
+    CreateAccountResult,
+    CreateTransferResult,
+    InvalidRequest,
+    Transfer,
+)
+from ledger.reader import AccountHead
+
+
+@dataclass(slots=True, eq=False)
+class CreateAccounts:
+    """Create accounts; the answer is one result each."""
+
+    events: Sequence[Account]
+    answer: Future[list[CreateAccountResult]] = field(default_factory=Future)
+
+
+@dataclass(slots=True, eq=False)
+class CreateTransfers:
+    """Create transfers; the answer is one result each."""
+
+    events: Sequence[Transfer]
+    answer: Future[list[CreateTransferResult]] = field(default_factory=Future)
+
+
+@dataclass(slots=True, eq=False)
+class LookupAccounts:
+    """The accounts that exist, with their balances."""
+
+    ids: Sequence[int]
+    answer: Future[list[Account]] = field(default_factory=Future)
+
+
+@dataclass(slots=True, eq=False)
+class FindHead:
+    """Where an account's history begins; None when there is no such account."""
+
+    account_id: int
+    answer: Future[AccountHead | None] = field(default_factory=Future)
+
+
+Creation = CreateAccounts | CreateTransfers
+Lookup = LookupAccounts | FindHead
+Command = Creation | Lookup
+
+_U128, _U64, _U32, _U16 = 2**128, 2**64, 2**32, 2**16
+
+
+def check_transfers(events: Sequence[Transfer]) -> None:
+    """Raise ``InvalidRequest`` for a field that its record could not hold."""
+    for e in events:
+        if not (
+            0 <= e.id < _U128
+            and 0 <= e.debit_account_id < _U128
+            and 0 <= e.credit_account_id < _U128
+            and 0 <= e.amount < _U128
+            and 0 <= e.pending_id < _U128
+            and 0 <= e.user_data_128 < _U128
+            and 0 <= e.user_data_64 < _U64
+            and 0 <= e.user_data_32 < _U32
+            and 0 <= e.timeout < _U32
+            and 0 <= e.ledger < _U32
+            and 0 <= e.code < _U16
+            and 0 <= e.flags < _U16
+            and 0 <= e.timestamp < _U64
+        ):
+            raise InvalidRequest("a field of a transfer is negative or too large")
+
+
+def check_accounts(events: Sequence[Account]) -> None:
+    """Raise ``InvalidRequest`` for a field that its record could not hold."""
+    for e in events:
+        wide = (
+            e.id, e.debits_pending, e.debits_posted, e.credits_pending, e.credits_posted, e.user_data_128
+        )  # fmt: skip
+        if not (
+            all(0 <= value < _U128 for value in wide)
+            and 0 <= e.user_data_64 < _U64
+            and 0 <= e.user_data_32 < _U32
+            and 0 <= e.reserved < _U32
+            and 0 <= e.ledger < _U32
+            and 0 <= e.code < _U16
+            and 0 <= e.flags < _U16
+            and 0 <= e.timestamp < _U64
+        ):
+            raise InvalidRequest("a field of an account is negative or too large")

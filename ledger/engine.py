@@ -1,0 +1,200 @@
+"""Engine: the ledger in this process, behind the same interface as its client.
+
+The writer thread decides and commits; histories and queries are read from the
+journal through a small pool of connections, after the commits they depend on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg_pool import AsyncConnectionPool
+
+from foundation.clock import Clock
+from foundation.database import sync_url
+from ledger import reader
+from ledger.commands import (
+    CreateAccounts,
+    CreateTransfers,
+    FindHead,
+    LookupAccounts,
+    check_accounts,
+    check_transfers,
+)
+from ledger.contract import (
+    BATCH_MAX,
+    TIMESTAMP_MAX,
+    Account,
+    AccountBalance,
+    AccountFilter,
+    AccountFilterFlags,
+    AccountFlags,
+    ChangeEvent,
+    ChangeEventsFilter,
+    CreateAccountResult,
+    CreateTransferResult,
+    InvalidFilter,
+    InvalidRequest,
+    QueryFilter,
+    StatementLine,
+    Transfer,
+)
+from ledger.filters import check_filter
+from ledger.reader import AccountHead
+from ledger.writer import Phase, Writer
+
+READ_CONNECTIONS = 4
+"""Connections for histories and queries."""
+START_POLL_SECONDS = 0.005
+"""How often a start looks whether the writer serves."""
+
+
+class LedgerEngine:
+    """The double-entry engine; ``start`` returns when it serves (or stands by)."""
+
+    def __init__(self, writer: Writer, pool: AsyncConnectionPool[Any]) -> None:
+        self._writer = writer
+        self._pool = pool
+
+    @classmethod
+    async def start(cls, database_url: str, clock: Clock, *, wait_until_serving: bool = True) -> LedgerEngine:
+        """Take the lock, load the state and serve.
+
+        With ``wait_until_serving`` off it returns at once and the engine may be
+        a standby. Raises what stopped the writer (a weak durability setting, a
+        broken invariant).
+        """
+        writer = Writer(database_url, clock)
+        pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+            sync_url(database_url),
+            min_size=1,
+            max_size=READ_CONNECTIONS,
+            kwargs={"autocommit": True, "application_name": "nugpay-ledger-reader"},
+            open=False,
+            timeout=10,
+        )
+        engine = cls(writer, pool)
+        writer.start()
+        try:
+            await pool.open(wait=False)
+            while wait_until_serving and writer.phase is not Phase.SERVING:
+                writer.check()
+                await asyncio.sleep(START_POLL_SECONDS)
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    @property
+    def phase(self) -> Phase:
+        """Whether the engine serves, stands by or has stopped."""
+        return self._writer.phase
+
+    @property
+    def sequence(self) -> int:
+        """Number of the newest batch in the journal."""
+        return self._writer.head.sequence
+
+    async def close(self) -> None:
+        """Answer what is queued, give the lock back and end."""
+        await asyncio.to_thread(self._writer.stop)
+        await self._pool.close()
+
+    async def create_accounts(self, accounts: Sequence[Account]) -> list[CreateAccountResult]:
+        """See :class:`ledger.interface.Ledger`."""
+        _check_size(accounts)
+        check_accounts(accounts)
+        command = CreateAccounts(accounts)
+        self._writer.submit(command)
+        return await asyncio.wrap_future(command.answer)
+
+    async def create_transfers(self, transfers: Sequence[Transfer]) -> list[CreateTransferResult]:
+        """See :class:`ledger.interface.Ledger`."""
+        _check_size(transfers)
+        check_transfers(transfers)
+        command = CreateTransfers(transfers)
+        self._writer.submit(command)
+        return await asyncio.wrap_future(command.answer)
+
+    async def lookup_accounts(self, ids: Sequence[int]) -> list[Account]:
+        """See :class:`ledger.interface.Ledger`."""
+        _check_size(ids)
+        command = LookupAccounts(ids)
+        self._writer.submit(command)
+        return await asyncio.wrap_future(command.answer)
+
+    async def lookup_transfers(self, ids: Sequence[int]) -> list[Transfer]:
+        """See :class:`ledger.interface.Ledger`."""
+        _check_size(ids)
+        async with self._pool.connection() as connection:
+            return await reader.find_transfers(connection, ids)
+
+    async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:
+        """See :class:`ledger.interface.Ledger`."""
+        return [line.transfer for line in await self._history(filter)]
+
+    async def get_account_balances(self, filter: AccountFilter) -> list[AccountBalance]:
+        """See :class:`ledger.interface.Ledger`."""
+        check_filter(filter)
+        head = await self._find_head(filter.account_id)
+        if head is None or not head.flags & AccountFlags.HISTORY:
+            return []
+        return [line.balance for line in await self._history(filter)]
+
+    async def query_accounts(self, filter: QueryFilter) -> list[Account]:
+        """See :class:`ledger.interface.Ledger`."""
+        check_filter(filter)
+        async with self._pool.connection() as connection:
+            ids = await reader.query_account_ids(connection, filter)
+        return await self.lookup_accounts(ids) if ids else []
+
+    async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:
+        """See :class:`ledger.interface.Ledger`."""
+        check_filter(filter)
+        async with self._pool.connection() as connection:
+            return await reader.query_transfers(connection, filter)
+
+    async def get_change_events(self, filter: ChangeEventsFilter) -> list[ChangeEvent]:
+        """See :class:`ledger.interface.Ledger`."""
+        check_filter(filter)
+        async with self._pool.connection() as connection:
+            return await reader.get_change_events(connection, filter)
+
+    async def get_statement(
+        self, account_id: int, *, before: int | None = None, limit: int = 50
+    ) -> list[StatementLine]:
+        """See :class:`ledger.interface.Ledger`."""
+        if before is not None and not 1 <= before <= TIMESTAMP_MAX:
+            raise InvalidFilter("before", "must be 1 to 2^63-1")
+        newest = TIMESTAMP_MAX if before is None else before - 1
+        if newest == 0:
+            return []
+        both = AccountFilterFlags.DEBITS | AccountFilterFlags.CREDITS
+        return await self._history(
+            AccountFilter(
+                account_id=account_id,
+                timestamp_max=newest,
+                limit=limit,
+                flags=int(both | AccountFilterFlags.REVERSED),
+            )
+        )
+
+    async def _history(self, filter: AccountFilter) -> list[StatementLine]:
+        check_filter(filter)
+        head = await self._find_head(filter.account_id)
+        if head is None or not head.last_transfer:
+            return []
+        async with self._pool.connection() as connection:
+            return await reader.select_history(connection, head, filter)
+
+    async def _find_head(self, account_id: int) -> AccountHead | None:
+        command = FindHead(account_id)
+        self._writer.submit(command)
+        return await asyncio.wrap_future(command.answer)
+
+
+def _check_size(items: Sequence[object]) -> None:
+    if len(items) > BATCH_MAX:
+        raise InvalidRequest(f"a request holds at most {BATCH_MAX} items, not {len(items)}")

@@ -1,0 +1,201 @@
+"""Journal: the books on disk, appended by one writer and never changed.
+
+One commit is one database transaction: binary COPY of the draft's rows, then
+the batch row whose hash chains it to everything before, then COMMIT. The
+session that commits is the session that holds the advisory lock, so a process
+that lost its lock cannot commit, and the batch's sequence is a primary key, so
+that two writers could not store the same batch even then.
+
+What a crash leaves: before the server has COMMIT's record on disk, nothing;
+after it, all. A process that dies while it waits for COMMIT's answer finds out
+at its next start, by reading whether the sequence is there (``stored_hash``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from foundation.database import DURABLE_SETTINGS, refuse_weak_durability, sync_url
+from ledger.draft import Draft
+from ledger.rows import (
+    ACCOUNT_COLUMNS,
+    COPY_HEADER,
+    COPY_TRAILER,
+    EXPIRY_COLUMNS,
+    FAILED_COLUMNS,
+    TRANSFER_COLUMNS,
+    encode_account,
+    encode_expiry,
+    encode_failed,
+    encode_transfer,
+)
+
+LOCK_KEY = 0x4E55_4750_4159
+"""Advisory lock of the one writer ("NUGPAY"); advisory locks are per database."""
+
+GENESIS_HASH = bytes(32)
+"""The hash before the first batch."""
+
+_HEADER = struct.Struct("!qqqqiiii")
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+def _copy(table: str, columns: tuple[str, ...]) -> sql.Composed:
+    return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+
+
+_COPY_ACCOUNTS = _copy("ledger_account", ACCOUNT_COLUMNS)
+_COPY_TRANSFERS = _copy("ledger_transfer", TRANSFER_COLUMNS)
+_COPY_EXPIRIES = _copy("ledger_expiry", EXPIRY_COLUMNS)
+_COPY_FAILED = _copy("ledger_failed_id", FAILED_COLUMNS)
+_INSERT_BATCH = (
+    "INSERT INTO ledger_batch (sequence, timestamp, transfer_first, transfer_last, account_count, "
+    "transfer_count, expiry_count, failed_count, hash) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Head:
+    """The newest batch: what the next one follows."""
+
+    sequence: int = 0
+    timestamp: int = 0
+    hash: bytes = GENESIS_HASH
+
+
+@dataclass(slots=True, frozen=True)
+class Batch:
+    """A draft in its canonical bytes, numbered and hashed: ready to store."""
+
+    head: Head
+    transfer_first: int | None
+    transfer_last: int | None
+    account_count: int
+    transfer_count: int
+    expiry_count: int
+    failed_count: int
+    accounts: bytes
+    expiries: bytes
+    transfers: bytes
+    failed: bytes
+
+
+def batch_hash(
+    previous: bytes,
+    sequence: int,
+    timestamp: int,
+    transfer_range: tuple[int | None, int | None],
+    counts: tuple[int, int, int, int],
+    rows: Iterable[bytes],
+) -> bytes:
+    """SHA-256 over the previous hash, the batch's numbers and its rows.
+
+    ``counts`` are accounts, transfers, expiries, failed ids; ``rows`` the
+    canonical bytes of accounts, expiries, transfers and failed ids, in that order.
+    """
+    first, last = transfer_range
+    digest = hashlib.sha256(previous)
+    digest.update(_HEADER.pack(sequence, timestamp, first or 0, last or 0, *counts))
+    for data in rows:
+        digest.update(data)
+    return digest.digest()
+
+
+def seal(previous: Head, draft: Draft, timestamp: int) -> Batch:
+    """Encode a draft as the batch that follows ``previous``."""
+    accounts = b"".join(map(encode_account, draft.accounts))
+    expiries = b"".join(map(encode_expiry, draft.expiries))
+    transfers = b"".join(map(encode_transfer, draft.transfers))
+    failed = b"".join(map(encode_failed, draft.newly_failed))
+    first = draft.transfers[0].transfer.timestamp if draft.transfers else None
+    last = draft.transfers[-1].transfer.timestamp if draft.transfers else None
+    counts = (len(draft.accounts), len(draft.transfers), len(draft.expiries), len(draft.newly_failed))
+    sequence = previous.sequence + 1
+    digest = batch_hash(
+        previous.hash, sequence, timestamp, (first, last), counts, (accounts, expiries, transfers, failed)
+    )
+    return Batch(
+        Head(sequence, timestamp, digest), first, last, *counts, accounts, expiries, transfers, failed
+    )
+
+
+class Journal:
+    """The writer's session with PostgreSQL: holds the lock, appends batches."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    @classmethod
+    def open(cls, url: str) -> Journal:
+        """Connect, without the lock; refuses a server that could forget a commit."""
+        connection: Connection = psycopg.connect(
+            sync_url(url),
+            autocommit=True,
+            connect_timeout=5,
+            application_name="nugpay-ledger",
+            # A dead peer must not hold the lock for hours.
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+        )
+        try:
+            values = {
+                name: str(connection.execute(sql.SQL("SHOW {}").format(sql.Identifier(name))).fetchone()[0])  # type: ignore[index]  # SHOW always gives a row
+                for name in DURABLE_SETTINGS
+            }
+            refuse_weak_durability(values)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection)
+
+    def try_lock(self) -> bool:
+        """Become the one writer of this database, if nobody else is.
+
+        A backend whose client died keeps the lock until it has ended, and so
+        until a COMMIT that it was working on is done or gone: whoever gets the
+        lock sees everything that was ever acknowledged.
+        """
+        row = self.connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
+        return row is not None and bool(row[0])
+
+    def append(self, batch: Batch) -> None:
+        """Store a batch durably; ``psycopg.Error`` means that the outcome is unknown."""
+        with self.connection.transaction():
+            self._copy_in(_COPY_ACCOUNTS, batch.accounts)
+            self._copy_in(_COPY_EXPIRIES, batch.expiries)
+            self._copy_in(_COPY_TRANSFERS, batch.transfers)
+            self._copy_in(_COPY_FAILED, batch.failed)
+            self.connection.execute(
+                _INSERT_BATCH,
+                (
+                    batch.head.sequence, batch.head.timestamp, batch.transfer_first, batch.transfer_last,
+                    batch.account_count, batch.transfer_count, batch.expiry_count, batch.failed_count,
+                    batch.head.hash,
+                ),
+            )  # fmt: skip
+
+    def stored_hash(self, sequence: int) -> bytes | None:
+        """The hash of the batch with that number, or None when there is none."""
+        row = self.connection.execute(
+            "SELECT hash FROM ledger_batch WHERE sequence = %s", (sequence,)
+        ).fetchone()
+        return None if row is None else bytes(row[0])  # type: ignore[call-overload]  # bytea is bytes
+
+    def close(self) -> None:
+        """End the session, and with it the lock."""
+        self.connection.close()
+
+    def _copy_in(self, statement: sql.Composed, rows: bytes) -> None:
+        if rows:
+            with self.connection.cursor().copy(statement) as copy:
+                copy.write(COPY_HEADER + rows + COPY_TRAILER)
