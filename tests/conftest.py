@@ -1,0 +1,13 @@
+"""What every test may ask for."""
+
+import pytest
+
+from foundation.clock import SettableClock
+
+pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.anvil"]
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    """A clock that stands still until the test moves it."""
+    return SettableClock()
