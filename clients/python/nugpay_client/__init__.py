@@ -1,0 +1,1 @@
+"""NUG Pay client."""
