@@ -13,11 +13,11 @@ from typing import Any
 
 from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import aliased
 
 from chain.models import ChainCursor, ChainOrphanedLog, ChainTransferLog, ChainWatchedToken
 
-Addresses = Select[tuple[str]] | Collection[str]
+Addresses = Select[str] | Collection[str]
 """Addresses in lower case: a query that yields them, or the addresses themselves."""
 
 
@@ -63,17 +63,49 @@ async def watched_tokens(session: AsyncSession, chain_id: int) -> frozenset[str]
 
 
 async def transfers_into(
-    session: AsyncSession, chain_id: int, addresses: Addresses, *, first: int, last: int | None = None
+    session: AsyncSession,
+    chain_id: int,
+    addresses: Addresses,
+    *,
+    first: int,
+    last: int | None = None,
+    token: str | None = None,
+    not_from: Addresses = (),
 ) -> list[TransferObservation]:
-    """Transfers to any of ``addresses`` in blocks ``first`` to ``last`` (the head), in order."""
-    return await _transfers(session, chain_id, ChainTransferLog.to_address, addresses, first, last)
+    """Transfers to any of ``addresses`` in blocks ``first`` to ``last`` (the head), in order.
+
+    Those that come from ``not_from`` are left out, as are those of other tokens
+    than ``token`` where it is given, and those of value 0.
+    """
+    query = _between(chain_id, first, last).where(
+        ChainTransferLog.to_address.in_(addresses), ChainTransferLog.value > 0
+    )
+    if not_from != ():
+        query = query.where(ChainTransferLog.from_address.not_in(not_from))
+    if token is not None:
+        query = query.where(ChainTransferLog.token == token)
+    return [_observation(row) for row in await session.scalars(query)]
 
 
 async def transfers_out_of(
-    session: AsyncSession, chain_id: int, addresses: Addresses, *, first: int, last: int | None = None
+    session: AsyncSession,
+    chain_id: int,
+    addresses: Addresses,
+    *,
+    first: int,
+    last: int | None = None,
+    not_to: Addresses = (),
 ) -> list[TransferObservation]:
-    """Transfers from any of ``addresses`` in blocks ``first`` to ``last`` (the head), in order."""
-    return await _transfers(session, chain_id, ChainTransferLog.from_address, addresses, first, last)
+    """Transfers from any of ``addresses`` in blocks ``first`` to ``last`` (the head), in order.
+
+    Those that go to ``not_to`` are left out, and those of value 0.
+    """
+    query = _between(chain_id, first, last).where(
+        ChainTransferLog.from_address.in_(addresses), ChainTransferLog.value > 0
+    )
+    if not_to != ():
+        query = query.where(ChainTransferLog.to_address.not_in(not_to))
+    return [_observation(row) for row in await session.scalars(query)]
 
 
 async def orphaned_transfers_into(
@@ -102,23 +134,13 @@ async def orphaned_transfers_into(
     return [_observation(row) for row in last.values()]
 
 
-async def _transfers(
-    session: AsyncSession,
-    chain_id: int,
-    side: InstrumentedAttribute[str],
-    addresses: Addresses,
-    first: int,
-    last: int | None,
-) -> list[TransferObservation]:
+def _between(chain_id: int, first: int, last: int | None) -> Select[ChainTransferLog]:
     query = select(ChainTransferLog).where(
-        ChainTransferLog.chain_id == chain_id,
-        ChainTransferLog.block_number >= first,
-        side.in_(addresses),
+        ChainTransferLog.chain_id == chain_id, ChainTransferLog.block_number >= first
     )
     if last is not None:
         query = query.where(ChainTransferLog.block_number <= last)
-    rows = await session.scalars(query.order_by(ChainTransferLog.block_number, ChainTransferLog.log_index))
-    return [_observation(row) for row in rows]
+    return query.order_by(ChainTransferLog.block_number, ChainTransferLog.log_index)
 
 
 def _observation(row: Any) -> TransferObservation:

@@ -1,0 +1,298 @@
+"""Deposits: tokens that arrived on chain, credited once, when nothing can take them back.
+
+A deposit is a transfer from custody to the customer's account, made when its
+block is final; its id is derived from the log, so seeing it twice credits it once.
+Its state is read from the mirror and the ledger each time: there is no status to
+drift. What cannot be credited to its owner goes to suspense or waits as a case,
+and is named by every reconciliation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import select, update
+
+from chain.addresses import checksum
+from chain.observations import (
+    TransferObservation,
+    mirror_heights,
+    orphaned_transfers_into,
+    transfers_into,
+)
+from foundation.assets import Asset, asset_by_code
+from foundation.clock import Clock
+from foundation.database import Database
+from foundation.errors import InvariantViolation
+from foundation.ids import derive_id
+from ledger.chart import AccountCode, TransferCode, system_account_id, wallet_account_id
+from ledger.contract import CreateTransferStatus, Transfer
+from ledger.interface import Ledger
+from treasury.arrivals import custody_addresses, deposit_id, write_arrivals
+from treasury.custody import Custody
+from treasury.deposit_addresses import wallet_addresses
+from treasury.models import CaseKind, TreasuryBookingCursor, TreasuryDeposit
+
+BOOKED_PER_REQUEST = 2_000
+"""Deposits sent to the ledger at once; each is at most two transfers."""
+LISTED_MAX = 100
+"""Most deposits in a list."""
+
+_DONE = frozenset({CreateTransferStatus.CREATED, CreateTransferStatus.EXISTS})
+_ACCOUNT_UNUSABLE = frozenset(
+    {
+        CreateTransferStatus.CREDIT_ACCOUNT_NOT_FOUND,
+        CreateTransferStatus.CREDIT_ACCOUNT_ALREADY_CLOSED,
+        # The id failed before in one of these two ways, and the process died
+        # before suspense was credited: the same way is taken again.
+        CreateTransferStatus.ID_ALREADY_FAILED,
+    }
+)
+
+
+class DepositState(StrEnum):
+    """How far a deposit has got."""
+
+    SEEN = "seen"
+    """In a block that is not final yet: it may still vanish, and cannot be spent."""
+    ARRIVING = "arriving"
+    """Final on chain; the ledger is about to credit it."""
+    CREDITED = "credited"
+    """In the customer's balance."""
+    HELD = "held"
+    """It cannot be credited as it is; a person looks at it."""
+    ORPHANED = "orphaned"
+    """A reorg took it away before it was final; nothing was credited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """A deposit as its owner sees it."""
+
+    id: UUID
+    state: DepositState
+    asset: Asset
+    amount: int
+    """Minor units."""
+    tx_hash: str
+    block_number: int
+    from_address: str
+    """With checksum."""
+    credited_at_ns: int | None
+    """The ledger's time of the credit."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookingReport:
+    """What one step of booking did."""
+
+    written: int
+    """Arrivals written down."""
+    booked: int
+    """Deposits whose transfers the ledger has."""
+
+
+async def book_deposits(database: Database, ledger: Ledger, clock: Clock, custody: Custody) -> BookingReport:
+    """Write down final arrivals and credit what is not credited yet.
+
+    Safe to repeat and to kill anywhere. Killed after the first half, the rows wait;
+    killed between the ledger's answer and ``booked_at``, the next step asks again
+    and the ledger says that the transfers exist.
+    """
+    async with database.session() as session:
+        written = await write_arrivals(session, clock, custody)
+    booked = 0
+    while deposits := await _unbooked(database, custody):
+        await _credit(database, ledger, deposits)
+        async with database.session() as session:
+            await session.execute(
+                update(TreasuryDeposit)
+                .where(TreasuryDeposit.id.in_([deposit.id for deposit in deposits]))
+                .values(booked_at=clock.now())
+            )
+        booked += len(deposits)
+    return BookingReport(written, booked)
+
+
+async def list_deposits(
+    database: Database, ledger: Ledger, custody: Custody, *, wallet_id: UUID, limit: int = LISTED_MAX
+) -> list[Deposit]:
+    """A wallet's deposits, newest first: those on their way, then those written down."""
+    limit = min(limit, LISTED_MAX)
+    async with database.session() as session:
+        heights = await mirror_heights(session, custody.chain_id)
+        booked_numbers = {
+            row.token: row.booked_number
+            for row in await session.scalars(
+                select(TreasuryBookingCursor).where(TreasuryBookingCursor.chain_id == custody.chain_id)
+            )
+        }
+        addresses = wallet_addresses(wallet_id)
+        first = min(booked_numbers.values(), default=-1) + 1
+        coming = await transfers_into(
+            session, custody.chain_id, addresses, first=first, not_from=custody_addresses(custody)
+        )
+        orphaned = await orphaned_transfers_into(session, custody.chain_id, addresses)
+        rows = (
+            await session.scalars(
+                select(TreasuryDeposit)
+                .where(TreasuryDeposit.wallet_id == wallet_id)
+                .order_by(TreasuryDeposit.block_number.desc(), TreasuryDeposit.log_index.desc())
+                .limit(limit)
+            )
+        ).all()
+    finalized = heights.finalized if heights else -1
+    coming = [one for one in coming if one.block_number > booked_numbers.get(one.token, -1)]
+    found = [_coming(custody, one, finalized) for one in reversed(coming)]
+    found += [_orphaned(custody, one) for one in reversed(orphaned)]
+    written = await _written(ledger, rows)
+    listed = [deposit for deposit in found if deposit is not None] + written
+    return sorted(listed, key=lambda deposit: deposit.block_number, reverse=True)[:limit]
+
+
+async def _unbooked(database: Database, custody: Custody) -> Sequence[TreasuryDeposit]:
+    async with database.session() as session:
+        rows = await session.scalars(
+            select(TreasuryDeposit)
+            .where(
+                TreasuryDeposit.chain_id == custody.chain_id,
+                TreasuryDeposit.booked_at.is_(None),
+                TreasuryDeposit.case_kind.is_distinct_from(CaseKind.BEYOND_LEDGER),
+            )
+            .order_by(TreasuryDeposit.block_number, TreasuryDeposit.log_index)
+            .limit(BOOKED_PER_REQUEST)
+        )
+        return rows.all()
+
+
+async def _credit(database: Database, ledger: Ledger, deposits: Sequence[TreasuryDeposit]) -> None:
+    """Make the deposits' transfers; those whose owner cannot take them go to suspense."""
+    owed = [(deposit, _credit_of(deposit)) for deposit in deposits if deposit.amount > 0]
+    unusable = []
+    statuses = await _create(ledger, [transfer for _, transfer in owed])
+    for (deposit, transfer), status in zip(owed, statuses, strict=True):
+        if deposit.wallet_id is not None and status in _ACCOUNT_UNUSABLE:
+            unusable.append(deposit)
+        elif status not in _DONE:
+            raise InvariantViolation(f"deposit {UUID(int=transfer.id)}: {status.name}")
+    if unusable:
+        # The case is opened first: dying between the two leaves a case whose money
+        # the next step puts into suspense, never money in suspense without a case.
+        async with database.session() as session:
+            await session.execute(
+                update(TreasuryDeposit)
+                .where(TreasuryDeposit.id.in_([deposit.id for deposit in unusable]))
+                .values(case_kind=CaseKind.WALLET_UNUSABLE)
+            )
+    rest = [_suspense_of(deposit) for deposit in unusable]
+    rest += [_dust_of(deposit) for deposit in deposits if deposit.dust_amount > 0]
+    for transfer, status in zip(rest, await _create(ledger, rest), strict=True):
+        if status not in _DONE:
+            raise InvariantViolation(f"deposit's transfer {UUID(int=transfer.id)}: {status.name}")
+
+
+async def _create(ledger: Ledger, transfers: Sequence[Transfer]) -> list[CreateTransferStatus]:
+    if not transfers:
+        return []
+    return [result.status for result in await ledger.create_transfers(transfers)]
+
+
+def suspense_transfer_id(deposit: UUID) -> UUID:
+    """Id of the transfer that puts a deposit into suspense after its owner's account refused it."""
+    return derive_id("deposit-suspense", deposit)
+
+
+def dust_transfer_id(deposit: UUID) -> UUID:
+    """Id of the transfer that books the minor units which a deposit's dust completed."""
+    return derive_id("deposit-dust", deposit)
+
+
+def _credit_of(deposit: TreasuryDeposit) -> Transfer:
+    asset = asset_by_code(deposit.asset)
+    owner = deposit.wallet_id
+    account = wallet_account_id(owner, asset) if owner else system_account_id(AccountCode.SUSPENSE, asset)
+    return _from_custody(deposit, deposit.id, account, int(deposit.amount))
+
+
+def _suspense_of(deposit: TreasuryDeposit) -> Transfer:
+    account = system_account_id(AccountCode.SUSPENSE, asset_by_code(deposit.asset))
+    return _from_custody(deposit, suspense_transfer_id(deposit.id), account, int(deposit.amount))
+
+
+def _dust_of(deposit: TreasuryDeposit) -> Transfer:
+    account = system_account_id(AccountCode.DUST, asset_by_code(deposit.asset))
+    return _from_custody(deposit, dust_transfer_id(deposit.id), account, deposit.dust_amount)
+
+
+def _from_custody(deposit: TreasuryDeposit, transfer_id: UUID, account: int, amount: int) -> Transfer:
+    asset = asset_by_code(deposit.asset)
+    return Transfer(
+        id=transfer_id.int,
+        debit_account_id=system_account_id(AccountCode.CUSTODY, asset),
+        credit_account_id=account,
+        amount=amount,
+        # Leads from the journal to the chain: half of the tx hash, block, log.
+        user_data_128=int(deposit.tx_hash[2:34], 16),
+        user_data_64=deposit.block_number,
+        user_data_32=deposit.log_index,
+        ledger=asset.ledger,
+        code=int(TransferCode.DEPOSIT),
+    )
+
+
+async def _written(ledger: Ledger, rows: Sequence[TreasuryDeposit]) -> list[Deposit]:
+    """Deposits that are written down; the ledger says which it has."""
+    credited = (
+        {
+            transfer.id: transfer.timestamp
+            for transfer in await ledger.lookup_transfers([row.id.int for row in rows])
+        }
+        if rows
+        else {}
+    )
+    return [_listed(row, credited.get(row.id.int)) for row in rows]
+
+
+def _listed(row: TreasuryDeposit, credited_at_ns: int | None) -> Deposit:
+    if credited_at_ns is not None:
+        state = DepositState.CREDITED
+    elif row.case_kind is not None:
+        state = DepositState.HELD
+    # Less than one minor unit: all of it is dust, and nothing more will come.
+    elif row.amount == 0 and row.booked_at is not None:
+        state = DepositState.CREDITED
+    else:
+        state = DepositState.ARRIVING
+    return Deposit(
+        row.id, state, asset_by_code(row.asset), int(row.amount), row.tx_hash, row.block_number,
+        checksum(row.from_address), credited_at_ns,
+    )  # fmt: skip
+
+
+def _coming(custody: Custody, seen: TransferObservation, finalized: int) -> Deposit | None:
+    state = DepositState.ARRIVING if seen.block_number <= finalized else DepositState.SEEN
+    return _observed(custody, seen, state)
+
+
+def _orphaned(custody: Custody, seen: TransferObservation) -> Deposit | None:
+    return _observed(custody, seen, DepositState.ORPHANED)
+
+
+def _observed(custody: Custody, seen: TransferObservation, state: DepositState) -> Deposit | None:
+    token = custody.token_at(seen.token)
+    # A token that is mirrored but not taken in (any more) is nobody's deposit.
+    if token is None:
+        return None
+    return Deposit(
+        deposit_id(seen.chain_id, seen.tx_hash, seen.log_index),
+        state,
+        token.asset,
+        token.split_units(seen.value)[0],
+        seen.tx_hash,
+        seen.block_number,
+        checksum(seen.from_address),
+        None,
+    )

@@ -1,0 +1,213 @@
+"""Tables of the treasury: what we mean to book, pay and check.
+
+A row is an intent: it says which transfers of the ledger and which order of the
+chain belong to it. Whether money moved is read from the ledger and the chain by
+those ids. ``booked_at`` and ``closed_at`` only shorten the list of work: each is
+set after the ledger has answered what can never change any more, and losing it
+would cost a repeated question, not money.
+
+Addresses and hashes are ``0x`` and lower case hex; ``units`` are the token's,
+``amount`` and ``fee`` the ledger's minor units.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    Numeric,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from foundation.database import Base
+
+Word = Numeric(78, 0)
+"""An unsigned 256-bit integer of the EVM; read as ``Decimal``, exact, no fraction."""
+
+
+class CaseKind(StrEnum):
+    """Why a person must look at money that arrived."""
+
+    NO_OWNER = "no_owner"
+    """It was sent to the vault or a hot address, not to a customer's; it is in suspense."""
+    WALLET_UNUSABLE = "wallet_unusable"
+    """The customer's account is closed or missing; it is in suspense."""
+    BEYOND_LEDGER = "beyond_ledger"
+    """More than the ledger can hold in one column; it is on chain only."""
+
+
+class TreasuryDepositAddress(Base):
+    """A customer's own address: a clone whose only way out is the vault."""
+
+    __tablename__ = "treasury_deposit_address"
+    __table_args__ = (UniqueConstraint("wallet_id", "epoch"),)
+
+    address: Mapped[str] = mapped_column(Text, primary_key=True)
+    wallet_id: Mapped[UUID] = mapped_column(Uuid)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    """Counts a wallet's addresses from 0; old ones stay valid for ever."""
+    salt: Mapped[str] = mapped_column(Text)
+    """The CREATE2 salt that the address is computed from."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class TreasuryBookingCursor(Base):
+    """How far a token's arrivals are written down as deposits."""
+
+    __tablename__ = "treasury_booking_cursor"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    token: Mapped[str] = mapped_column(Text, primary_key=True)
+    asset: Mapped[str] = mapped_column(Text)
+    booked_number: Mapped[int] = mapped_column(BigInteger)
+    """Last block whose arrivals are all in ``treasury_deposit``."""
+    dust_units: Mapped[Decimal] = mapped_column(Word)
+    """Token units held that do not make a minor unit yet; always less than one."""
+
+
+class TreasuryDeposit(Base):
+    """Tokens that came into custody in a final block, and where they are to be booked."""
+
+    __tablename__ = "treasury_deposit"
+    __table_args__ = (
+        UniqueConstraint("chain_id", "tx_hash", "log_index"),
+        Index("ix_treasury_deposit_wallet_id_block_number", "wallet_id", "block_number"),
+        Index(
+            "ix_treasury_deposit_unbooked",
+            "chain_id",
+            "block_number",
+            "log_index",
+            postgresql_where=text("booked_at IS NULL"),
+        ),
+        Index("ix_treasury_deposit_block_number", "chain_id", "block_number"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    """Derived from (chain id, tx hash, log index); the id of the transfer that credits it."""
+    chain_id: Mapped[int] = mapped_column(BigInteger)
+    tx_hash: Mapped[str] = mapped_column(Text)
+    log_index: Mapped[int] = mapped_column(BigInteger)
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    block_hash: Mapped[str] = mapped_column(Text)
+    token: Mapped[str] = mapped_column(Text)
+    asset: Mapped[str] = mapped_column(Text)
+    from_address: Mapped[str] = mapped_column(Text)
+    to_address: Mapped[str] = mapped_column(Text)
+    units: Mapped[Decimal] = mapped_column(Word)
+    wallet_id: Mapped[UUID | None] = mapped_column(Uuid)
+    """Whose deposit address it came to; null where it has no owner."""
+    amount: Mapped[Decimal] = mapped_column(Word)
+    """Whole minor units; may be 0, and may be beyond the ledger."""
+    dust_amount: Mapped[int] = mapped_column(BigInteger)
+    """Whole minor units that the dust so far and this deposit's dust make together."""
+    case_kind: Mapped[str | None] = mapped_column(Text)
+    """A member of ``CaseKind``, if a person must look."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    booked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class TreasuryWithdrawal(Base):
+    """A customer's wish to be paid on chain; its id is also that of its order and hold."""
+
+    __tablename__ = "treasury_withdrawal"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("fee >= 0", name="fee"),
+        Index("ix_treasury_withdrawal_open", "created_at", postgresql_where=text("closed_at IS NULL")),
+        Index("ix_treasury_withdrawal_wallet_id_created_at", "wallet_id", "created_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("chain_order.id"), primary_key=True)
+    wallet_id: Mapped[UUID] = mapped_column(Uuid)
+    asset: Mapped[str] = mapped_column(Text)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    fee: Mapped[int] = mapped_column(BigInteger)
+    to_address: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When the ledger's last word on it was known: paid, returned or refused."""
+    refusal_code: Mapped[str | None] = mapped_column(Text)
+    """The refusal that the ledger's answer meant, so that a replay gets the same."""
+
+
+class TreasurySweep(Base):
+    """An order to empty a deposit address into the vault; its id is the order's."""
+
+    __tablename__ = "treasury_sweep"
+    __table_args__ = (
+        Index(
+            "uq_treasury_sweep_open",
+            "address",
+            "token",
+            unique=True,
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("chain_order.id"), primary_key=True)
+    address: Mapped[str] = mapped_column(Text, ForeignKey("treasury_deposit_address.address"))
+    token: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When its tx was final, whether it succeeded or not."""
+
+
+class TreasuryReconciliation(Base):
+    """Custody on chain against the ledger, for one token at one final block."""
+
+    __tablename__ = "treasury_reconciliation"
+    __table_args__ = (Index("ix_treasury_reconciliation_created_at", "created_at"),)
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    block_number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    asset: Mapped[str] = mapped_column(Text, primary_key=True)
+    block_hash: Mapped[str] = mapped_column(Text)
+    token: Mapped[str] = mapped_column(Text)
+    chain_units: Mapped[Decimal] = mapped_column(Word)
+    """Sum of the token's balances of all custody addresses at the block."""
+    ledger_amount: Mapped[int] = mapped_column(BigInteger)
+    """Debit balance of the custody account, in minor units."""
+    ledger_timestamp: Mapped[int] = mapped_column(BigInteger)
+    """The ledger's last posting to custody that the balance includes; 0 before any."""
+    dust_units: Mapped[Decimal] = mapped_column(Word)
+    """Held on chain, not yet a minor unit."""
+    items: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    """What explains the difference: kind, id and units (signed) of each."""
+    unexplained_units: Mapped[Decimal] = mapped_column(Word)
+    """Chain minus what the ledger and the items say; 0 when the books agree."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class TreasuryBreaker(Base):
+    """A stop of withdrawals; while a row is unreleased nothing new is signed."""
+
+    __tablename__ = "treasury_breaker"
+    __table_args__ = (
+        Index(
+            "uq_treasury_breaker_tripped",
+            "chain_id",
+            unique=True,
+            postgresql_where=text("released_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    chain_id: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Text)
+    tripped_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    released_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    released_by: Mapped[str | None] = mapped_column(Text)
