@@ -14,6 +14,7 @@ from uuid import UUID
 
 from eth_hash.auto import keccak
 
+from chain import rlp
 from chain.errors import ChainCode
 from foundation.errors import Refusal
 
@@ -88,8 +89,4 @@ def deposit_address(*, vault: str, implementation: str, salt: bytes) -> str:
 
 def contract_address(deployer: str, nonce: int) -> str:
     """The address of the contract that ``deployer`` creates with ``nonce``, in lower case."""
-    # RLP of [address, nonce]: both are short strings, so lengths fit one byte.
-    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
-    encoded_nonce = number if len(number) == 1 and number[0] < 0x80 else bytes([0x80 + len(number)]) + number
-    payload = b"\x94" + address_bytes(deployer) + encoded_nonce
-    return "0x" + keccak(bytes([0xC0 + len(payload)]) + payload)[12:].hex()
+    return "0x" + keccak(rlp.encode([address_bytes(deployer), nonce]))[12:].hex()

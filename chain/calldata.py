@@ -1,0 +1,76 @@
+"""Calldata: the calls to our contracts, as bytes, and the answers, read.
+
+Everything that the project says to its contracts is listed here; a test holds
+each signature against the committed ABI, so a contract cannot change unnoticed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from eth_abi.abi import decode, encode
+from eth_hash.auto import keccak
+
+SIGNATURES = {
+    "Vault": (
+        "withdraw(address,address,uint256,bytes32)",
+        "sweep(address,bytes32[])",
+        "setRateLimit(address,uint208,uint48)",
+        "grantRole(bytes32,address)",
+        "pause()",
+        "unpause()",
+        "hasRole(bytes32,address)",
+        "paid(bytes32)",
+        "depositAddress(bytes32)",
+        "withdrawable(address)",
+        "IMPLEMENTATION()",
+    ),
+    "StableToken": (
+        "mint(address,uint256)",
+        "transfer(address,uint256)",
+        "grantRole(bytes32,address)",
+        "hasRole(bytes32,address)",
+        "balanceOf(address)",
+        "decimals()",
+        "symbol()",
+        "freeze(address)",
+        "unfreeze(address)",
+        "pause()",
+        "unpause()",
+    ),
+}
+"""The functions that this project calls, contract by contract."""
+
+
+def calldata(signature: str, *arguments: Any) -> bytes:
+    """A call as bytes. Addresses are text, 32-byte words are bytes, numbers are int."""
+    selector, kinds = _selector(signature)
+    return selector + encode(kinds, arguments)
+
+
+def creation_data(creation_code: bytes, kinds: Sequence[str], *arguments: Any) -> bytes:
+    """What a contract-creating tx carries: the code and the constructor's arguments."""
+    return creation_code + encode(kinds, arguments)
+
+
+def decoded(kind: str, answer: str) -> Any:
+    """The one value of ``kind`` that an ``eth_call`` answered as 0x hex; addresses in lower case."""
+    return decode([kind], bytes.fromhex(answer.removeprefix("0x")))[0]
+
+
+def role(name: str) -> bytes:
+    """The 32-byte identifier of a role such as ``WITHDRAWER_ROLE``."""
+    return keccak(name.encode())
+
+
+def hexadecimal(data: bytes) -> str:
+    """Bytes as JSON-RPC takes them."""
+    return "0x" + data.hex()
+
+
+@functools.cache
+def _selector(signature: str) -> tuple[bytes, tuple[str, ...]]:
+    kinds = signature[signature.index("(") + 1 : -1]
+    return keccak(signature.encode())[:4], tuple(kinds.split(",")) if kinds else ()

@@ -1,0 +1,84 @@
+"""Forge: builds and tests the contracts, offline, with the compiler from npm.
+
+Forge wants the compiler as an absolute path, which no committed file may hold:
+it is given here as FOUNDRY_SOLC. Everything else is in ``foundry.toml``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+from chain.artifacts import CONTRACTS, Artifact, encode_artifact
+from ops.errors import OperationError
+
+ROOT = Path(__file__).parents[1]
+"""The clone's root, where foundry.toml and node_modules are."""
+
+COMPILER = ROOT / "contracts" / "solc"
+"""The wrapper that answers forge as solc does."""
+
+BUILD_SECONDS_MAX = 600
+"""How long a build or a run of the tests may take; both take about 5 s."""
+
+
+class ForgeError(OperationError):
+    """Forge is not there, or its work failed."""
+
+
+def run_forge(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run forge in the clone's root and return what it said, whatever its exit code.
+
+    ``environment`` is added to ours. Raises ``ForgeError`` when forge is not installed.
+    """
+    return subprocess.run(
+        [str(forge_binary()), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "FOUNDRY_SOLC": str(COMPILER), **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS_MAX,
+        check=False,
+    )
+
+
+def build_artifacts() -> dict[str, bytes]:
+    """Compile the sources as they stand: the file of each contract in ``CONTRACTS``.
+
+    Writes nowhere but in a temporary directory, so several may build at once.
+    """
+    with TemporaryDirectory(prefix="nugpay-forge-") as directory:
+        out, cache = Path(directory) / "out", Path(directory) / "cache"
+        done = run_forge("build", "--out", str(out), "--cache-path", str(cache), "--skip", "test")
+        if done.returncode != 0:
+            raise ForgeError(
+                f"forge build failed:\n{done.stdout}{done.stderr}", "Mend the contract and build again."
+            )
+        return {contract: encode_artifact(_compiled(out, contract)) for contract in CONTRACTS}
+
+
+def forge_binary() -> Path:
+    """The native forge that npm brought for this machine."""
+    system = {"darwin": "darwin"}.get(sys.platform, "linux")
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    path = ROOT / "node_modules" / "@foundry-rs" / f"forge-{system}-{machine}" / "bin" / "forge"
+    if not path.is_file():
+        raise ForgeError("forge is not installed", "Run ./nugpay test once, or npm ci --ignore-scripts.")
+    return path
+
+
+def _compiled(out: Path, contract: str) -> Artifact:
+    content: dict[str, Any] = msgspec.json.decode((out / f"{contract}.sol" / f"{contract}.json").read_bytes())
+    return Artifact(
+        contract=contract,
+        compiler=content["metadata"]["compiler"]["version"],
+        abi=content["abi"],
+        bytecode=content["bytecode"]["object"],
+    )
