@@ -80,7 +80,7 @@ class LedgerEngine:
         try:
             await pool.open(wait=False)
             while wait_until_serving and writer.phase is not Phase.SERVING:
-                writer.check()
+                engine.check()
                 await asyncio.sleep(START_POLL_SECONDS)
         except BaseException:
             await engine.close()
@@ -96,6 +96,10 @@ class LedgerEngine:
     def sequence(self) -> int:
         """Number of the newest batch in the journal."""
         return self._writer.head.sequence
+
+    def check(self) -> None:
+        """Raise what stopped the engine (a broken invariant, weak durability), if it has stopped."""
+        self._writer.check()
 
     async def close(self) -> None:
         """Answer what is queued, give the lock back and end."""
