@@ -1,6 +1,7 @@
 """JSON-RPC: what each kind of answer, and each kind of silence, becomes."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -40,7 +41,7 @@ async def test_batch_longer_than_the_limit_is_cut_and_keeps_its_order(anvil: Anv
     anvil.mine(10)
     headers = await rpc.read([("eth_getBlockByNumber", (hex(n), False)) for n in range(11)], Header)
     assert [header.height for header in headers] == list(range(11))
-    assert all(child.parent_hash == parent.hash for parent, child in zip(headers, headers[1:], strict=False))
+    assert all(child.parent_hash == parent.hash for parent, child in itertools.pairwise(headers))
 
 
 async def test_error_of_the_node_carries_its_code(rpc: RPC) -> None:
