@@ -1,0 +1,90 @@
+"""The signer's client: asks the signer process over its Unix socket.
+
+A connection a question, since signing is rare beside everything else. Asking the
+same again gives the same answer, so a lost answer is no loss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from chain.fees import Fees
+from chain.signer_messages import (
+    LINE_BYTES_MAX,
+    Answer,
+    IdentityAnswer,
+    IdentityRequest,
+    RefusedAnswer,
+    Request,
+    SignedAnswer,
+    SignRequest,
+    answer_decoder,
+    encode_line,
+)
+from chain.transactions import SignedTransaction
+from foundation.errors import Unavailable
+
+ANSWER_SECONDS_MAX = 10.0
+"""How long the signer may take; it takes about 2 ms, most of it the disk."""
+
+
+class SignerClient:
+    """Asks the signer that listens on a socket."""
+
+    def __init__(self, socket: Path, *, timeout_seconds: float = ANSWER_SECONDS_MAX) -> None:
+        self._socket: Final = socket
+        self._timeout_seconds: Final = timeout_seconds
+
+    async def identity(self) -> IdentityAnswer:
+        """Who the signer is. Raises ``Unavailable``."""
+        answer = await self._ask(IdentityRequest())
+        if not isinstance(answer, IdentityAnswer):
+            raise _unavailable("it did not say who it is", outcome_unknown=False)
+        return answer
+
+    async def sign(self, *, order_id: UUID, chain_id: int, nonce: int, fees: Fees) -> SignedTransaction:
+        """The signed transaction of an order.
+
+        Raises ``Refusal`` with a ``ChainCode``, whose ``signed_before`` tells whether
+        anything was ever signed for the order; or ``Unavailable``, after which it may
+        have been signed: ask again.
+        """
+        answer = await self._ask(
+            SignRequest(order_id, chain_id, nonce, fees.max_fee_per_gas, fees.max_priority_fee_per_gas)
+        )
+        if isinstance(answer, RefusedAnswer):
+            raise answer.refusal()
+        if not isinstance(answer, SignedAnswer):
+            raise _unavailable(getattr(answer, "detail", "no signature"), outcome_unknown=False)
+        return SignedTransaction(answer.raw, answer.tx_hash)
+
+    async def _ask(self, request: Request) -> Answer:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                reader, writer = await asyncio.open_unix_connection(self._socket, limit=LINE_BYTES_MAX)
+        except (OSError, TimeoutError) as error:
+            raise _unavailable("it does not listen", outcome_unknown=False) from error
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                writer.write(encode_line(request))
+                await writer.drain()
+                line = await reader.readline()
+        # From the first byte sent on the signer may have signed: the outcome is unknown.
+        except (OSError, TimeoutError, ValueError) as error:
+            raise _unavailable("its answer did not arrive", outcome_unknown=True) from error
+        finally:
+            writer.close()
+        try:
+            return answer_decoder.decode(line)
+        except msgspec.DecodeError as error:
+            # An empty or broken line: the signer died before it had answered.
+            raise _unavailable("its answer broke off", outcome_unknown=True) from error
+
+
+def _unavailable(detail: str, *, outcome_unknown: bool) -> Unavailable:
+    return Unavailable("signer_unavailable", f"The signer: {detail}.", outcome_unknown=outcome_unknown)

@@ -1,0 +1,100 @@
+"""Signer messages: what goes over the signer's socket, one JSON object a line.
+
+A request names an order, never what to sign: the signer reads that itself. Fees
+are wei per unit of gas, ids and hashes text, signed bytes base64.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+from chain.errors import ChainCode
+from foundation.errors import Refusal, Retryable
+
+LINE_BYTES_MAX = 64 * 1024
+"""Longest line of either side; our longest is a signed sweep of about 1 kB."""
+
+Wei = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+"""A fee per gas; 2**63 wei is nine ether for one unit of gas."""
+
+Nonce = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+"""A transaction's number at its sender; EIP-2681 ends below 2**64."""
+
+
+class SignRequest(msgspec.Struct, frozen=True, tag="sign", forbid_unknown_fields=True):
+    """Sign the transaction of an order, with this nonce and these fees."""
+
+    order_id: UUID
+    chain_id: int
+    """The chain that the asker believes it is on; the signer knows its own."""
+    nonce: Nonce
+    max_fee_per_gas: Wei
+    max_priority_fee_per_gas: Wei
+
+
+class IdentityRequest(msgspec.Struct, frozen=True, tag="identity", forbid_unknown_fields=True):
+    """Say who you are."""
+
+
+class SignedAnswer(msgspec.Struct, frozen=True, tag="signed"):
+    """Signed; it is in the signer's log, and its amount counts."""
+
+    raw: bytes
+    tx_hash: str
+
+
+class RefusedAnswer(msgspec.Struct, frozen=True, tag="refused"):
+    """Not signed, and why."""
+
+    code: str
+    detail: str
+    retryable: str
+    why: str
+    signed_before: bool
+    """Whether the signer has ever signed something for this order."""
+
+    def refusal(self) -> Refusal:
+        """The same as an exception."""
+        return Refusal(
+            ChainCode(self.code),
+            self.detail,
+            retryable=Retryable(self.retryable),
+            why=self.why,
+            signed_before=self.signed_before,
+        )
+
+
+class UnavailableAnswer(msgspec.Struct, frozen=True, tag="unavailable"):
+    """Nothing was decided: what the signer needs to read did not answer, or the line was no request."""
+
+    detail: str
+
+
+class IdentityAnswer(msgspec.Struct, frozen=True, tag="identity"):
+    """Who the signer is and what it signs for."""
+
+    address: str
+    chain_id: int
+    genesis_hash: str
+    vault: str
+
+
+Request = SignRequest | IdentityRequest
+"""What may be asked."""
+
+Answer = SignedAnswer | RefusedAnswer | UnavailableAnswer | IdentityAnswer
+"""What may be answered."""
+
+request_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+"""Reads a line of the asker."""
+
+answer_decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+"""Reads a line of the signer."""
+
+
+def encode_line(message: Request | Answer) -> bytes:
+    """A message with its line's end."""
+    return msgspec.json.encode(message) + b"\n"

@@ -1,0 +1,169 @@
+"""The signer's process: its socket, and what starts it.
+
+A Unix socket that only its owner can open; a line in, a line out, any number of
+askers. No answer leaves before it is decided and logged. What is malformed gets
+an answer and decides nothing. An error that nobody foresaw ends the process
+without an answer: a signer that is not sure is not a signer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from chain.deployments import Deployment, load_deployment
+from chain.keystore import SIGNER_KEY, development_key, stored_key
+from chain.signer import Signer
+from chain.signer_messages import (
+    LINE_BYTES_MAX,
+    Answer,
+    IdentityAnswer,
+    RefusedAnswer,
+    SignedAnswer,
+    SignRequest,
+    UnavailableAnswer,
+    encode_line,
+    request_decoder,
+)
+from chain.signer_policy import development_policy, load_policy, signer_dir
+from chain.signing_log import SigningLog
+from foundation.clock import Clock, SystemClock
+from foundation.database import Database
+from foundation.errors import Refusal
+from foundation.settings import Settings
+
+logger = structlog.get_logger()
+
+
+def signing_log_path(home: Path, deployment: Deployment) -> Path:
+    """The log of a chain: its id and the start of its block 0's hash, since nonces mean nothing elsewhere."""
+    return signer_dir(home) / f"{deployment.chain_id}-{deployment.genesis_hash[2:18]}.log"
+
+
+async def run_signer(
+    settings: Settings, database_url: str, *, ready: Callable[[], None] | None = None
+) -> None:
+    """Be the signer until cancelled, or until something is not sure.
+
+    Needs the deployment of ``settings.chain_id`` in ``settings.home``; in development
+    makes its key and policy where there are none. ``ready`` is called once it listens.
+    Raises ``Refusal`` (no deployment), ``KeystoreError``, ``PolicyError``, ``SigningLogError``.
+    """
+    deployment = load_deployment(settings.home, settings.chain_id)
+    development = settings.environment == "development"
+    key = (development_key if development else stored_key)(settings.home, SIGNER_KEY)
+    policy = development_policy(settings.home, deployment) if development else load_policy(settings.home)
+    log = SigningLog(signing_log_path(settings.home, deployment))
+    database = Database(database_url, pool_size=1, pool_overflow=0)
+    clock: Clock = SystemClock()
+    try:
+        signer = Signer(
+            key=key, deployment=deployment, policy=policy, log=log, database=database, clock=clock
+        )
+        async with serving(signer, settings.signer_socket) as failed:
+            logger.info("signer listens", address=signer.address, chain_id=deployment.chain_id)
+            if ready is not None:
+                ready()
+            raise await failed
+    finally:
+        await database.close()
+        log.close()
+
+
+@asynccontextmanager
+async def serving(signer: Signer, socket: Path) -> AsyncIterator[asyncio.Future[BaseException]]:
+    """Serve the signer on a socket; the future gets the error that must end the process."""
+    failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            try:
+                await _answer_lines(signer, reader, writer)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                # The asker went away; it will ask again, and get the same.
+                pass
+            # Whatever else was raised is unforeseen, whatever it is.
+            except Exception as error:  # noqa: BLE001
+                if not failed.done():
+                    failed.set_result(error)
+
+    socket.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+    server = await _listen(converse, socket)
+    try:
+        yield failed
+    finally:
+        server.close()
+        _remove(socket)
+
+
+async def _listen(
+    converse: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], socket: Path
+) -> asyncio.Server:
+    # The log's lock says that no other signer of this key lives, so a socket that is
+    # there was left by a dead one. The new socket has its rights before it has its
+    # name: nobody can connect between the two.
+    draft = socket.with_name(f"{socket.name}.{os.getpid()}")
+    _remove(draft)
+    server = await asyncio.start_unix_server(converse, draft, limit=LINE_BYTES_MAX)
+    draft.chmod(0o600)
+    draft.replace(socket)
+    return server
+
+
+def _remove(socket: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        socket.unlink()
+
+
+async def _answer_lines(signer: Signer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        try:
+            line = await reader.readline()
+        except ValueError:
+            writer.write(encode_line(UnavailableAnswer("the line is too long")))
+            await writer.drain()
+            return
+        if not line:
+            return
+        writer.write(encode_line(await _answer(signer, line)))
+        await writer.drain()
+
+
+async def _answer(signer: Signer, line: bytes) -> Answer:
+    try:
+        request = request_decoder.decode(line)
+    except msgspec.DecodeError as error:
+        return UnavailableAnswer(f"not a request: {error}")
+    if not isinstance(request, SignRequest):
+        deployment = signer.deployment
+        return IdentityAnswer(
+            address=signer.address,
+            chain_id=deployment.chain_id,
+            genesis_hash=deployment.genesis_hash,
+            vault=deployment.vault,
+        )
+    try:
+        signed = await signer.sign(request)
+    except Refusal as refusal:
+        logger.warning("refused to sign", order_id=str(request.order_id), code=str(refusal.code))
+        return RefusedAnswer(
+            code=refusal.code.value,
+            detail=refusal.detail,
+            retryable=refusal.retryable.value,
+            why=str(refusal.data["why"]),
+            signed_before=bool(refusal.data["signed_before"]),
+        )
+    except (SQLAlchemyError, OSError) as error:
+        # The order could not be read: nothing was decided, and nothing signed.
+        logger.warning("cannot read orders", error=type(error).__name__)
+        return UnavailableAnswer("the database does not answer")
+    logger.info("signed", order_id=str(request.order_id), tx_hash=signed.tx_hash, nonce=request.nonce)
+    return SignedAnswer(signed.raw, signed.tx_hash)

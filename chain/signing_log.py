@@ -1,0 +1,192 @@
+"""The signing log: every signature that the signer ever gave, in its own file.
+
+Append-only lines of JSON, each with the SHA-256 of the line before it, so that a
+line changed or taken out is noticed. A line is on disk (fsync) before its
+signature leaves the process: what the signer may have given away is always in
+its log, and its caps and nonces hold across any crash. The log is as precious as
+the key; a signer that finds it damaged does not start.
+
+One log a key and chain; two signers cannot have it open at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from chain.orders import Order
+from chain.signer_policy import HOUR_SECONDS
+from foundation.clock import SECOND_NS
+from foundation.errors import InvariantViolation, NUGPayError
+
+BEGINNING: Final = "0" * 64
+"""What stands for the hash of the line before the first."""
+
+REMEMBERED_SECONDS: Final = 48 * HOUR_SECONDS
+"""How long amounts are kept in memory: beyond the hour, in case the clock is set back."""
+
+
+class SigningLogError(NUGPayError):
+    """The log is damaged or in use; the signer does not start."""
+
+
+class SigningEntry(msgspec.Struct, frozen=True):
+    """One signature. Amount in token units, fees in wei per unit of gas."""
+
+    at_ns: int
+    order_id: UUID
+    kind: str
+    token: str
+    to_address: str
+    amount: str
+    salt: str | None
+    nonce: int
+    max_fee_per_gas: int
+    max_priority_fee_per_gas: int
+    gas_limit: int
+    tx_hash: str
+    previous: str
+    """SHA-256 of the line before, in hex."""
+
+
+@dataclass(slots=True)
+class SignedOrder:
+    """What was signed for one order: the first signature, and the fees of each."""
+
+    first: SigningEntry
+    hashes: dict[tuple[int, int], str] = field(default_factory=dict)
+    """Tx hash by (max fee, tip)."""
+
+    def is_of(self, order: Order) -> bool:
+        """Whether the order still says what was signed."""
+        first = self.first
+        return (first.kind, first.token, first.to_address, int(first.amount), first.salt) == (
+            order.kind,
+            order.token,
+            order.to_address,
+            order.amount,
+            order.salt,
+        )
+
+
+class SigningLog:
+    """The log, open for appending, and what it says."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the log, or begin it. Raises ``SigningLogError``."""
+        self.path: Final = path
+        self._previous = BEGINNING
+        self._orders: dict[UUID, SignedOrder] = {}
+        self._order_of_nonce: dict[int, UUID] = {}
+        self._recent: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._lock()
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+        _sync_directory(path.parent)
+
+    def close(self) -> None:
+        """Close the file; nothing is lost, since every line is on disk already."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def signed(self, order_id: UUID) -> SignedOrder | None:
+        """What was signed for an order, if anything."""
+        return self._orders.get(order_id)
+
+    def order_of(self, nonce: int) -> UUID | None:
+        """The order that a nonce was signed for, if any."""
+        return self._order_of_nonce.get(nonce)
+
+    def spent(self, token: str, *, now_ns: int) -> int:
+        """Units of a token signed away in the last hour, each order once.
+
+        What the clock says is in the future counts too: a clock set back frees nothing.
+        """
+        recent = self._recent[token]
+        while recent and recent[0][0] <= now_ns - REMEMBERED_SECONDS * SECOND_NS:
+            recent.popleft()
+        since = now_ns - HOUR_SECONDS * SECOND_NS
+        return sum(amount for at_ns, amount in recent if at_ns > since)
+
+    def append(self, entry: SigningEntry) -> None:
+        """Write an entry and have it on disk before returning.
+
+        Raises ``InvariantViolation`` if the disk does not take it: then the signature
+        must not leave, and the process must end, since nobody knows what is on disk.
+        """
+        if entry.previous != self._previous:
+            raise InvariantViolation("the entry does not follow the last line of the signing log")
+        line = msgspec.json.encode(entry) + b"\n"
+        # If the process dies before fsync returns, the line may be there whole, in part
+        # or not at all; the signature has not left, so each of the three is safe: whole,
+        # it counts against the caps without having been used; in part, it is cut off at
+        # the next start; absent, nothing happened.
+        try:
+            written = os.write(self._descriptor, line)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise InvariantViolation(f"the signing log cannot be written: {error}") from error
+        if written != len(line):
+            raise InvariantViolation("the signing log took a part of a line")
+        self._note(entry, line)
+
+    @property
+    def previous(self) -> str:
+        """What the next entry must carry as ``previous``."""
+        return self._previous
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SigningLogError(f"another signer has {self.path} open") from error
+
+    def _read(self) -> None:
+        with self.path.open("rb") as file:
+            content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            # A line without its end was being written when the process died: fsync had
+            # not returned, so its signature never left and nothing depends on it.
+            os.ftruncate(self._descriptor, whole)
+            os.fsync(self._descriptor)
+        for number, line in enumerate(content[:whole].splitlines(keepends=True), start=1):
+            try:
+                entry = msgspec.json.decode(line, type=SigningEntry)
+            except msgspec.DecodeError as error:
+                raise SigningLogError(f"line {number} of {self.path} is damaged: {error}") from error
+            if entry.previous != self._previous:
+                raise SigningLogError(f"line {number} of {self.path} does not follow the line before it")
+            self._note(entry, line)
+
+    def _note(self, entry: SigningEntry, line: bytes) -> None:
+        self._previous = hashlib.sha256(line).hexdigest()
+        order = self._orders.get(entry.order_id)
+        if order is None:
+            # A replacement is the same payment with higher fees: only the first counts.
+            order = self._orders[entry.order_id] = SignedOrder(entry)
+            self._order_of_nonce[entry.nonce] = entry.order_id
+            self._recent[entry.token].append((entry.at_ns, int(entry.amount)))
+        order.hashes[entry.max_fee_per_gas, entry.max_priority_fee_per_gas] = entry.tx_hash
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        os.fsync(descriptor)
