@@ -94,17 +94,21 @@ async def transfers_out_of(
     *,
     first: int,
     last: int | None = None,
+    token: str | None = None,
     not_to: Addresses = (),
 ) -> list[TransferObservation]:
     """Transfers from any of ``addresses`` in blocks ``first`` to ``last`` (the head), in order.
 
-    Those that go to ``not_to`` are left out, and those of value 0.
+    Those that go to ``not_to`` are left out, as are those of other tokens than
+    ``token`` where it is given, and those of value 0.
     """
     query = _between(chain_id, first, last).where(
         ChainTransferLog.from_address.in_(addresses), ChainTransferLog.value > 0
     )
     if not_to != ():
         query = query.where(ChainTransferLog.to_address.not_in(not_to))
+    if token is not None:
+        query = query.where(ChainTransferLog.token == token)
     return [_observation(row) for row in await session.scalars(query)]
 
 

@@ -20,9 +20,9 @@ from chain.addresses import deposit_address as clone_address
 from foundation.assets import Asset
 from foundation.clock import Clock
 from foundation.database import Database
-from treasury.arrivals import write_earlier_arrivals
 from treasury.custody import Custody
 from treasury.models import TreasuryDepositAddress
+from treasury.movements import write_earlier_arrivals
 
 CURRENT_EPOCH = 0
 """Which of a wallet's addresses is given out."""

@@ -31,10 +31,12 @@ from foundation.ids import derive_id
 from ledger.chart import AccountCode, TransferCode, system_account_id, wallet_account_id
 from ledger.contract import CreateTransferStatus, Transfer
 from ledger.interface import Ledger
-from treasury.arrivals import custody_addresses, deposit_id, write_arrivals
+from treasury.arrivals import deposit_id
 from treasury.custody import Custody
+from treasury.custody_addresses import custody_addresses
 from treasury.deposit_addresses import wallet_addresses
 from treasury.models import CaseKind, TreasuryBookingCursor, TreasuryDeposit
+from treasury.movements import write_movements
 
 BOOKED_PER_REQUEST = 2_000
 """Deposits sent to the ledger at once; each is at most two transfers."""
@@ -103,7 +105,7 @@ async def book_deposits(database: Database, ledger: Ledger, clock: Clock, custod
     and the ledger says that the transfers exist.
     """
     async with database.session() as session:
-        written = await write_arrivals(session, clock, custody)
+        written = (await write_movements(session, clock, custody)).arrivals
     booked = 0
     while deposits := await _unbooked(database, custody):
         await _credit(database, ledger, deposits)

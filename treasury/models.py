@@ -120,6 +120,29 @@ class TreasuryDeposit(Base):
     booked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
+class TreasuryDeparture(Base):
+    """Tokens that left custody in a final block, and the order that sent them."""
+
+    __tablename__ = "treasury_departure"
+    __table_args__ = (
+        Index("ix_treasury_departure_block_number", "chain_id", "block_number"),
+        Index("ix_treasury_departure_order_id", "order_id"),
+    )
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    tx_hash: Mapped[str] = mapped_column(Text, primary_key=True)
+    log_index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    token: Mapped[str] = mapped_column(Text)
+    asset: Mapped[str] = mapped_column(Text)
+    from_address: Mapped[str] = mapped_column(Text)
+    to_address: Mapped[str] = mapped_column(Text)
+    units: Mapped[Decimal] = mapped_column(Word)
+    order_id: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("chain_order.id"))
+    """The order it fulfils to the letter; null is money that left without our will."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
 class TreasuryWithdrawal(Base):
     """A customer's wish to be paid on chain; its id is also that of its order and hold."""
 

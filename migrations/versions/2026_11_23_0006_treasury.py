@@ -1,4 +1,4 @@
-"""Tables of the treasury: deposits, withdrawals, sweeps, reconciliations, the breaker.
+"""Tables of the treasury: deposits, departures, withdrawals, sweeps, reconciliations, the breaker.
 
 The partial indexes are the lists of work: deposits not booked yet, withdrawals not
 closed, one open sweep an address and token, one breaker tripped a chain.
@@ -75,6 +75,22 @@ def _create_deposits() -> None:
 
 
 def _create_payouts() -> None:
+    op.create_table(
+        "treasury_departure",
+        sa.Column("chain_id", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("tx_hash", sa.Text(), primary_key=True),
+        sa.Column("log_index", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("block_number", sa.BigInteger(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("asset", sa.Text(), nullable=False),
+        sa.Column("from_address", sa.Text(), nullable=False),
+        sa.Column("to_address", sa.Text(), nullable=False),
+        sa.Column("units", WORD, nullable=False),
+        sa.Column("order_id", sa.Uuid(), sa.ForeignKey("chain_order.id")),
+        sa.Column("created_at", TIME, nullable=False),
+    )
+    op.create_index("ix_treasury_departure_block_number", "treasury_departure", ["chain_id", "block_number"])
+    op.create_index("ix_treasury_departure_order_id", "treasury_departure", ["order_id"])
     op.create_table(
         "treasury_withdrawal",
         sa.Column("id", sa.Uuid(), sa.ForeignKey("chain_order.id"), primary_key=True),

@@ -1,0 +1,37 @@
+"""Custody balances: what the chain itself says lies in custody, at one block.
+
+Each custody address is asked for its balance of each token at a block named by its
+hash, all in batches, so that the sum is of one state and of no other fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chain.errors import RPCMalformed
+from chain.rpc import RPC, Call
+
+BALANCE_OF = "0x70a08231" + "0" * 24
+"""Selector of ``balanceOf(address)`` and the padding of its argument."""
+
+_METHOD = "eth_call"
+_WORD_LENGTH = 66
+
+
+async def custody_units(rpc: RPC, *, token: str, addresses: Sequence[str], block_hash: str) -> int:
+    """Units of ``token`` that ``addresses`` (lower case) hold together at a block.
+
+    Raises ``RPCMalformed`` if the token does not answer like one, and the RPC's
+    errors; a node without the state of that block answers an ``RPCError``.
+    """
+    calls: list[Call] = [
+        (_METHOD, ({"to": token, "data": BALANCE_OF + address[2:]}, {"blockHash": block_hash}))
+        for address in addresses
+    ]
+    total = 0
+    for answer in await rpc.read(calls, str):
+        # No code at the token's address answers "0x": that is no balance of zero.
+        if len(answer) != _WORD_LENGTH:
+            raise RPCMalformed(_METHOD, f"balanceOf answers {answer[:80]!r}")
+        total += int(answer, 16)
+    return total
