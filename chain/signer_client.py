@@ -26,8 +26,8 @@ from chain.signer_messages import (
     answer_decoder,
     encode_line,
 )
-from chain.transactions import SignedTransaction
-from foundation.errors import Unavailable
+from chain.transactions import SignedTransaction, transaction_hash
+from foundation.errors import InvariantViolation, Unavailable
 
 ANSWER_SECONDS_MAX = 10.0
 """How long the signer may take; it takes about 2 ms, most of it the disk."""
@@ -61,6 +61,8 @@ class SignerClient:
             raise answer.refusal()
         if not isinstance(answer, SignedAnswer):
             raise _unavailable(getattr(answer, "detail", "no signature"), outcome_unknown=False)
+        if transaction_hash(answer.raw) != answer.tx_hash:
+            raise InvariantViolation("the signer names another hash than that of its bytes")
         return SignedTransaction(answer.raw, answer.tx_hash)
 
     async def _ask(self, request: Request) -> Answer:

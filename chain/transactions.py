@@ -74,7 +74,12 @@ def sign(transaction: Transaction, key: PrivateKey) -> SignedTransaction:
     r, s, parity = signature[:32], signature[32:64], signature[64]
     numbers = [int.from_bytes(r, "big"), int.from_bytes(s, "big")]
     raw = TYPE + rlp.encode([*fields, parity, *numbers])
-    return SignedTransaction(raw, "0x" + keccak(raw).hex())
+    return SignedTransaction(raw, transaction_hash(raw))
+
+
+def transaction_hash(raw: bytes) -> str:
+    """The hash by which a node knows signed bytes."""
+    return "0x" + keccak(raw).hex()
 
 
 def key_address(key: PrivateKey) -> str:

@@ -1,0 +1,171 @@
+"""Lanes: the nonces of one key, given to orders without gaps, and what was signed with them.
+
+A lane is the sequence of one sender's nonces. An order gets its nonce once, and a
+nonce has one order: that alone makes a payment happen once, however often it is
+signed, sent and replaced. A nonce without a signature can only be the lane's
+last, since nobody gets the next one before it is signed or taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Row, delete, exists, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.fees import Fees
+from chain.models import ChainAttempt, ChainLane
+from chain.transactions import SignedTransaction
+from foundation.clock import Clock
+from foundation.ids import uuid7
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A nonce and whose it is."""
+
+    nonce: int
+    order_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A signed transaction of an order, as stored before it was sent."""
+
+    order_id: UUID
+    nonce: int
+    tx_hash: str
+    raw: bytes
+    fees: Fees
+    created_at: datetime
+    broadcast_at: datetime | None
+    """When a node first took it; None if that is not known."""
+
+
+async def lock_lane(session: AsyncSession, from_address: str) -> None:
+    """Be the only one who gives nonces of this key until this database transaction ends."""
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:lane, 0))"),
+        {"lane": f"chain_lane {from_address}"},
+    )
+
+
+async def place_of(session: AsyncSession, order_id: UUID) -> Place | None:
+    """The order's nonce, if it has one."""
+    nonce = await session.scalar(select(ChainLane.nonce).where(ChainLane.order_id == order_id))
+    return None if nonce is None else Place(nonce, order_id)
+
+
+async def unsigned_place(session: AsyncSession, from_address: str) -> Place | None:
+    """The nonce that was given and for which nothing is stored: the lane's last, or none."""
+    row = (
+        await session.execute(
+            select(ChainLane.nonce, ChainLane.order_id)
+            .where(ChainLane.from_address == from_address)
+            .order_by(ChainLane.nonce.desc())
+            .limit(1)
+        )
+    ).first()
+    if row is None or await session.scalar(select(exists().where(ChainAttempt.order_id == row.order_id))):
+        return None
+    return Place(row.nonce, row.order_id)
+
+
+async def places_from(session: AsyncSession, from_address: str, nonce: int) -> list[Place]:
+    """The lane from a nonce on, in order."""
+    rows = await session.execute(
+        select(ChainLane.nonce, ChainLane.order_id)
+        .where(ChainLane.from_address == from_address, ChainLane.nonce >= nonce)
+        .order_by(ChainLane.nonce)
+    )
+    return [Place(row.nonce, row.order_id) for row in rows]
+
+
+async def give_place(session: AsyncSession, from_address: str, order_id: UUID, *, first_nonce: int) -> Place:
+    """The order's nonce; the lane's next if it has none yet, ``first_nonce`` in an empty lane.
+
+    Under ``lock_lane`` of another session, so that this one can commit while the
+    lane stays locked.
+    """
+    place = await place_of(session, order_id)
+    if place is not None:
+        return place
+    last = await session.scalar(
+        select(func.max(ChainLane.nonce)).where(ChainLane.from_address == from_address)
+    )
+    nonce = first_nonce if last is None else last + 1
+    await session.execute(insert(ChainLane).values(from_address=from_address, nonce=nonce, order_id=order_id))
+    return Place(nonce, order_id)
+
+
+async def take_back_place(session: AsyncSession, from_address: str, place: Place) -> None:
+    """Undo ``give_place``: only where nothing was ever signed with the nonce, and it is the last."""
+    await session.execute(
+        delete(ChainLane).where(
+            ChainLane.from_address == from_address,
+            ChainLane.nonce == place.nonce,
+            ChainLane.order_id == place.order_id,
+            ~exists().where(ChainAttempt.order_id == place.order_id),
+        )
+    )
+
+
+async def store_attempt(
+    session: AsyncSession,
+    clock: Clock,
+    from_address: str,
+    place: Place,
+    signed: SignedTransaction,
+    fees: Fees,
+) -> None:
+    """Store signed bytes; storing the same again changes nothing."""
+    await session.execute(
+        insert(ChainAttempt)
+        .values(
+            id=uuid7(clock),
+            order_id=place.order_id,
+            from_address=from_address,
+            nonce=place.nonce,
+            tx_hash=signed.tx_hash,
+            raw=signed.raw,
+            max_fee_per_gas=fees.max_fee_per_gas,
+            max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+            created_at=clock.now(),
+        )
+        .on_conflict_do_nothing(index_elements=[ChainAttempt.tx_hash])
+    )
+
+
+async def attempts_of(session: AsyncSession, order_id: UUID) -> list[Attempt]:
+    """What was signed for an order, lowest fee first; the last is the one to send."""
+    rows = await session.execute(
+        select(ChainAttempt.__table__)
+        .where(ChainAttempt.order_id == order_id)
+        .order_by(ChainAttempt.max_fee_per_gas, ChainAttempt.max_priority_fee_per_gas)
+    )
+    return [_attempt(row) for row in rows]
+
+
+async def note_broadcast(session: AsyncSession, clock: Clock, tx_hashes: Sequence[str]) -> None:
+    """A node has these transactions; the first time is kept."""
+    await session.execute(
+        update(ChainAttempt)
+        .where(ChainAttempt.tx_hash.in_(tx_hashes), ChainAttempt.broadcast_at.is_(None))
+        .values(broadcast_at=clock.now())
+    )
+
+
+def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
+    return Attempt(
+        order_id=row.order_id,
+        nonce=row.nonce,
+        tx_hash=row.tx_hash,
+        raw=row.raw,
+        fees=Fees(int(row.max_fee_per_gas), int(row.max_priority_fee_per_gas)),
+        created_at=row.created_at,
+        broadcast_at=row.broadcast_at,
+    )

@@ -1,0 +1,145 @@
+"""Order status: what became of an order, read from its attempts and from the chain.
+
+Nothing is stored: the status is computed from what was signed and from receipts,
+so a reorg that takes a transaction away takes the status back by itself. Only
+what is at or below the finalized block is for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from chain.contract_reads import ContractRead, read_contracts
+from chain.deployments import Deployment
+from chain.lanes import Attempt
+from chain.orders import Order
+from chain.rpc import RPC, Header, Receipt
+from chain.signer import withdrawal_word
+from foundation.errors import InvariantViolation
+
+
+class OrderState(StrEnum):
+    """How far an order is; the last three are for ever."""
+
+    UNSIGNED = "unsigned"
+    """Nothing is stored for it; it may be revoked if it has no nonce."""
+    SIGNED = "signed"
+    """Signed and stored; no node is known to have it."""
+    BROADCAST = "broadcast"
+    """A node took it; it is in no block."""
+    MINED = "mined"
+    """In a block that a reorg may still take away."""
+    SUCCEEDED = "succeeded"
+    """Final: it did what it was for."""
+    REVERTED = "reverted"
+    """Final: it was mined and had no effect; nothing was paid and its nonce is used."""
+    DISPLACED = "displaced"
+    """Final: another transaction used its nonce; it was not and will never be mined."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no reorg and no retry can change it."""
+        return self in {OrderState.SUCCEEDED, OrderState.REVERTED, OrderState.DISPLACED}
+
+    @property
+    def never_pays(self) -> bool:
+        """Whether what was set aside for it can be given back."""
+        return self in {OrderState.REVERTED, OrderState.DISPLACED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderStatus:
+    """An order's state and where it stands."""
+
+    order_id: UUID
+    state: OrderState
+    nonce: int | None = None
+    tx_hash: str | None = None
+    """Of the attempt that was mined, else of the one with the highest fee."""
+    block_number: int | None = None
+    """Set from ``MINED`` on."""
+    block_hash: str | None = None
+    attempts: int = 0
+    """How many times it was signed with different fees."""
+    trouble: str | None = None
+    """What the node last said against it, or the signer against a replacement."""
+
+
+async def order_status(
+    rpc: RPC, deployment: Deployment, from_address: str, order: Order, attempts: list[Attempt]
+) -> OrderStatus:
+    """The status of an order by its attempts. Raises the RPC's errors."""
+    if not attempts:
+        return OrderStatus(order_id=order.id, state=OrderState.UNSIGNED)
+    # Finality is read before the receipts: what is then found at or below it lies in
+    # a chain that no reorg could have changed between the two answers.
+    finalized = (await rpc.read([("eth_getBlockByNumber", ("finalized", False))], Header))[0]
+    receipt = await _receipt(rpc, attempts)
+    if receipt is None and await _nonce_is_used(rpc, from_address, attempts[0].nonce, finalized):
+        # The transaction may have been mined between the two questions, or a lagging
+        # node answered one of them: ask for the receipts again before giving up.
+        receipt = await _receipt(rpc, attempts)
+        if receipt is None:
+            return await _displaced(rpc, deployment, order, attempts, finalized)
+    last = attempts[-1]
+    if receipt is None:
+        sent = any(attempt.broadcast_at is not None for attempt in attempts)
+        return OrderStatus(
+            order_id=order.id,
+            state=OrderState.BROADCAST if sent else OrderState.SIGNED,
+            nonce=last.nonce,
+            tx_hash=last.tx_hash,
+            attempts=len(attempts),
+        )
+    return OrderStatus(
+        order_id=order.id,
+        state=_mined_state(receipt, finalized),
+        nonce=last.nonce,
+        tx_hash=receipt.transaction_hash,
+        block_number=receipt.height,
+        block_hash=receipt.block_hash,
+        attempts=len(attempts),
+    )
+
+
+def _mined_state(receipt: Receipt, finalized: Header) -> OrderState:
+    if receipt.height > finalized.height:
+        return OrderState.MINED
+    return OrderState.SUCCEEDED if receipt.succeeded else OrderState.REVERTED
+
+
+async def _receipt(rpc: RPC, attempts: list[Attempt]) -> Receipt | None:
+    """The receipt of whichever attempt was mined; one nonce is mined once."""
+    calls = [("eth_getTransactionReceipt", (attempt.tx_hash,)) for attempt in attempts]
+    found = [receipt for receipt in await rpc.find(calls, Receipt) if receipt is not None]
+    return found[0] if found else None
+
+
+async def _nonce_is_used(rpc: RPC, from_address: str, nonce: int, finalized: Header) -> bool:
+    calls = [("eth_getTransactionCount", (from_address, finalized.number))]
+    return int((await rpc.read(calls, str))[0], 16) > nonce
+
+
+async def _displaced(
+    rpc: RPC, deployment: Deployment, order: Order, attempts: list[Attempt], finalized: Header
+) -> OrderStatus:
+    """Another transaction has the nonce, finally; the vault is asked whether it paid all the same."""
+    if order.is_withdrawal:
+        [paid] = await read_contracts(
+            rpc,
+            [ContractRead(deployment.vault, "paid(bytes32)", "bool", (withdrawal_word(order),))],
+            block=finalized.number,
+        )
+        # Paid by bytes that are not in our tables: a database restored from before they
+        # were stored, or a key used elsewhere. Giving the money back would pay twice.
+        if paid is not False:
+            raise InvariantViolation(f"order {order.id} was paid by a transaction that is not stored")
+    return OrderStatus(
+        order_id=order.id,
+        state=OrderState.DISPLACED,
+        nonce=attempts[0].nonce,
+        tx_hash=attempts[-1].tx_hash,
+        attempts=len(attempts),
+    )
