@@ -1,0 +1,82 @@
+"""Connections: what the routes reach the rooms with, opened once a process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from chain.deployments import load_deployment
+from foundation.assets import asset_by_code
+from foundation.clock import Clock, SystemClock
+from foundation.database import Database
+from foundation.errors import NUGPayError
+from foundation.settings import Settings
+from identity.devices import DeviceDirectory
+from identity.nonces import NonceRecorder
+from identity.signed_requests import Doorkeeper
+from ledger.client import LedgerClient
+from ledger.interface import Ledger
+from treasury.custody import Custody, CustodyToken
+from wallets.wallets import WalletDirectory
+
+
+@dataclass(slots=True)
+class Connections:
+    """Everything that a use case may take as an argument."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    ledger: Ledger
+    doorkeeper: Doorkeeper = field(init=False)
+    wallets: WalletDirectory = field(init=False)
+    _custody: Custody | None = None
+
+    def __post_init__(self) -> None:
+        devices = DeviceDirectory(self.database)
+        self.doorkeeper = Doorkeeper(devices, NonceRecorder(self.database), self.clock)
+        self.wallets = WalletDirectory(self.database, self.ledger)
+
+    def custody(self) -> Custody:
+        """Custody on the chain; refused as ``deployment_not_found`` until contracts are deployed.
+
+        Read when first needed, since the API may be up before the contracts are.
+        """
+        if self._custody is None:
+            deployment = load_deployment(self.settings.home, self.settings.chain_id)
+            self._custody = Custody(
+                chain_id=deployment.chain_id,
+                vault=deployment.vault,
+                implementation=deployment.implementation,
+                tokens=[
+                    CustodyToken(asset_by_code(code), token.address, token.decimals)
+                    for code, token in deployment.tokens.items()
+                ],
+            )
+        return self._custody
+
+
+def connections_of(request: Request) -> Connections:
+    """The connections of the application that serves a request."""
+    connections: Connections = request.app.state.connections
+    return connections
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Connections]:
+    """Connect to the database and the ledger process that ``settings`` name."""
+    if settings.database_url is None:
+        raise NUGPayError(
+            "NUGPAY_DATABASE_URL is not set: start the API with ./nugpay api, which knows the database."
+        )
+    database = Database(settings.database_url, pool_size=5, pool_overflow=10)
+    ledger = LedgerClient(settings.ledger_address)
+    try:
+        await database.check_durability()
+        yield Connections(settings, SystemClock(), database, ledger)
+    finally:
+        await ledger.close()
+        await database.close()

@@ -1,0 +1,172 @@
+"""The gate: what every request passes before, and every answer after, its route.
+
+It names the request, reads a body of bounded size in bounded time, insists on
+JSON, adds the headers that keep answers out of caches and browsers, and turns a
+fault of ours into a problem instead of a broken connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from typing import Any, Final
+
+import structlog
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from foundation.errors import Refusal
+from wallet_api.errors import ApiCode
+from wallet_api.problem import internal_response, refusal_response
+
+log = structlog.get_logger()
+
+BODY_BYTES_MAX: Final = 16 * 1024
+"""Longest body; the longest request of this API has some 700 bytes."""
+
+BODY_SECONDS_MAX: Final = 20.0
+"""How long a body may take to arrive: a few hundred bytes fit even 2G in that time."""
+
+TARGET_LENGTH_MAX: Final = 2048
+"""Longest path and query together."""
+
+HEADERS_BYTES_MAX: Final = 16 * 1024
+"""All headers together; what proxies add is well below."""
+
+REQUEST_ID_KEY: Final = "nugpay.request_id"
+"""Where the scope keeps the request's name."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+
+_HEADERS: Final = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"strict-transport-security", b"max-age=31536000"),
+]
+"""Answers hold balances: nothing between us and the device may keep or show them."""
+
+
+class Gate:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = _request_id(headers.get(b"x-request-id", b""))
+        scope[REQUEST_ID_KEY] = request_id
+        started = False
+
+        async def send_marked(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *_HEADERS,
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            body = await _read_body(scope, headers, receive)
+            await self._app(scope, _replaying(body, receive), send_marked)
+        except Refusal as refusal:
+            await refusal_response(refusal, path=scope["path"], request_id=request_id)(
+                scope, receive, send_marked
+            )
+        except _ClientGone:
+            log.info("client_gone", request_id=request_id, path=scope["path"])
+        # Nothing may leave a client without an answer that says whether money moved.
+        except Exception:
+            log.exception("request_failed", request_id=request_id, method=scope["method"], path=scope["path"])
+            if not started:
+                await _fault(scope, request_id)(scope, receive, send_marked)
+
+
+class _ClientGone(Exception):
+    """The client closed the connection before its body was complete."""
+
+
+def _fault(scope: Scope, request_id: str) -> Response:
+    return internal_response(
+        path=scope["path"],
+        request_id=request_id,
+        may_have_moved=scope["method"] not in {"GET", "HEAD", "OPTIONS"},
+    )
+
+
+def _request_id(asked: bytes) -> str:
+    return asked.decode() if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(12)
+
+
+async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    _check_size_of_headers(scope)
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > BODY_BYTES_MAX:
+        raise _too_large()
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            while True:
+                message: Any = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _ClientGone
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > BODY_BYTES_MAX:
+                    raise _too_large()
+                chunks.append(chunk)
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        raise Refusal(
+            ApiCode.BODY_TOO_SLOW, f"The body did not arrive within {BODY_SECONDS_MAX:.0f} s."
+        ) from None
+    body = b"".join(chunks)
+    if body:
+        _check_kind(headers)
+    return body
+
+
+def _check_size_of_headers(scope: Scope) -> None:
+    target = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
+    size = sum(len(name) + len(value) for name, value in scope["headers"])
+    if target > TARGET_LENGTH_MAX or size > HEADERS_BYTES_MAX:
+        raise Refusal(ApiCode.HEADERS_TOO_LARGE, "The path, query or headers are too long.")
+
+
+def _check_kind(headers: dict[bytes, bytes]) -> None:
+    kind = headers.get(b"content-type", b"").decode("latin-1").lower().replace(" ", "")
+    encoding = headers.get(b"content-encoding", b"identity").lower()
+    if kind not in {"application/json", "application/json;charset=utf-8"} or encoding != b"identity":
+        raise Refusal(
+            ApiCode.CONTENT_TYPE_NOT_ACCEPTED,
+            "A body is JSON in UTF-8, with Content-Type: application/json and not compressed.",
+        )
+
+
+def _too_large() -> Refusal:
+    return Refusal(ApiCode.BODY_TOO_LARGE, f"A body has at most {BODY_BYTES_MAX} bytes.")
+
+
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return replay

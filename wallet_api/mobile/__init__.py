@@ -1,0 +1,1 @@
+"""The mobile API: what phones ask, one file a resource."""

@@ -1,0 +1,126 @@
+"""History: the wallet's lines, newest first, each with the balance after it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from foundation.assets import asset_by_code
+from foundation.errors import FoundationCode
+from wallet_api.callers import wallet_of
+from wallet_api.connections import connections_of
+from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
+from wallet_api.wire import (
+    AmountAnswer,
+    Answer,
+    Asked,
+    AssetText,
+    HandleText,
+    TimeAnswer,
+    UUIDText,
+    answered,
+    handle_text,
+    shown,
+    time_text,
+)
+from wallets.errors import WalletCode
+from wallets.history import PAGE_MAX, Direction, Effect, HistoryKind, HistoryLine, history
+
+router = APIRouter(tags=["wallet"])
+
+
+class HistoryQuery(Asked):
+    """Which part of the history."""
+
+    asset: Annotated[AssetText | None, Field(description="Only this asset; all when left out.")] = None
+    cursor: Annotated[str | None, Field(max_length=64, description="From the page before.")] = None
+    limit: Annotated[int, Field(ge=1, le=PAGE_MAX, strict=False, description="Most lines on the page.")] = 20
+
+
+class HistoryLineAnswer(Answer):
+    """One transfer of the wallet."""
+
+    id: Annotated[UUIDText, Field(description="Of a payment: the payment's id.")]
+    kind: HistoryKind
+    direction: Direction
+    effect: Effect
+    asset: AssetText
+    amount: AmountAnswer
+    balance: Annotated[AmountAnswer, Field(description="After this line, reserved money included.")]
+    available: Annotated[AmountAnswer, Field(description="After this line, reserved money left out.")]
+    counterparty: HandleText | None
+    reference: Annotated[
+        UUIDText | None, Field(description="The payer's number; of a fee: what it is the fee of.")
+    ]
+    at: TimeAnswer
+
+
+class HistoryAnswer(Answer):
+    """A page of history."""
+
+    model_config = shown(
+        {
+            "lines": [
+                {
+                    "id": "019ab0c4-6a2e-7c11-9d2b-3f6f0c1d2e4a",
+                    "kind": "payment",
+                    "direction": "out",
+                    "effect": "settled",
+                    "asset": "USDT",
+                    "amount": "25.000000",
+                    "balance": "225.000000",
+                    "available": "225.000000",
+                    "counterparty": "@ko_ko",
+                    "reference": None,
+                    "at": "2026-11-23T14:05:09.123456Z",
+                }
+            ],
+            "next_cursor": "aGlzdG9yeToZ6tNwrKtGAA",
+        }
+    )
+
+    lines: list[HistoryLineAnswer]
+    next_cursor: Annotated[str | None, Field(description="Asks for the next page; null at the end.")]
+
+
+@router.get(
+    "/history",
+    response_model=HistoryAnswer,
+    summary="History",
+    description="Newest first. A cursor stays valid while new lines arrive.",
+    responses=problems(OF_A_WALLET, OF_THE_LEDGER, FoundationCode.UNKNOWN_ASSET, WalletCode.CURSOR_MALFORMED),
+    openapi_extra=signed(),
+)
+async def own_history(request: Request, query: Annotated[HistoryQuery, Query()]) -> Response:
+    """The caller's history."""
+    connections = connections_of(request)
+    wallet = await wallet_of(request)
+    page = await history(
+        connections.ledger,
+        connections.wallets,
+        wallet=wallet,
+        asset=asset_by_code(query.asset) if query.asset is not None else None,
+        cursor=query.cursor,
+        limit=query.limit,
+    )
+    return answered(HistoryAnswer(lines=[_answer(line) for line in page.lines], next_cursor=page.next_cursor))
+
+
+def _answer(line: HistoryLine) -> HistoryLineAnswer:
+    return HistoryLineAnswer(
+        id=str(line.id),
+        kind=line.kind,
+        direction=line.direction,
+        effect=line.effect,
+        asset=line.amount.asset.code,
+        amount=line.amount.format(),
+        balance=line.balance.format(),
+        available=line.available.format(),
+        counterparty=handle_text(line.counterparty) if line.counterparty is not None else None,
+        reference=str(line.reference) if line.reference is not None else None,
+        at=time_text(line.at_ns),
+    )

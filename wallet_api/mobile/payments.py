@@ -1,0 +1,222 @@
+"""Payments: pay a handle, ask what a payment came to, and what one would cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from foundation.assets import asset_by_code
+from foundation.errors import FoundationCode
+from foundation.ids import parse_id
+from foundation.money import Money
+from wallet_api.callers import wallet_of
+from wallet_api.connections import connections_of
+from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, WITH_BODY, asks, problems, signed
+from wallet_api.wire import (
+    AmountAnswer,
+    AmountText,
+    Answer,
+    Asked,
+    AssetText,
+    HandleText,
+    IdText,
+    TimeAnswer,
+    UUIDText,
+    answered,
+    handle_text,
+    read,
+    shown,
+    time_text,
+)
+from wallets.errors import WalletCode
+from wallets.fees import payment_fee
+from wallets.payments import Payment, PaymentOrder, pay, payment_by_id
+
+router = APIRouter(tags=["payments"])
+
+AMOUNTS = (
+    FoundationCode.UNKNOWN_ASSET,
+    FoundationCode.AMOUNT_MALFORMED,
+    FoundationCode.AMOUNT_TOO_PRECISE,
+    FoundationCode.AMOUNT_OUT_OF_RANGE,
+)
+"""Problems of an amount."""
+
+
+class PaymentRequest(Asked):
+    """Pay somebody."""
+
+    id: IdText
+    payee: HandleText
+    asset: AssetText
+    amount: Annotated[AmountText, Field(description="What the payee gets; the fee comes on top.")]
+    fee_max: Annotated[
+        AmountText | None, Field(description="The fee agreed to; a higher one is refused.")
+    ] = None
+    reference: Annotated[
+        UUIDText | None,
+        Field(description="The payer's own number for what is paid; both parties see it."),
+    ] = None
+
+
+class PaymentAnswer(Answer):
+    """A payment that has happened; it never changes."""
+
+    model_config = shown(
+        {
+            "id": "019ab0c4-6a2e-7c11-9d2b-3f6f0c1d2e4a",
+            "payer": "@aye_aye",
+            "payee": "@ko_ko",
+            "asset": "USDT",
+            "amount": "25.000000",
+            "fee": "0.025000",
+            "total": "25.025000",
+            "reference": None,
+            "created_at": "2026-11-23T14:05:09.123456Z",
+        }
+    )
+
+    id: UUIDText
+    payer: HandleText
+    payee: HandleText
+    asset: AssetText
+    amount: Annotated[AmountAnswer, Field(description="What the payee got.")]
+    fee: Annotated[AmountAnswer, Field(description="What the payer paid on top.")]
+    total: Annotated[AmountAnswer, Field(description="What left the payer's wallet.")]
+    reference: UUIDText | None
+    created_at: TimeAnswer
+
+
+class FeeQuery(Asked):
+    """What would be paid."""
+
+    asset: AssetText
+    amount: AmountText
+
+
+class FeeAnswer(Answer):
+    """What a payment would cost now."""
+
+    model_config = shown({"asset": "USDT", "amount": "25.000000", "fee": "0.025000", "total": "25.025000"})
+
+    asset: AssetText
+    amount: AmountAnswer
+    fee: AmountAnswer
+    total: AmountAnswer
+
+
+@router.post(
+    "/payments",
+    status_code=201,
+    response_model=PaymentAnswer,
+    summary="Pay",
+    description="The same id with the same content gives the first answer, byte for byte, with "
+    "the header Idempotency-Replayed; with other content the field that differs is named.",
+    responses=problems(
+        OF_A_WALLET,
+        WITH_BODY,
+        OF_THE_LEDGER,
+        AMOUNTS,
+        FoundationCode.ID_MALFORMED,
+        WalletCode.PAYMENT_ID_MALFORMED,
+        WalletCode.AMOUNT_NOT_POSITIVE,
+        WalletCode.HANDLE_MALFORMED,
+        WalletCode.PAYEE_UNKNOWN,
+        WalletCode.PAYEE_IS_PAYER,
+        WalletCode.FEE_ABOVE_MAXIMUM,
+        WalletCode.PAYMENT_ID_TAKEN,
+        WalletCode.PAYMENT_ID_USED_DIFFERENTLY,
+        WalletCode.PAYMENT_ALREADY_REFUSED,
+        WalletCode.WALLET_ACCOUNT_MISSING,
+        WalletCode.WALLET_CLOSED,
+        WalletCode.PAYEE_BALANCE_FULL,
+        WalletCode.INSUFFICIENT_FUNDS,
+    ),
+    openapi_extra=asks(
+        PaymentRequest,
+        example={
+            "id": "019ab0c4-6a2e-7c11-9d2b-3f6f0c1d2e4a",
+            "payee": "@ko_ko",
+            "asset": "USDT",
+            "amount": "25.00",
+            "fee_max": "0.03",
+        },
+    ),
+)
+async def make_payment(request: Request) -> Response:
+    """Pay somebody from the caller's wallet."""
+    connections = connections_of(request)
+    payer = await wallet_of(request)
+    asked = read(PaymentRequest, await request.body())
+    asset = asset_by_code(asked.asset)
+    order = PaymentOrder(
+        id=parse_id(asked.id),
+        payer=payer,
+        payee_handle=asked.payee,
+        amount=Money.parse(asked.amount, asset),
+        fee_max=Money.parse(asked.fee_max, asset) if asked.fee_max is not None else None,
+        reference=parse_id(asked.reference) if asked.reference is not None else None,
+    )
+    paid = await pay(connections.ledger, connections.wallets, order)
+    return answered(_answer(paid.payment), status=201, replayed=paid.replayed)
+
+
+@router.get(
+    "/payments/{payment_id}",
+    response_model=PaymentAnswer,
+    summary="A payment",
+    description="Settles every doubt: found means that it happened, payment_not_found that it did not. "
+    "Only payer and payee see a payment.",
+    responses=problems(OF_A_WALLET, OF_THE_LEDGER, FoundationCode.ID_MALFORMED, WalletCode.PAYMENT_NOT_FOUND),
+    openapi_extra=signed(),
+)
+async def own_payment(
+    request: Request,
+    payment_id: Annotated[str, Path(max_length=36, description="The payment's id.")],
+) -> Response:
+    """A payment of the caller."""
+    connections = connections_of(request)
+    wallet = await wallet_of(request)
+    found = await payment_by_id(
+        connections.ledger, connections.wallets, wallet=wallet, payment_id=parse_id(payment_id)
+    )
+    return answered(_answer(found))
+
+
+@router.get(
+    "/fees/payment",
+    response_model=FeeAnswer,
+    summary="What a payment would cost",
+    description="Open: not signed. Give the fee as fee_max in the payment to hold us to it.",
+    responses=problems(AMOUNTS, WalletCode.AMOUNT_NOT_POSITIVE),
+)
+async def quoted_fee(query: Annotated[FeeQuery, Query()]) -> Response:
+    """The fee of a payment, before it is sent."""
+    amount = Money.parse(query.amount, asset_by_code(query.asset))
+    fee = payment_fee(amount)
+    return answered(
+        FeeAnswer(
+            asset=amount.asset.code,
+            amount=amount.format(),
+            fee=fee.format(),
+            total=(amount + fee).format(),
+        )
+    )
+
+
+def _answer(payment: Payment) -> PaymentAnswer:
+    return PaymentAnswer(
+        id=str(payment.id),
+        payer=handle_text(payment.payer.handle),
+        payee=handle_text(payment.payee.handle),
+        asset=payment.amount.asset.code,
+        amount=payment.amount.format(),
+        fee=payment.fee.format(),
+        total=(payment.amount + payment.fee).format(),
+        reference=str(payment.reference) if payment.reference is not None else None,
+        created_at=time_text(payment.created_at_ns),
+    )

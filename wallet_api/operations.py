@@ -1,0 +1,143 @@
+"""Operations: what a route says of itself in the API's description.
+
+Routes read their bodies themselves, after the signature is checked, so they say
+here what they ask for, how it is signed, and which problems they answer with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from foundation.errors import RefusalCode
+from identity.errors import IdentityCode
+from wallet_api.errors import ApiCode
+from wallet_api.problem import MEDIA_TYPE
+from wallet_api.problem_kinds import PROBLEM_KINDS
+from wallets.errors import WalletCode
+
+EVERYWHERE: Final = (
+    ApiCode.HEADERS_TOO_LARGE,
+    ApiCode.REQUEST_MALFORMED,
+    ApiCode.METHOD_NOT_ALLOWED,
+    ApiCode.INTERNAL_ERROR,
+    "database_unavailable",
+)
+"""Problems that any operation may answer with."""
+
+SIGNED: Final = (
+    IdentityCode.SIGNATURE_MISSING,
+    IdentityCode.SIGNATURE_MALFORMED,
+    IdentityCode.SIGNATURE_COMPONENTS_NOT_ACCEPTED,
+    IdentityCode.SIGNATURE_PARAMETERS_NOT_ACCEPTED,
+    IdentityCode.SIGNATURE_CLOCK_OUT_OF_WINDOW,
+    IdentityCode.CONTENT_DIGEST_MISSING,
+    IdentityCode.CONTENT_DIGEST_MALFORMED,
+    IdentityCode.CONTENT_DIGEST_MISMATCH,
+    IdentityCode.SIGNATURE_KEY_UNKNOWN,
+    IdentityCode.SIGNATURE_ALGORITHM_NOT_ACCEPTED,
+    IdentityCode.SIGNATURE_WRONG,
+    IdentityCode.DEVICE_REVOKED,
+    IdentityCode.NONCE_REPLAYED,
+)
+"""Problems of operations that a device signs."""
+
+OF_A_WALLET: Final = (*SIGNED, WalletCode.WALLET_NOT_OPEN)
+"""Problems of operations on the caller's wallet."""
+
+WITH_BODY: Final = (
+    ApiCode.JSON_MALFORMED,
+    ApiCode.BODY_TOO_SLOW,
+    ApiCode.BODY_TOO_LARGE,
+    ApiCode.CONTENT_TYPE_NOT_ACCEPTED,
+)
+"""Problems of operations that take a body."""
+
+OF_THE_LEDGER: Final = ("ledger_unavailable", "ledger_busy")
+"""Problems of operations that ask the ledger."""
+
+_SIGNATURE_HEADERS: Final = [
+    {
+        "name": "Signature-Input",
+        "in": "header",
+        "required": True,
+        "description": "RFC 9421; the one profile of this API.",
+        "schema": {"type": "string", "maxLength": 1024},
+        "example": 'sig=("@method" "@target-uri" "content-digest");created=1795500000'
+        ';nonce="b3VyIG5vbmNlIDEyMzQ";keyid="kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";alg="ed25519"',
+    },
+    {
+        "name": "Signature",
+        "in": "header",
+        "required": True,
+        "description": "RFC 9421; 64 bytes in base64 under the same label.",
+        "schema": {"type": "string", "maxLength": 1024},
+        "example": "sig=:" + "A" * 86 + "==:",
+    },
+]
+
+_DIGEST_HEADER: Final = {
+    "name": "Content-Digest",
+    "in": "header",
+    "required": True,
+    "description": "RFC 9530: the SHA-256 of the body.",
+    "schema": {"type": "string", "maxLength": 1024},
+    "example": "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:",
+}
+
+ASKED: dict[str, type[BaseModel]] = {}
+"""Models of request bodies, by name, as the routes name them."""
+
+
+def problems(*codes: RefusalCode | str | Iterable[RefusalCode | str]) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route: every problem that it may answer with, each with an example."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for code in [*_flat(codes), *EVERYWHERE]:
+        name = str(code)
+        kind = PROBLEM_KINDS[name]
+        answer = by_status.setdefault(
+            kind.status,
+            {
+                "description": "Refused",
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        examples = answer["content"][MEDIA_TYPE]["examples"]
+        examples[name] = {"$ref": f"#/components/examples/{name}"}
+        answer["description"] = "Refused: " + ", ".join(examples)
+    return dict(sorted(by_status.items(), key=lambda item: int(item[0])))
+
+
+def asks(kind: type[BaseModel], *, example: dict[str, Any]) -> dict[str, Any]:
+    """The ``openapi_extra`` of a signed route with a body of ``kind``."""
+    ASKED[kind.__name__] = kind
+    return {
+        "security": [{"deviceSignature": []}],
+        "parameters": [*_SIGNATURE_HEADERS, _DIGEST_HEADER],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": f"#/components/schemas/{kind.__name__}"},
+                    "example": example,
+                }
+            },
+        },
+    }
+
+
+def signed() -> dict[str, Any]:
+    """The ``openapi_extra`` of a signed route without a body."""
+    return {"security": [{"deviceSignature": []}], "parameters": list(_SIGNATURE_HEADERS)}
+
+
+def _flat(codes: Iterable[RefusalCode | str | Iterable[RefusalCode | str]]) -> list[RefusalCode | str]:
+    found: list[RefusalCode | str] = []
+    for code in codes:
+        if isinstance(code, str):
+            found.append(code)
+        else:
+            found.extend(code)
+    return found

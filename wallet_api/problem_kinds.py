@@ -1,0 +1,148 @@
+"""Kinds of problems: the one table from a code to its HTTP status and advice.
+
+Every code that any room can refuse with stands here once (a test says so). Rooms
+know no HTTP, and nothing else in this room chooses a status.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from chain.errors import ChainCode, FollowerStopCode
+from foundation.errors import FoundationCode
+from identity.errors import IdentityCode
+from treasury.errors import TreasuryCode
+from wallet_api.errors import ApiCode
+from wallets.errors import WalletCode
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemKind:
+    """What a client gets to see for a code."""
+
+    status: int
+    """HTTP status."""
+    what_to_do: str
+    """One sentence for the person or program that sent the request."""
+
+
+_CORRECT: Final = "Correct the request; sending it again unchanged gets the same answer."
+_SIGN: Final = "Sign the request again as docs/api.md describes; each request has a new nonce."
+_NEW_ID: Final = "Nothing was paid. Make a new id for a new attempt; this one stays refused."
+_OTHER_ID: Final = "Make a new id, and use an id for one thing only."
+_LATER: Final = "Try again in a moment with the same id."
+_ASK_US: Final = "This is not for a client to solve; tell us the request_id."
+_RECEIVER: Final = "Give an address that belongs to the receiver."
+_NEW_CODE: Final = "Ask whoever gave the code for a new one."
+
+PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
+    ApiCode.ROUTE_NOT_FOUND: ProblemKind(404, "Look up the path in the API's description."),
+    ApiCode.METHOD_NOT_ALLOWED: ProblemKind(405, "Look up the method in the API's description."),
+    ApiCode.HEADERS_TOO_LARGE: ProblemKind(431, _CORRECT),
+    ApiCode.BODY_TOO_LARGE: ProblemKind(413, _CORRECT),
+    ApiCode.BODY_TOO_SLOW: ProblemKind(408, _LATER),
+    ApiCode.CONTENT_TYPE_NOT_ACCEPTED: ProblemKind(415, "Send JSON with Content-Type: application/json."),
+    ApiCode.JSON_MALFORMED: ProblemKind(400, _CORRECT),
+    ApiCode.REQUEST_MALFORMED: ProblemKind(422, _CORRECT),
+    ApiCode.INTERNAL_ERROR: ProblemKind(
+        500, "Ask for the id of what you sent, or send it again with the same id; tell us the request_id."
+    ),
+    FoundationCode.UNKNOWN_ASSET: ProblemKind(422, "GET /v1/assets lists the assets."),
+    FoundationCode.AMOUNT_MALFORMED: ProblemKind(422, _CORRECT),
+    FoundationCode.AMOUNT_TOO_PRECISE: ProblemKind(422, "Write no more decimals than the asset's scale."),
+    FoundationCode.AMOUNT_OUT_OF_RANGE: ProblemKind(422, _CORRECT),
+    FoundationCode.ID_MALFORMED: ProblemKind(422, _CORRECT),
+    IdentityCode.SIGNATURE_MISSING: ProblemKind(401, _SIGN),
+    IdentityCode.SIGNATURE_MALFORMED: ProblemKind(401, _SIGN),
+    IdentityCode.SIGNATURE_COMPONENTS_NOT_ACCEPTED: ProblemKind(401, _SIGN),
+    IdentityCode.SIGNATURE_PARAMETERS_NOT_ACCEPTED: ProblemKind(401, _SIGN),
+    IdentityCode.SIGNATURE_CLOCK_OUT_OF_WINDOW: ProblemKind(
+        401, "Count time from server_time instead of the device's clock, and sign again."
+    ),
+    IdentityCode.CONTENT_DIGEST_MISSING: ProblemKind(401, _SIGN),
+    IdentityCode.CONTENT_DIGEST_MALFORMED: ProblemKind(401, _SIGN),
+    IdentityCode.CONTENT_DIGEST_MISMATCH: ProblemKind(401, _SIGN),
+    IdentityCode.SIGNATURE_KEY_UNKNOWN: ProblemKind(401, "Enrol this device first."),
+    IdentityCode.SIGNATURE_ALGORITHM_NOT_ACCEPTED: ProblemKind(401, _SIGN),
+    IdentityCode.SIGNATURE_WRONG: ProblemKind(
+        401, "Compare the method, target and body that were signed with those that were sent."
+    ),
+    IdentityCode.DEVICE_REVOKED: ProblemKind(403, "Enrol a device again with a new key and a new code."),
+    IdentityCode.NONCE_REPLAYED: ProblemKind(401, _SIGN),
+    IdentityCode.PUBLIC_KEY_MALFORMED: ProblemKind(422, _CORRECT),
+    IdentityCode.ENROLMENT_CODE_WRONG: ProblemKind(403, "Compare the code with the one you were given."),
+    IdentityCode.ENROLMENT_CODE_EXPIRED: ProblemKind(403, _NEW_CODE),
+    IdentityCode.ENROLMENT_CODE_USED: ProblemKind(409, _NEW_CODE),
+    IdentityCode.DEVICE_ALREADY_ENROLLED: ProblemKind(409, "The device can be used as it is."),
+    WalletCode.HANDLE_MALFORMED: ProblemKind(422, _CORRECT),
+    WalletCode.HANDLE_RESERVED: ProblemKind(422, "Choose another handle."),
+    WalletCode.HANDLE_TAKEN: ProblemKind(409, "Choose another handle."),
+    WalletCode.WALLET_ALREADY_OPEN: ProblemKind(409, "Use the wallet that is open."),
+    WalletCode.WALLET_NOT_OPEN: ProblemKind(409, "Open the wallet first: POST /v1/wallet."),
+    WalletCode.PAYMENT_ID_MALFORMED: ProblemKind(422, "Make a UUIDv7 and keep it until the answer is known."),
+    WalletCode.AMOUNT_NOT_POSITIVE: ProblemKind(422, _CORRECT),
+    WalletCode.PAYEE_UNKNOWN: ProblemKind(422, "Ask the payee for the handle again."),
+    WalletCode.PAYEE_IS_PAYER: ProblemKind(422, "Choose somebody else as payee."),
+    WalletCode.FEE_ABOVE_MAXIMUM: ProblemKind(409, "Agree to the fee shown, or pay another amount."),
+    WalletCode.PAYMENT_ID_TAKEN: ProblemKind(409, _OTHER_ID),
+    WalletCode.PAYMENT_ID_USED_DIFFERENTLY: ProblemKind(
+        422, "GET the id to see what was paid with it; use a new id for another payment."
+    ),
+    WalletCode.PAYMENT_ALREADY_REFUSED: ProblemKind(409, _NEW_ID),
+    WalletCode.WALLET_ACCOUNT_MISSING: ProblemKind(409, _NEW_ID),
+    WalletCode.WALLET_CLOSED: ProblemKind(409, "Ask an officer why the account is closed."),
+    WalletCode.PAYEE_BALANCE_FULL: ProblemKind(409, "Pay less, or ask the payee for another wallet."),
+    WalletCode.INSUFFICIENT_FUNDS: ProblemKind(
+        409, "Nothing was paid. Add money or pay less, with a new id; this one stays refused."
+    ),
+    WalletCode.PAYMENT_NOT_FOUND: ProblemKind(
+        404, "If you sent this payment, it has not happened: send it again with the same id."
+    ),
+    WalletCode.CURSOR_MALFORMED: ProblemKind(422, "Begin again without a cursor."),
+    TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
+    TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
+        422, "Make a UUIDv7 and keep it until the answer is known."
+    ),
+    TreasuryCode.WITHDRAWAL_AMOUNT_NOT_POSITIVE: ProblemKind(422, _CORRECT),
+    TreasuryCode.RECEIVER_IS_ZERO: ProblemKind(422, _RECEIVER),
+    TreasuryCode.RECEIVER_IS_CONTRACT: ProblemKind(422, _RECEIVER),
+    TreasuryCode.RECEIVER_IS_OURS: ProblemKind(422, "Pay a customer by handle: POST /v1/payments."),
+    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_WALLET: ProblemKind(409, _OTHER_ID),
+    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_ASSET: ProblemKind(422, _OTHER_ID),
+    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_AMOUNT: ProblemKind(422, _OTHER_ID),
+    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_RECEIVER: ProblemKind(422, _OTHER_ID),
+    TreasuryCode.WITHDRAWAL_FEE_ABOVE_MAXIMUM: ProblemKind(409, "Agree to the fee shown."),
+    TreasuryCode.WITHDRAWALS_STOPPED: ProblemKind(503, "Wait: the books are being checked; nothing is lost."),
+    TreasuryCode.WITHDRAWAL_ID_IN_USE: ProblemKind(409, _OTHER_ID),
+    TreasuryCode.WITHDRAWAL_WALLET_UNUSABLE: ProblemKind(409, "Ask an officer why the account is closed."),
+    TreasuryCode.WITHDRAWAL_EXCEEDS_BALANCE: ProblemKind(409, _NEW_ID),
+    TreasuryCode.WITHDRAWAL_ALREADY_REFUSED: ProblemKind(409, _NEW_ID),
+    TreasuryCode.WITHDRAWAL_NOT_FOUND: ProblemKind(
+        404, "If you sent this withdrawal, it has not happened: send it again with the same id."
+    ),
+    TreasuryCode.CUSTODY_UNIT_TOO_COARSE: ProblemKind(500, _ASK_US),
+    ChainCode.ADDRESS_MALFORMED: ProblemKind(422, "An address is 0x and 40 hexadecimal digits."),
+    ChainCode.ADDRESS_CHECKSUM_MISMATCH: ProblemKind(422, "Copy the address again: a character is wrong."),
+    ChainCode.DEPLOYMENT_NOT_FOUND: ProblemKind(503, "The chain is not set up yet; try again later."),
+    ChainCode.DEPLOYMENT_MISMATCH: ProblemKind(503, _ASK_US),
+    ChainCode.ORDER_NOT_FOUND: ProblemKind(500, _ASK_US),
+    ChainCode.ORDER_NOT_APPROVED: ProblemKind(500, _ASK_US),
+    ChainCode.ORDER_REVOKED: ProblemKind(500, _ASK_US),
+    ChainCode.ORDER_UNEXPLAINED: ProblemKind(500, _ASK_US),
+    ChainCode.CONTRACT_NOT_ALLOWED: ProblemKind(500, _ASK_US),
+    ChainCode.CAP_PER_TRANSACTION_EXCEEDED: ProblemKind(500, _ASK_US),
+    ChainCode.CAP_PER_HOUR_EXCEEDED: ProblemKind(500, _ASK_US),
+    ChainCode.NONCE_MISMATCH: ProblemKind(500, _ASK_US),
+    ChainCode.FEE_ABOVE_CAP: ProblemKind(500, _ASK_US),
+    FollowerStopCode.WRONG_CHAIN_ID: ProblemKind(500, _ASK_US),
+    FollowerStopCode.WRONG_GENESIS: ProblemKind(500, _ASK_US),
+    FollowerStopCode.REORG_TOO_DEEP: ProblemKind(500, _ASK_US),
+    FollowerStopCode.FINALITY_BROKEN: ProblemKind(500, _ASK_US),
+    # What a dependency that does not answer is called; these are no refusals.
+    "ledger_unavailable": ProblemKind(503, _LATER),
+    "ledger_busy": ProblemKind(503, _LATER),
+    "database_unavailable": ProblemKind(503, _LATER),
+    "chain_unavailable": ProblemKind(503, _LATER),
+}
+"""By code: status and advice."""

@@ -1,0 +1,125 @@
+"""The wire: how values are written in requests and answers, each rule stated once.
+
+Every object that has amounts has one ``asset``, and each amount in it is a decimal
+string: never a JSON number, which phones read as a float. Requests may leave out
+trailing decimals and never write more than the asset's scale; answers always write
+the full scale. Times are UTC in RFC 3339.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from foundation.clock import datetime_from_ns
+from foundation.errors import Refusal
+from wallet_api.errors import ApiCode
+
+AmountText = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=40,
+        description="A decimal number without sign or exponent, with at most the asset's decimals.",
+        examples=["12.50"],
+    ),
+]
+"""An amount in a request."""
+
+AmountAnswer = Annotated[
+    str, Field(description="A decimal number at the asset's full scale.", examples=["12.500000"])
+]
+"""An amount in an answer."""
+
+AssetText = Annotated[
+    str,
+    Field(min_length=1, max_length=16, description="Code of an asset: GET /v1/assets.", examples=["USDT"]),
+]
+"""An asset's code."""
+
+HandleText = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=31,
+        description="A handle: 3 to 30 of a-z, 0-9 and _, beginning with a letter; @ and case do not matter.",
+        examples=["@ko_ko"],
+    ),
+]
+"""A handle, with or without @."""
+
+IdText = Annotated[
+    str,
+    Field(
+        min_length=36,
+        max_length=36,
+        description="A UUIDv7 (RFC 9562), made once by the device and kept until the answer is known.",
+        examples=["019ab0c4-6a2e-7c11-9d2b-3f6f0c1d2e4a"],
+    ),
+]
+"""An id made by the client."""
+
+UUIDText = Annotated[str, Field(min_length=36, max_length=36, description="A UUID.")]
+"""Any other id."""
+
+TimeAnswer = Annotated[
+    str, Field(description="UTC, RFC 3339 with microseconds.", examples=["2026-11-23T14:05:09.123456Z"])
+]
+"""A time in an answer."""
+
+
+class Asked(BaseModel):
+    """A body or query that clients send: nothing unknown in it, nothing converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Answer(BaseModel):
+    """A body that clients get."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def shown(example: dict[str, Any]) -> ConfigDict:
+    """The configuration of an answer that the API's description shows with ``example``."""
+    return ConfigDict(frozen=True, json_schema_extra={"examples": [example]})
+
+
+AskedType = TypeVar("AskedType", bound=Asked)
+
+
+def read(kind: type[AskedType], body: bytes) -> AskedType:
+    """Read a body; refused as ``json_malformed`` or ``request_malformed`` with the field's name."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise malformed(error.errors(include_url=False, include_context=False)) from None
+
+
+def malformed(errors: list[Any]) -> Refusal:
+    """The refusal of a request that does not have its form; names the first field that is wrong."""
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return Refusal(ApiCode.JSON_MALFORMED, "The body is not JSON in UTF-8.")
+    field = ".".join(str(part) for part in first["loc"])[:100]
+    return Refusal(ApiCode.REQUEST_MALFORMED, f"{field or 'The body'}: {first['msg']}.", field=field or None)
+
+
+def answered(answer: Answer, *, status: int = 200, replayed: bool = False) -> Response:
+    """The response that carries ``answer``; a replay says so in a header, and in nothing else."""
+    response = Response(answer.model_dump_json(), status_code=status, media_type="application/json")
+    if replayed:
+        response.headers["idempotency-replayed"] = "true"
+    return response
+
+
+def time_text(ns: int) -> str:
+    """Nanoseconds since 1970 as RFC 3339 in UTC, cut to microseconds."""
+    return datetime_from_ns(ns).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def handle_text(handle: str) -> str:
+    """A handle as people see it."""
+    return f"@{handle}"
