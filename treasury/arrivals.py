@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.observations import Addresses, TransferObservation, transfers_into
@@ -20,7 +21,13 @@ from foundation.ids import derive_id
 from foundation.money import AMOUNT_LIMIT
 from treasury.custody import Custody, CustodyToken
 from treasury.custody_addresses import custody_addresses
-from treasury.models import CaseKind, TreasuryBookingCursor, TreasuryDeposit, TreasuryDepositAddress
+from treasury.models import (
+    CaseKind,
+    TreasuryBookingCursor,
+    TreasuryDeposit,
+    TreasuryDepositAddress,
+    TreasuryUnswept,
+)
 
 ROWS_PER_INSERT = 2_000
 """Rows of one INSERT; PostgreSQL takes 65,535 parameters."""
@@ -63,6 +70,12 @@ async def write_arrivals(
         rows.append(row | {"created_at": clock.now()})
     for start in range(0, len(rows), ROWS_PER_INSERT):
         await session.execute(insert(TreasuryDeposit).values(rows[start : start + ROWS_PER_INSERT]))
+    if owners:
+        await session.execute(
+            upsert(TreasuryUnswept)
+            .values([{"address": address, "token": token.address} for address in sorted(owners)])
+            .on_conflict_do_nothing()
+        )
     cursor.dust_units = Decimal(dust)
     await session.flush()
     return len(rows)

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from foundation.assets import Asset
+from chain.deployments import Deployment
+from foundation.assets import Asset, asset_by_code
 from foundation.errors import Refusal
 from treasury.errors import TreasuryCode
 
@@ -90,3 +91,17 @@ class Custody:
     def token_at(self, address: str) -> CustodyToken | None:
         """The token at a lower-case address, if it is one of ours."""
         return self._by_address.get(address)
+
+
+def custody_of(deployment: Deployment, *, hot_addresses: Iterable[str] = ()) -> Custody:
+    """Custody of deployed contracts; refused as ``custody_unit_too_coarse`` or ``unknown_asset``."""
+    return Custody(
+        chain_id=deployment.chain_id,
+        vault=deployment.vault,
+        implementation=deployment.implementation,
+        tokens=[
+            CustodyToken(asset_by_code(code), token.address.lower(), token.decimals)
+            for code, token in deployment.tokens.items()
+        ],
+        hot_addresses=hot_addresses,
+    )

@@ -18,8 +18,8 @@ _METHOD = "eth_call"
 _WORD_LENGTH = 66
 
 
-async def custody_units(rpc: RPC, *, token: str, addresses: Sequence[str], block_hash: str) -> int:
-    """Units of ``token`` that ``addresses`` (lower case) hold together at a block.
+async def units_at(rpc: RPC, *, token: str, addresses: Sequence[str], block_hash: str) -> list[int]:
+    """Units of ``token`` that each of ``addresses`` (lower case) holds at a block.
 
     Raises ``RPCMalformed`` if the token does not answer like one, and the RPC's
     errors; a node without the state of that block answers an ``RPCError``.
@@ -28,10 +28,10 @@ async def custody_units(rpc: RPC, *, token: str, addresses: Sequence[str], block
         (_METHOD, ({"to": token, "data": BALANCE_OF + address[2:]}, {"blockHash": block_hash}))
         for address in addresses
     ]
-    total = 0
+    units = []
     for answer in await rpc.read(calls, str):
         # No code at the token's address answers "0x": that is no balance of zero.
         if len(answer) != _WORD_LENGTH:
             raise RPCMalformed(_METHOD, f"balanceOf answers {answer[:80]!r}")
-        total += int(answer, 16)
-    return total
+        units.append(int(answer, 16))
+    return units

@@ -167,6 +167,17 @@ class TreasuryWithdrawal(Base):
     """The refusal that the ledger's answer meant, so that a replay gets the same."""
 
 
+class TreasuryUnswept(Base):
+    """A deposit address to look at for sweeping, because a token came to it."""
+
+    __tablename__ = "treasury_unswept"
+
+    address: Mapped[str] = mapped_column(
+        Text, ForeignKey("treasury_deposit_address.address"), primary_key=True
+    )
+    token: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
 class TreasurySweep(Base):
     """An order to empty a deposit address into the vault; its id is the order's."""
 
@@ -186,7 +197,9 @@ class TreasurySweep(Base):
     token: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    """When its tx was final, whether it succeeded or not."""
+    """When nothing could change it any more, whether it succeeded or not."""
+    outcome: Mapped[str | None] = mapped_column(Text)
+    """The final state of its order, or the signer's refusal; set with ``closed_at``."""
 
 
 class TreasuryReconciliation(Base):

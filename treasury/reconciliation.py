@@ -29,7 +29,7 @@ from ledger.interface import Ledger
 from treasury.breaker import trip_breaker
 from treasury.custody import Custody, CustodyToken
 from treasury.custody_addresses import custody_addresses
-from treasury.custody_balances import custody_units
+from treasury.custody_balances import units_at
 from treasury.deposits import dust_transfer_id, suspense_transfer_id
 from treasury.models import (
     CaseKind,
@@ -127,10 +127,8 @@ async def reconcile(
         side = await _read_side(database, custody, token)
         if side is None:
             continue
-        chain_units = await custody_units(
-            rpc, token=token.address, addresses=side.addresses, block_hash=side.block_hash
-        )
-        result = await _compare(database, ledger, custody, side, chain_units)
+        held = await units_at(rpc, token=token.address, addresses=side.addresses, block_hash=side.block_hash)
+        result = await _compare(database, ledger, custody, side, sum(held))
         await _record(database, clock, custody, result)
         results.append(result)
     return results

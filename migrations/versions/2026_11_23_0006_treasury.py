@@ -115,12 +115,18 @@ def _create_payouts() -> None:
         "ix_treasury_withdrawal_wallet_id_created_at", "treasury_withdrawal", ["wallet_id", "created_at"]
     )
     op.create_table(
+        "treasury_unswept",
+        sa.Column("address", sa.Text(), sa.ForeignKey("treasury_deposit_address.address"), primary_key=True),
+        sa.Column("token", sa.Text(), primary_key=True),
+    )
+    op.create_table(
         "treasury_sweep",
         sa.Column("id", sa.Uuid(), sa.ForeignKey("chain_order.id"), primary_key=True),
         sa.Column("address", sa.Text(), sa.ForeignKey("treasury_deposit_address.address"), nullable=False),
         sa.Column("token", sa.Text(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("closed_at", TIME),
+        sa.Column("outcome", sa.Text()),
     )
     op.create_index(
         "uq_treasury_sweep_open",
