@@ -196,16 +196,26 @@ async def _explain(
         # Flags may differ without harm: a fee that was due then and is not now.
         return await _replayed(ledger, directory, order, payee)
     failed = last if first is CreateTransferStatus.LINKED_EVENT_FAILED else first
+    if failed in _OVERFLOWS and not await _can_spend(ledger, order):
+        # The ledger looks at the payee's room before the payer's money. Who has no money
+        # must not learn from the difference how much the payee ever received.
+        failed = CreateTransferStatus.EXCEEDS_CREDITS
     if failed is CreateTransferStatus.EXCEEDS_CREDITS:
         raise Refusal(
             WalletCode.INSUFFICIENT_FUNDS,
-            f"The available balance does not cover {order.amount}."
-            if failed is first
-            else f"The available balance covers {order.amount}, and not its fee as well.",
+            f"The available balance does not cover {order.amount} and its fee.",
             asset=order.amount.asset.code,
             new_id_needed=True,
         )
     raise await _refusal(ledger, order, payee, failed)
+
+
+async def _can_spend(ledger: Ledger, order: PaymentOrder) -> bool:
+    found = await ledger.lookup_accounts([wallet_account_id(order.payer.id, order.amount.asset)])
+    return any(
+        account.credits_posted - account.debits_posted - account.debits_pending >= order.amount.minor
+        for account in found
+    )
 
 
 async def _refusal(

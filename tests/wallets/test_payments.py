@@ -241,6 +241,13 @@ class TestRefused:
         # What an account ever received is counted for ever, also what it has spent.
         assert (await refused(bank, bank.order(aye, ko, "50", USDT))).code is WalletCode.PAYEE_BALANCE_FULL
 
+    async def test_who_has_no_money_learns_nothing_of_what_the_payee_received(self, bank, ko):
+        await bank.fund(ko, "50", USDT)
+        stranger = await bank.wallet("stranger")
+        for amount in ("9223372036804.775807", "9223372036804.775808", "9223372036854.775807"):
+            refusal = await refused(bank, bank.order(stranger, ko, amount, USDT))
+            assert refusal.code is WalletCode.INSUFFICIENT_FUNDS
+
     async def test_an_account_that_was_missing_is_opened_and_a_new_id_pays(self, bank, aye, monkeypatch):
         async def nothing(ledger, wallet_id):
             del ledger, wallet_id

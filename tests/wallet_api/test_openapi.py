@@ -1,0 +1,102 @@
+"""The API's description: checked in, complete, and true to the routes."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+
+from wallet_api.app import RESOURCES, create_app
+from wallet_api.openapi import DOCUMENT, document_text
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+APP = create_app()
+DESCRIPTION = json.loads(DOCUMENT.read_text())
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, operations in DESCRIPTION["paths"].items()
+    for method, operation in operations.items()
+    if method in METHODS
+}
+OPEN = {"GET /v1/time", "GET /v1/health", "GET /v1/assets", "GET /v1/fees/payment"}
+
+
+def test_the_description_checked_in_is_what_the_routes_say():
+    assert DOCUMENT.read_text() == document_text(APP), "run: python -m wallet_api.openapi"
+
+
+def test_every_route_is_described_and_every_description_has_a_route():
+    routed = {
+        f"{method} /v1{route.path}"
+        for resource in RESOURCES
+        for route in resource.router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    assert routed == set(OPERATIONS)
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_every_reference_leads_somewhere():
+    for reference in references(DESCRIPTION):
+        node = DESCRIPTION
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+class TestOperation:
+    def test_it_says_what_it_is_and_shows_an_example_of_its_success(self, name):
+        operation = OPERATIONS[name]
+        assert operation["summary"]
+        successes = [
+            response for status, response in operation["responses"].items() if status.startswith("2")
+        ]
+        assert len(successes) == 1
+        assert successes[0]["content"]["application/json"]["example"]
+
+    def test_it_names_its_problems_each_with_an_example(self, name):
+        for status, response in OPERATIONS[name]["responses"].items():
+            if status.startswith("2"):
+                continue
+            assert list(response["content"]) == ["application/problem+json"]
+            for code in response["content"]["application/problem+json"]["examples"]:
+                example = DESCRIPTION["components"]["examples"][code]["value"]
+                assert (example["code"], str(example["status"])) == (code, status)
+
+    def test_it_is_signed_unless_it_is_one_of_the_open_ones(self, name):
+        operation = OPERATIONS[name]
+        headers = {each["name"] for each in operation.get("parameters", []) if each["in"] == "header"}
+        if name in OPEN:
+            assert "security" not in operation
+            assert not headers
+        else:
+            assert operation["security"] == [{"deviceSignature": []}]
+            assert headers >= {"Signature", "Signature-Input"}
+            assert ("Content-Digest" in headers) == ("requestBody" in operation)
+
+    def test_its_body_takes_nothing_unknown_and_has_an_example(self, name):
+        body = OPERATIONS[name].get("requestBody")
+        if body is None:
+            assert name.startswith("GET ")
+            return
+        content = body["content"]["application/json"]
+        schema = DESCRIPTION["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        assert schema["additionalProperties"] is False
+        assert set(schema["required"]) <= set(content["example"]) <= set(schema["properties"])
+
+
+async def test_the_api_serves_its_description(api):
+    answer = await api.http.get("/v1/openapi.json")
+    assert answer.json() == DESCRIPTION
