@@ -77,9 +77,9 @@ ARGUED = {
 """Neighbours in the table that no event can break together, and why."""
 
 
-def expected(first: Fault, second: Fault, settings: Settings) -> CreateAccountStatus:
-    """The status that must answer: the earlier one, or what a retry differs in by the way."""
-    broken = {first.status, second.status}
+def expected(settings: Settings) -> CreateAccountStatus:
+    """The status that must answer: the earliest of all that the settings break."""
+    broken = {fault.status for fault in FAULTS if fault.settings.items() <= settings.items()}
     if settings.get("stored"):
         flags = any(name.startswith("flag:") for name in settings)
         differing = [f for f in COMPARED if (flags if f == "flags" else f in settings)]

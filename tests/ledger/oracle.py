@@ -15,9 +15,15 @@ from ledger.interface import Ledger
 VECTORS = sorted((Path(__file__).parents[1] / "vectors" / "ledger").glob("*.json"))
 
 
+def read_steps(path: Path) -> list[dict[str, Any]]:
+    """The recorded requests and answers of one file."""
+    steps: list[dict[str, Any]] = json.loads(path.read_text())["steps"]
+    return steps
+
+
 async def replay(ledger: Ledger, clock: SettableClock, path: Path) -> int:
     """Run every step and compare its answer; the number of steps."""
-    steps = json.loads(path.read_text())["steps"]
+    steps = read_steps(path)
     for number, step in enumerate(steps):
         clock.advance(ns=1_000_000)
         if step["op"] == "wait":
