@@ -1,0 +1,48 @@
+"""The command line: ``nugpay COMMAND``, one file a command.
+
+A command's file imports what it works with only when it runs, so that help is
+shown at once. An error of operation is told in two sentences (what is wrong, what
+to do) and ends with status 1; only bugs show a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from foundation.errors import InvariantViolation, NUGPayError
+from ops.cli import api, bench, contracts, demo, ledger, migrate, signer, status, test, up, worker
+
+app = typer.Typer(
+    name="nugpay",
+    help="A payments bank without branches: stablecoin custody on chain, an exact ledger beside it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("up")(up.command)
+app.command("demo")(demo.command)
+app.command("status")(status.command)
+app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.command)
+app.command("bench")(bench.command)
+app.command("migrate")(migrate.command)
+app.command("ledger")(ledger.command)
+app.command("api")(api.command)
+app.command("worker")(worker.command)
+app.command("signer")(signer.command)
+app.add_typer(contracts.app, name="contracts")
+
+
+def main() -> None:
+    """Run the command line and end the process."""
+    try:
+        app(prog_name="./nugpay")
+    except InvariantViolation:
+        raise
+    except NUGPayError as error:
+        advice = getattr(error, "advice", "")
+        sys.stderr.write(f"nugpay: {error}\n{advice}\n" if advice else f"nugpay: {error}\n")
+        sys.exit(1)

@@ -1,0 +1,346 @@
+"""``nugpay up``: a whole bank on this machine, from nothing, until it is told to end.
+
+PostgreSQL and the development node start side by side; then the migrations and
+the contracts; then ledger, signer, worker and API together. A home has one
+``up`` at a time. Whatever dies is started again; whatever the operator ends is
+ended in order: API, worker, signer, ledger, node, PostgreSQL. If this process is
+killed, its guardian and the kernel end the rest, and the next ``up`` goes on from
+what is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+from sqlalchemy.engine import make_url
+
+from chain.deployments import Deployment
+from chain.keystore import SIGNER_KEY, development_key
+from chain.rpc import RPC
+from foundation.clock import Clock
+from foundation.settings import Settings
+from ops import postgres
+from ops.chain_setup import chain_was_lost, prepare_contracts, start_over
+from ops.errors import AlreadyRunningError, NodeError, OperationError
+from ops.guardian import start_guardian
+from ops.migrations import migrate
+from ops.node import LOOPBACK, DevelopmentNode, free_port, port_is_taken
+from ops.output import Output
+from ops.probes import http_body, unix_socket_answers
+from ops.processes import (
+    ProcessMark,
+    Roster,
+    end_children,
+    read_roster,
+    roster_path,
+    running_roster,
+    write_roster,
+)
+from ops.supervisor import ChildSpec, Supervisor
+
+POSTGRES_POLL_SECONDS = 0.25
+"""Between two looks whether PostgreSQL still runs."""
+
+
+class Bank:
+    """Everything of one home: brought up, kept up, taken down."""
+
+    def __init__(self, settings: Settings, clock: Clock, output: Output) -> None:
+        self.settings = with_free_ports(settings)
+        self.supervisor = Supervisor(output, self._write_roster)
+        self._clock = clock
+        self._output = output
+        self._rpc = RPC(self.settings.rpc_url)
+        self._roster_path = roster_path(settings.home)
+        self._supervisor_mark = ProcessMark.of(os.getpid())
+        self._guardian: ProcessMark | None = None
+        self._ready = False
+        self._addresses: dict[str, str] = {}
+        self._database_url = postgres.database_url(self.settings)
+        self._node: DevelopmentNode | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> Roster:
+        """Bring everything up, in order; returns when everything answers."""
+        await asyncio.to_thread(self._clean_up_after_a_killed_one)
+        self._guardian = start_guardian(self._supervisor_mark, self.settings.home, roster=self._roster_path)
+        self._write_roster()
+        await asyncio.gather(self._start_postgres(), self._start_node())
+        if await chain_was_lost(self.settings, self._rpc):
+            await start_over(self.settings, self._database_url, self._rpc, self._clock, self._output.say)
+        _, deployment = await asyncio.gather(
+            asyncio.to_thread(self._migrate), prepare_contracts(self.settings, self._rpc)
+        )
+        specs = (self._ledger(), self._signer(), self._worker(), self._api())
+        await asyncio.gather(*(child.wait_ready() for child in map(self.supervisor.start, specs)))
+        self._addresses = self._list_addresses(deployment)
+        self._ready = True
+        self._write_roster()
+        return self.roster()
+
+    async def stop(self) -> None:
+        """Take everything down, in order."""
+        self._ready = False
+        await self.supervisor.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._node is not None:
+            await self._node.close()
+        await self._rpc.close()
+        if self.settings.database_url is None:
+            self._output.say("stopping postgres")
+            await asyncio.to_thread(postgres.stop, self.settings.home)
+        guardian = self._guardian.process() if self._guardian is not None else None
+        if guardian is not None:
+            guardian.terminate()
+        self._roster_path.unlink(missing_ok=True)
+        self._output.say("all stopped")
+
+    def roster(self) -> Roster:
+        """What runs now, PostgreSQL aside, which is nobody's child."""
+        return Roster(
+            supervisor=self._supervisor_mark,
+            guardian=self._guardian,
+            ready=self._ready,
+            children=self.supervisor.entries(),
+            addresses=self._addresses,
+            environment=self._environment(),
+        )
+
+    def _write_roster(self) -> None:
+        write_roster(self._roster_path, self.roster())
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "NUGPAY_HOME": str(self.settings.home.absolute()),
+            "NUGPAY_DATABASE_URL": self._database_url,
+            "NUGPAY_RPC_URL": self.settings.rpc_url,
+            "NUGPAY_API_PORT": str(self.settings.api_port),
+        }
+
+    def _clean_up_after_a_killed_one(self) -> None:
+        """End what an ``up`` that was killed may have left; its guardian is perhaps just doing so."""
+        roster = read_roster(self._roster_path)
+        if roster is None:
+            return
+        self._output.say("an earlier up was killed; ending what it left")
+        guardian = roster.guardian.process() if roster.guardian is not None else None
+        if guardian is not None:
+            with contextlib.suppress(psutil.Error):
+                guardian.terminate()
+                guardian.wait(timeout=10)
+        end_children(roster)
+        self._roster_path.unlink(missing_ok=True)
+
+    async def _start_postgres(self) -> None:
+        if self.settings.database_url is not None:
+            return
+        await asyncio.to_thread(
+            postgres.ensure_running,
+            self.settings.home,
+            report=lambda word: self._output.line("postgres", word),
+        )
+        self._tasks.append(asyncio.create_task(self._keep_postgres()))
+
+    async def _keep_postgres(self) -> None:
+        """Start PostgreSQL again when it dies; it is nobody's child, so it is looked at."""
+        home = self.settings.home
+        while True:
+            pid = postgres.running_pid(home)
+            mark = ProcessMark.of(pid) if pid is not None else None
+            while mark is not None and mark.process() is not None:
+                await asyncio.sleep(POSTGRES_POLL_SECONDS)
+            self._output.say("postgres died; starting it again")
+            try:
+                await asyncio.to_thread(postgres.ensure_running, home, report=self._tell_postgres)
+            except OperationError as error:
+                self._output.say(f"{error}\n{error.advice}")
+                await asyncio.sleep(1)
+
+    def _tell_postgres(self, word: str) -> None:
+        self._output.line("postgres", word)
+
+    def _migrate(self) -> None:
+        before, head = migrate(self._database_url)
+        if before != head:
+            self._output.say(f"database brought from {before or 'nothing'} to {head}")
+
+    async def _start_node(self) -> None:
+        parts = urlsplit(self.settings.rpc_url)
+        host, port = parts.hostname or "", parts.port or 80
+        ours = self.settings.environment == "development" and host in LOOPBACK
+        if not ours or ("rpc_url" in self.settings.model_fields_set and port_is_taken(host, port)):
+            return
+        if port_is_taken(host, port):
+            raise NodeError(
+                f"Port {port} is taken by another program, and this home's node would use it",
+                "End that program, or set NUGPAY_RPC_URL=http://127.0.0.1:PORT with a free port for a\n"
+                "node of this home's own, or with the port of a development node to be used.",
+            )
+        node = DevelopmentNode(self.settings.home, self.settings.rpc_url, self.settings.chain_id, self._clock)
+        self._node = node
+        spec = ChildSpec("node", node.command, node.is_ready, finish=node.finish)
+        await self.supervisor.start(spec).wait_ready()
+        self._tasks.append(asyncio.create_task(node.keep_saving()))
+
+    def _ledger(self) -> ChildSpec:
+        return self._ours("ledger", lambda: answers(self.settings.ledger_address, "/health"))
+
+    def _signer(self) -> ChildSpec:
+        return self._ours("signer", lambda: unix_socket_answers(self.settings.signer_socket))
+
+    def _worker(self) -> ChildSpec:
+        return self._ours("worker", alive)
+
+    def _api(self) -> ChildSpec:
+        return self._ours("api", lambda: answers(api_url(self.settings), "/v1/health"))
+
+    def _ours(self, name: str, is_ready: Callable[[], Awaitable[bool]]) -> ChildSpec:
+        return ChildSpec(
+            name, lambda: (sys.executable, "-P", "-m", "ops", name), is_ready, environment=self._environment()
+        )
+
+    def _list_addresses(self, deployment: Deployment) -> dict[str, str]:
+        settings = self.settings
+        listed = {
+            "API": f"{api_url(settings)}/v1",
+            "EVM node": f"{settings.rpc_url} (chain {settings.chain_id})",
+            "Vault": deployment.vault,
+        }
+        listed |= {f"{code} token": token.address for code, token in deployment.tokens.items()}
+        if settings.environment == "development":
+            listed["Signer"] = development_key(settings.home, SIGNER_KEY).address
+        return listed | {
+            "Ledger": settings.ledger_address,
+            "PostgreSQL": shown_url(self._database_url),
+            "Home": str(settings.home.absolute()),
+            "Logs": str(self._output.logs),
+        }
+
+
+async def run(bank: Bank, show: Callable[[Roster], None]) -> None:
+    """Bring the bank up, show its addresses, keep it up until SIGINT or SIGTERM, take it down.
+
+    A second signal hurries: what has not ended yet is killed.
+    """
+    told = asyncio.Event()
+
+    def tell() -> None:
+        if told.is_set():
+            bank.supervisor.hurry.set()
+        told.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, tell)
+    starting = asyncio.create_task(bank.start())
+    waiting = asyncio.create_task(told.wait())
+    try:
+        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            show(starting.result())
+            await waiting
+    finally:
+        waiting.cancel()
+        # A start that is under way is given up where it stands; every step of it can be repeated.
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await bank.stop()
+
+
+@contextlib.asynccontextmanager
+async def running_bank(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[Roster]:
+    """The bank of a home: the one that is up, else one that is brought up, and taken down at the end.
+
+    Raises ``OperationError`` with its last words when it does not come up.
+    """
+    roster = running_roster(settings.home)
+    started: asyncio.subprocess.Process | None = None
+    if roster is None:
+        say("starting everything (./nugpay up keeps it running)")
+        started = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "ops", "up", "--quiet",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield await _wait_until_ready(settings.home, started)
+    finally:
+        if started is not None and started.returncode is None:
+            started.terminate()
+            await started.wait()
+
+
+async def _wait_until_ready(home: Path, started: asyncio.subprocess.Process | None) -> Roster:
+    while True:
+        roster = running_roster(home)
+        if roster is not None and roster.ready:
+            return roster
+        ended = started.returncode is not None if started is not None else roster is None
+        if ended:
+            raise OperationError(
+                "The bank did not come up", f"Its last words are in {home / 'logs' / 'up.log'}"
+            )
+        await asyncio.sleep(POSTGRES_POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def home_lock(home: Path) -> Iterator[None]:
+    """Be the only ``up`` of a home. Raises ``AlreadyRunningError``."""
+    path = roster_path(home).with_name("up.lock")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            roster = running_roster(home)
+            who = f"process {roster.supervisor.pid}" if roster is not None else "another process"
+            state = "" if roster is None or roster.ready else ", still starting"
+            raise AlreadyRunningError(
+                f"This home ({home}) is already up: {who}{state}",
+                "./nugpay status shows it; Ctrl-C in its terminal, or kill (not -9), ends it.\n"
+                "A second bank here needs its own NUGPAY_HOME, NUGPAY_API_PORT and NUGPAY_RPC_URL.",
+            ) from None
+        yield
+
+
+def with_free_ports(settings: Settings) -> Settings:
+    """The settings with every port that is 0 replaced by a free one."""
+    changes: dict[str, object] = {}
+    if settings.api_port == 0:
+        changes["api_port"] = free_port(settings.api_host)
+    parts = urlsplit(settings.rpc_url)
+    if parts.port == 0:
+        host = parts.hostname or LOOPBACK[0]
+        changes["rpc_url"] = f"{parts.scheme}://{host}:{free_port(host)}"
+    return settings.model_copy(update=changes)
+
+
+def api_url(settings: Settings) -> str:
+    """Where the API is reached from this machine."""
+    host = "127.0.0.1" if settings.api_host in {"0.0.0.0", "::"} else settings.api_host  # noqa: S104 - compared
+    return f"http://{host}:{settings.api_port}"
+
+
+def shown_url(url: str) -> str:
+    """A database's URL without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+async def answers(address: str, path: str) -> bool:
+    """Whether a process answers 200 there."""
+    return await http_body(address, path) is not None
+
+
+async def alive() -> bool:
+    """For a child that nobody calls: being alive is all that can be asked."""
+    return True
