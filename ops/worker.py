@@ -1,0 +1,204 @@
+"""The worker: Celery, its schedule, and the tasks of all rooms.
+
+Every task reads from PostgreSQL what is to be done, so a message carries nothing but
+a task's name, and losing or doubling messages changes nothing. On one machine the
+broker is this process' own memory: it needs no server and leaves nothing behind
+when the process is killed. ``NUGPAY_BROKER_URL`` names RabbitMQ or Redis instead,
+with any number of workers; each has the schedule, and the tasks' locks keep them
+from doing the same at the same time.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+from celery import Celery, signals
+from celery.beat import Scheduler, Service
+
+from chain.deployments import load_deployment, verify_deployment
+from chain.follower import FollowerConfig
+from chain.rpc import RPC
+from chain.sender import Sender
+from chain.signer_client import SignerClient
+from foundation.clock import SystemClock
+from foundation.database import Database
+from foundation.logs import configure_logging
+from foundation.outbox import Handler, drain
+from foundation.settings import Settings, get_settings
+from ledger.client import LedgerClient
+from ops.errors import OperationError
+from ops.task_runner import TaskRunner
+from treasury.custody import custody_of
+from treasury.tasks import TreasuryTools, add_treasury_tasks, schedule_of
+
+logger = structlog.get_logger()
+
+OWN_MEMORY: Final = "memory://"
+"""The broker that needs no server."""
+
+THREADS: Final = 8
+"""Tasks at a time; they wait for others nearly always, and share one event loop."""
+
+POLLING_SECONDS: Final = 0.05
+"""How often a broker without a server is looked at."""
+
+VISIBILITY_SECONDS: Final = 3_600
+"""Redis delivers again what nobody acknowledged for so long: longer than any task."""
+
+SCHEDULE_LOOK_SECONDS: Final = 1
+"""Longest pause between two looks at the schedule, and how soon it ends when told to."""
+
+OUTBOX_PER_RUN: Final = 200
+"""Most messages of the outbox carried out in one run."""
+
+DRAIN_OUTBOX: Final = "ops.drain_outbox"
+"""Name of the task that empties the outbox."""
+
+SCHEDULE_SECONDS: Final = {
+    "treasury.follow_chain": 0.5,
+    "treasury.book_deposits": 1.0,
+    "treasury.advance_withdrawals": 1.0,
+    "treasury.sweep_deposits": 5.0,
+    "treasury.reconcile": 1.0,
+    DRAIN_OUTBOX: 0.5,
+}
+"""How often each task is due, in seconds."""
+
+OUTBOX_HANDLERS: dict[str, Handler] = {}
+"""What carries each topic of the outbox out."""
+
+
+def make_app(broker_url: str | None) -> Celery:
+    """The Celery app without tasks: at least once, one message at a time, no results."""
+    app = Celery("nugpay", set_as_current=False)
+    app.conf.update(
+        broker_url=broker_url or OWN_MEMORY,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=_transport_options(broker_url),
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_default_queue="nugpay",
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_enable_remote_control=False,
+        beat_schedule={name: schedule_of(seconds, name) for name, seconds in SCHEDULE_SECONDS.items()},
+        enable_utc=True,
+    )
+    return app
+
+
+def _transport_options(broker_url: str | None) -> dict[str, Any]:
+    if broker_url is None:
+        return {"polling_interval": POLLING_SECONDS}
+    if broker_url.startswith(("redis:", "rediss:")):
+        return {"visibility_timeout": VISIBILITY_SECONDS}
+    return {}
+
+
+@asynccontextmanager
+async def open_tools(settings: Settings) -> AsyncIterator[TreasuryTools]:
+    """Connect to everything, on the loop where the tasks will run; closed in the reverse order."""
+    if settings.database_url is None:
+        raise OperationError("PostgreSQL is not running", "./nugpay up starts it with everything else.")
+    deployment = load_deployment(settings.home, settings.chain_id)
+    clock = SystemClock()
+    rpc = RPC(settings.rpc_url)
+    # Each task holds a connection for its lock and needs another for its work.
+    database = Database(settings.database_url, pool_size=THREADS, pool_overflow=2 * THREADS)
+    ledger = LedgerClient(settings.ledger_address)
+    try:
+        await verify_deployment(rpc, deployment)
+        signer = SignerClient(settings.signer_socket)
+        yield TreasuryTools(
+            database=database,
+            ledger=ledger,
+            rpc=rpc,
+            clock=clock,
+            custody=custody_of(deployment),
+            sender=Sender(database=database, rpc=rpc, signer=signer, clock=clock, deployment=deployment),
+            follower=FollowerConfig(
+                deployment.chain_id,
+                tuple(deployment.token_addresses()),
+                start_number=deployment.block_number,
+            ),
+        )
+    finally:
+        await ledger.close()
+        await database.close()
+        await rpc.close()
+
+
+async def _drain_outbox(tools: TreasuryTools) -> None:
+    done = await drain(tools.database, tools.clock, OUTBOX_HANDLERS, limit=OUTBOX_PER_RUN)
+    if done:
+        logger.info("outbox drained", count=done)
+
+
+def add_tasks(app: Celery, runner: TaskRunner[TreasuryTools]) -> None:
+    """Give the app the tasks of all rooms."""
+    add_treasury_tasks(app, runner.run)
+
+    def drain_outbox() -> None:
+        runner.run(DRAIN_OUTBOX, _drain_outbox)
+
+    app.task(name=DRAIN_OUTBOX)(drain_outbox)
+
+
+def serve(app: Celery) -> int:
+    """Work until told to end; the exit status. The schedule runs in a thread of this process."""
+    schedule = Service(app, max_interval=SCHEDULE_LOOK_SECONDS, scheduler_cls=Scheduler)
+    thread = threading.Thread(target=schedule.start, name="schedule", daemon=True)
+
+    def begin(**_arguments: Any) -> None:
+        thread.start()
+        logger.info("worker ready", broker=app.connection_for_read().as_uri())
+
+    def end(**_arguments: Any) -> None:
+        schedule.stop()
+
+    # Celery keeps weak references to receivers; these live as long as this call.
+    signals.worker_ready.connect(begin)
+    signals.worker_shutting_down.connect(end)
+    try:
+        worker = app.Worker(
+            pool="threads",
+            concurrency=THREADS,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        worker.start()
+        return int(worker.exitcode or 0)
+    finally:
+        signals.worker_ready.disconnect(begin)
+        signals.worker_shutting_down.disconnect(end)
+
+
+def main() -> None:
+    """Be the worker process."""
+    settings = get_settings()
+    configure_logging("worker", settings.log_level)
+    # Celery would configure logging again, its own way.
+    signals.setup_logging.connect(_keep_logging)
+    runner = TaskRunner(lambda: open_tools(settings), lambda tools: tools.database)
+    runner.start()
+    try:
+        app = make_app(settings.broker_url)
+        add_tasks(app, runner)
+        status = serve(app)
+    finally:
+        runner.close()
+    sys.exit(status)
+
+
+def _keep_logging(**_arguments: Any) -> None:
+    """Being connected is enough: Celery then leaves logging alone."""
