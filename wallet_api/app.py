@@ -24,7 +24,17 @@ from foundation.settings import Settings, get_settings
 from wallet_api.connections import Connections, connect
 from wallet_api.errors import ApiCode
 from wallet_api.gate import REQUEST_ID_KEY, Gate
-from wallet_api.mobile import balances, deposits, enrolments, health, history, payments, wallet
+from wallet_api.mobile import (
+    balances,
+    deposits,
+    enrolments,
+    fees,
+    health,
+    history,
+    payments,
+    wallet,
+    withdrawals,
+)
 from wallet_api.openapi import DOCUMENT
 from wallet_api.problem import refusal_response, unavailable_response
 from wallet_api.wire import malformed
@@ -32,7 +42,7 @@ from wallet_api.wire import malformed
 Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 """Opens what the routes need, and closes it at the end."""
 
-RESOURCES = (enrolments, wallet, balances, deposits, payments, history, health)
+RESOURCES = (enrolments, wallet, balances, payments, history, fees, deposits, withdrawals, health)
 """The modules whose routers make up /v1."""
 
 

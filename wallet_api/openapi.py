@@ -125,7 +125,7 @@ def _example(code: str) -> dict[str, Any]:
     }
     if code == IdentityCode.SIGNATURE_CLOCK_OUT_OF_WINDOW:
         example["server_time"] = "2026-11-23T14:05:09.123Z"
-    if code == WalletCode.INSUFFICIENT_FUNDS:
+    if kind.new_id_needed:
         example["new_id_needed"] = True
     return example
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from foundation.errors import RefusalCode
+from foundation.errors import FoundationCode, RefusalCode
 from identity.errors import IdentityCode
 from wallet_api.errors import ApiCode
 from wallet_api.problem import MEDIA_TYPE
@@ -57,6 +57,14 @@ WITH_BODY: Final = (
 
 OF_THE_LEDGER: Final = ("ledger_unavailable", "ledger_busy")
 """Problems of operations that ask the ledger."""
+
+AMOUNTS: Final = (
+    FoundationCode.UNKNOWN_ASSET,
+    FoundationCode.AMOUNT_MALFORMED,
+    FoundationCode.AMOUNT_TOO_PRECISE,
+    FoundationCode.AMOUNT_OUT_OF_RANGE,
+)
+"""Problems of an amount of an asset."""
 
 _SIGNATURE_HEADERS: Final = [
     {

@@ -115,6 +115,7 @@ def _response(
         money_moved=money_moved,
         what_to_do=kind.what_to_do,
         request_id=request_id,
+        new_id_needed=kind.new_id_needed or None,
         **more,
     )
     headers = {"content-type": MEDIA_TYPE}

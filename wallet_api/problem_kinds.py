@@ -25,6 +25,8 @@ class ProblemKind:
     """HTTP status."""
     what_to_do: str
     """One sentence for the person or program that sent the request."""
+    new_id_needed: bool = False
+    """The id stays refused, or is somebody else's: a new attempt has a new one."""
 
 
 _CORRECT: Final = "Correct the request; sending it again unchanged gets the same answer."
@@ -85,16 +87,20 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     WalletCode.PAYEE_UNKNOWN: ProblemKind(422, "Ask the payee for the handle again."),
     WalletCode.PAYEE_IS_PAYER: ProblemKind(422, "Choose somebody else as payee."),
     WalletCode.FEE_ABOVE_MAXIMUM: ProblemKind(409, "Agree to the fee shown, or pay another amount."),
-    WalletCode.PAYMENT_ID_TAKEN: ProblemKind(409, _OTHER_ID),
+    WalletCode.PAYMENT_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
     WalletCode.PAYMENT_ID_USED_DIFFERENTLY: ProblemKind(
-        422, "GET the id to see what was paid with it; use a new id for another payment."
+        422, "GET the id to see what was paid with it; use a new id for another payment.", new_id_needed=True
     ),
-    WalletCode.PAYMENT_ALREADY_REFUSED: ProblemKind(409, _NEW_ID),
-    WalletCode.WALLET_ACCOUNT_MISSING: ProblemKind(409, _NEW_ID),
-    WalletCode.WALLET_CLOSED: ProblemKind(409, "Ask an officer why the account is closed."),
+    WalletCode.PAYMENT_ALREADY_REFUSED: ProblemKind(409, _NEW_ID, new_id_needed=True),
+    WalletCode.WALLET_ACCOUNT_MISSING: ProblemKind(409, _NEW_ID, new_id_needed=True),
+    WalletCode.WALLET_CLOSED: ProblemKind(
+        409, "Ask an officer why the account is closed.", new_id_needed=True
+    ),
     WalletCode.PAYEE_BALANCE_FULL: ProblemKind(409, "Pay less, or ask the payee for another wallet."),
     WalletCode.INSUFFICIENT_FUNDS: ProblemKind(
-        409, "Nothing was paid. Add money or pay less, with a new id; this one stays refused."
+        409,
+        "Nothing was paid. Add money or pay less, with a new id; this one stays refused.",
+        new_id_needed=True,
     ),
     WalletCode.PAYMENT_NOT_FOUND: ProblemKind(
         404, "If you sent this payment, it has not happened: send it again with the same id."
@@ -108,16 +114,18 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     TreasuryCode.RECEIVER_IS_ZERO: ProblemKind(422, _RECEIVER),
     TreasuryCode.RECEIVER_IS_CONTRACT: ProblemKind(422, _RECEIVER),
     TreasuryCode.RECEIVER_IS_OURS: ProblemKind(422, "Pay a customer by handle: POST /v1/payments."),
-    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_WALLET: ProblemKind(409, _OTHER_ID),
-    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_ASSET: ProblemKind(422, _OTHER_ID),
-    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_AMOUNT: ProblemKind(422, _OTHER_ID),
-    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_RECEIVER: ProblemKind(422, _OTHER_ID),
+    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_WALLET: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_ASSET: ProblemKind(422, _OTHER_ID, new_id_needed=True),
+    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_AMOUNT: ProblemKind(422, _OTHER_ID, new_id_needed=True),
+    TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_RECEIVER: ProblemKind(422, _OTHER_ID, new_id_needed=True),
     TreasuryCode.WITHDRAWAL_FEE_ABOVE_MAXIMUM: ProblemKind(409, "Agree to the fee shown."),
     TreasuryCode.WITHDRAWALS_STOPPED: ProblemKind(503, "Wait: the books are being checked; nothing is lost."),
-    TreasuryCode.WITHDRAWAL_ID_IN_USE: ProblemKind(409, _OTHER_ID),
-    TreasuryCode.WITHDRAWAL_WALLET_UNUSABLE: ProblemKind(409, "Ask an officer why the account is closed."),
-    TreasuryCode.WITHDRAWAL_EXCEEDS_BALANCE: ProblemKind(409, _NEW_ID),
-    TreasuryCode.WITHDRAWAL_ALREADY_REFUSED: ProblemKind(409, _NEW_ID),
+    TreasuryCode.WITHDRAWAL_ID_IN_USE: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    TreasuryCode.WITHDRAWAL_WALLET_UNUSABLE: ProblemKind(
+        409, "Ask an officer why the account is closed.", new_id_needed=True
+    ),
+    TreasuryCode.WITHDRAWAL_EXCEEDS_BALANCE: ProblemKind(409, _NEW_ID, new_id_needed=True),
+    TreasuryCode.WITHDRAWAL_ALREADY_REFUSED: ProblemKind(409, _NEW_ID, new_id_needed=True),
     TreasuryCode.WITHDRAWAL_NOT_FOUND: ProblemKind(
         404, "If you sent this withdrawal, it has not happened: send it again with the same id."
     ),

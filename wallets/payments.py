@@ -205,7 +205,6 @@ async def _explain(
             WalletCode.INSUFFICIENT_FUNDS,
             f"The available balance does not cover {order.amount} and its fee.",
             asset=order.amount.asset.code,
-            new_id_needed=True,
         )
     raise await _refusal(ledger, order, payee, failed)
 
@@ -226,7 +225,6 @@ async def _refusal(
         return Refusal(
             WalletCode.PAYMENT_ALREADY_REFUSED,
             "This id was refused before and stays refused; a new attempt needs a new id.",
-            new_id_needed=True,
         )
     if status in _MISSING:
         await open_wallet_accounts(ledger, order.payer.id)
@@ -234,13 +232,11 @@ async def _refusal(
         return Refusal(
             WalletCode.WALLET_ACCOUNT_MISSING,
             f"A wallet had no account in {code}; it has one now.",
-            new_id_needed=True,
         )
     if status in _CLOSED:
         return Refusal(
             WalletCode.WALLET_CLOSED,
             f"The account of payer or payee in {code} is closed.",
-            new_id_needed=True,
         )
     if status in _OVERFLOWS:
         return Refusal(WalletCode.PAYEE_BALANCE_FULL, "The payee cannot hold that much more.")
@@ -250,7 +246,7 @@ async def _refusal(
 async def _replayed(ledger: Ledger, directory: WalletDirectory, order: PaymentOrder, payee: Wallet) -> Paid:
     found = await _load(ledger, directory, order.id)
     if found is None or found.payer.id != order.payer.id:
-        raise Refusal(WalletCode.PAYMENT_ID_TAKEN, "This id is in use; make a new one.", new_id_needed=True)
+        raise Refusal(WalletCode.PAYMENT_ID_TAKEN, "This id is in use; make a new one.")
     for field, was, now in (
         ("asset", found.amount.asset, order.amount.asset),
         ("payee", found.payee.id, payee.id),

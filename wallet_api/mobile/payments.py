@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +15,7 @@ from foundation.ids import parse_id
 from foundation.money import Money
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
-from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, WITH_BODY, asks, problems, signed
+from wallet_api.operations import AMOUNTS, OF_A_WALLET, OF_THE_LEDGER, WITH_BODY, asks, problems, signed
 from wallet_api.wire import (
     AmountAnswer,
     AmountText,
@@ -33,18 +33,9 @@ from wallet_api.wire import (
     time_text,
 )
 from wallets.errors import WalletCode
-from wallets.fees import payment_fee
 from wallets.payments import Payment, PaymentOrder, pay, payment_by_id
 
 router = APIRouter(tags=["payments"])
-
-AMOUNTS = (
-    FoundationCode.UNKNOWN_ASSET,
-    FoundationCode.AMOUNT_MALFORMED,
-    FoundationCode.AMOUNT_TOO_PRECISE,
-    FoundationCode.AMOUNT_OUT_OF_RANGE,
-)
-"""Problems of an amount."""
 
 
 class PaymentRequest(Asked):
@@ -89,24 +80,6 @@ class PaymentAnswer(Answer):
     total: Annotated[AmountAnswer, Field(description="What left the payer's wallet.")]
     reference: UUIDText | None
     created_at: TimeAnswer
-
-
-class FeeQuery(Asked):
-    """What would be paid."""
-
-    asset: AssetText
-    amount: AmountText
-
-
-class FeeAnswer(Answer):
-    """What a payment would cost now."""
-
-    model_config = shown({"asset": "USDT", "amount": "25.000000", "fee": "0.025000", "total": "25.025000"})
-
-    asset: AssetText
-    amount: AmountAnswer
-    fee: AmountAnswer
-    total: AmountAnswer
 
 
 @router.post(
@@ -185,27 +158,6 @@ async def own_payment(
         connections.ledger, connections.wallets, wallet=wallet, payment_id=parse_id(payment_id)
     )
     return answered(_answer(found))
-
-
-@router.get(
-    "/fees/payment",
-    response_model=FeeAnswer,
-    summary="What a payment would cost",
-    description="Open: not signed. Give the fee as fee_max in the payment to hold us to it.",
-    responses=problems(AMOUNTS, WalletCode.AMOUNT_NOT_POSITIVE),
-)
-async def quoted_fee(query: Annotated[FeeQuery, Query()]) -> Response:
-    """The fee of a payment, before it is sent."""
-    amount = Money.parse(query.amount, asset_by_code(query.asset))
-    fee = payment_fee(amount)
-    return answered(
-        FeeAnswer(
-            asset=amount.asset.code,
-            amount=amount.format(),
-            fee=fee.format(),
-            total=(amount + fee).format(),
-        )
-    )
 
 
 def _answer(payment: Payment) -> PaymentAnswer:

@@ -1,0 +1,217 @@
+"""Withdrawals: money sent to an address on chain, and how far each has got."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chain.errors import ChainCode
+from foundation.assets import asset_by_code
+from foundation.errors import FoundationCode
+from foundation.ids import parse_id
+from foundation.money import Money
+from treasury.errors import TreasuryCode
+from treasury.withdrawals import (
+    LISTED_MAX,
+    Withdrawal,
+    WithdrawalState,
+    list_withdrawals,
+    request_withdrawal,
+    withdrawal_by_id,
+)
+from wallet_api.callers import wallet_of
+from wallet_api.connections import connections_of
+from wallet_api.operations import AMOUNTS, OF_A_WALLET, OF_THE_LEDGER, WITH_BODY, asks, problems, signed
+from wallet_api.wire import (
+    AmountAnswer,
+    AmountText,
+    Answer,
+    Asked,
+    AssetText,
+    IdText,
+    TimeAnswer,
+    UUIDText,
+    answered,
+    read,
+    shown,
+)
+
+router = APIRouter(tags=["chain"])
+
+EXAMPLE = {
+    "id": "019ab0c5-11aa-7e02-b6c1-0f9e8d7c6b5a",
+    "state": "sent",
+    "asset": "USDT",
+    "amount": "20.000000",
+    "fee": "1.000000",
+    "total": "21.000000",
+    "to_address": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+    "tx_hash": "0x" + "9f" * 32,
+    "created_at": "2026-11-23T14:05:09.123456Z",
+    "refusal_code": None,
+}
+
+
+_NOT_HERE = {TreasuryCode.WITHDRAWAL_NOT_FOUND, TreasuryCode.CUSTODY_UNIT_TOO_COARSE}
+
+
+class WithdrawalRequest(Asked):
+    """Send money to an address on chain."""
+
+    id: IdText
+    asset: AssetText
+    amount: Annotated[AmountText, Field(description="What arrives; the fee comes on top.")]
+    to_address: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=42,
+            description="0x and 40 hexadecimal digits; capitals must be those of EIP-55.",
+        ),
+    ]
+    fee_max: Annotated[
+        AmountText | None, Field(description="The fee agreed to; a higher one is refused.")
+    ] = None
+
+
+class WithdrawalAnswer(Answer):
+    """A withdrawal; its state, tx_hash and refusal_code change, nothing else."""
+
+    model_config = shown(EXAMPLE)
+
+    id: UUIDText
+    state: WithdrawalState
+    asset: AssetText
+    amount: AmountAnswer
+    fee: AmountAnswer
+    total: Annotated[AmountAnswer, Field(description="Set aside, then gone, or given back whole.")]
+    to_address: str
+    tx_hash: Annotated[str | None, Field(description="Once signed; a replacement changes it.")]
+    created_at: TimeAnswer
+    refusal_code: Annotated[str | None, Field(description="Of a refused one: the problem's code.")]
+
+
+class WithdrawalsQuery(Asked):
+    """How many withdrawals."""
+
+    limit: Annotated[int, Field(ge=1, le=LISTED_MAX, strict=False, description="Most withdrawals.")] = 20
+
+
+class WithdrawalsAnswer(Answer):
+    """The wallet's withdrawals, newest first."""
+
+    model_config = shown({"withdrawals": [EXAMPLE]})
+
+    withdrawals: list[WithdrawalAnswer]
+
+
+@router.post(
+    "/withdrawals",
+    status_code=201,
+    response_model=WithdrawalAnswer,
+    summary="Withdraw",
+    description="The money is set aside when this answers, and paid on chain by itself. "
+    "The same request again answers with the same withdrawal as it stands.",
+    responses=problems(
+        OF_A_WALLET,
+        WITH_BODY,
+        OF_THE_LEDGER,
+        AMOUNTS,
+        FoundationCode.ID_MALFORMED,
+        ChainCode.ADDRESS_MALFORMED,
+        ChainCode.ADDRESS_CHECKSUM_MISMATCH,
+        ChainCode.DEPLOYMENT_NOT_FOUND,
+        [code for code in TreasuryCode if code not in _NOT_HERE],
+    ),
+    openapi_extra=asks(
+        WithdrawalRequest,
+        example={
+            "id": "019ab0c5-11aa-7e02-b6c1-0f9e8d7c6b5a",
+            "asset": "USDT",
+            "amount": "20",
+            "to_address": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "fee_max": "1",
+        },
+    ),
+)
+async def make_withdrawal(request: Request) -> Response:
+    """Withdraw from the caller's wallet."""
+    connections = connections_of(request)
+    wallet = await wallet_of(request)
+    asked = read(WithdrawalRequest, await request.body())
+    asset = asset_by_code(asked.asset)
+    found = await request_withdrawal(
+        connections.database,
+        connections.ledger,
+        connections.clock,
+        connections.custody(),
+        withdrawal_id=parse_id(asked.id),
+        wallet_id=wallet.id,
+        amount=Money.parse(asked.amount, asset),
+        to_address=asked.to_address,
+        fee_max=Money.parse(asked.fee_max, asset) if asked.fee_max is not None else None,
+    )
+    return answered(_answer(found), status=201)
+
+
+@router.get(
+    "/withdrawals",
+    response_model=WithdrawalsAnswer,
+    summary="Withdrawals",
+    responses=problems(OF_A_WALLET, OF_THE_LEDGER),
+    openapi_extra=signed(),
+)
+async def own_withdrawals(request: Request, query: Annotated[WithdrawalsQuery, Query()]) -> Response:
+    """The caller's withdrawals."""
+    connections = connections_of(request)
+    wallet = await wallet_of(request)
+    found = await list_withdrawals(
+        connections.database, connections.ledger, wallet_id=wallet.id, limit=query.limit
+    )
+    return answered(WithdrawalsAnswer(withdrawals=[_answer(each) for each in found]))
+
+
+@router.get(
+    "/withdrawals/{withdrawal_id}",
+    response_model=WithdrawalAnswer,
+    summary="A withdrawal",
+    description="Settles every doubt: found means that it was asked for; its state says how far it is.",
+    responses=problems(
+        OF_A_WALLET, OF_THE_LEDGER, FoundationCode.ID_MALFORMED, TreasuryCode.WITHDRAWAL_NOT_FOUND
+    ),
+    openapi_extra=signed(),
+)
+async def own_withdrawal(
+    request: Request,
+    withdrawal_id: Annotated[str, Path(max_length=36, description="The withdrawal's id.")],
+) -> Response:
+    """A withdrawal of the caller."""
+    connections = connections_of(request)
+    wallet = await wallet_of(request)
+    found = await withdrawal_by_id(
+        connections.database,
+        connections.ledger,
+        withdrawal_id=parse_id(withdrawal_id),
+        wallet_id=wallet.id,
+    )
+    return answered(_answer(found))
+
+
+def _answer(withdrawal: Withdrawal) -> WithdrawalAnswer:
+    created_at = withdrawal.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return WithdrawalAnswer(
+        id=str(withdrawal.id),
+        state=withdrawal.state,
+        asset=withdrawal.amount.asset.code,
+        amount=withdrawal.amount.format(),
+        fee=withdrawal.fee.format(),
+        total=(withdrawal.amount + withdrawal.fee).format(),
+        to_address=withdrawal.to_address,
+        tx_hash=withdrawal.tx_hash,
+        created_at=created_at,
+        refusal_code=withdrawal.refusal_code,
+    )
