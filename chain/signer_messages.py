@@ -17,10 +17,10 @@ from foundation.errors import Refusal, Retryable
 LINE_BYTES_MAX = 64 * 1024
 """Longest line of either side; our longest is a signed sweep of about 1 kB."""
 
-Wei = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
-"""A fee per gas; 2**63 wei is nine ether for one unit of gas."""
+Wei = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""A fee per gas; 2**62 wei is four ether for one unit of gas."""
 
-Nonce = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+Nonce = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """A transaction's number at its sender; EIP-2681 ends below 2**64."""
 
 

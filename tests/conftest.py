@@ -4,7 +4,7 @@ import pytest
 
 from foundation.clock import SettableClock
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.anvil"]
+pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.anvil", "tests.fixtures.contracts"]
 
 
 @pytest.fixture
