@@ -62,6 +62,8 @@ def main() -> None:
         end_children(roster)
     if roster is None or roster.supervisor == watched:
         postgres.stop(arguments.home, immediate=arguments.delete is not None)
+        if arguments.roster is not None:
+            arguments.roster.unlink(missing_ok=True)
     if arguments.delete is not None:
         shutil.rmtree(arguments.delete, ignore_errors=True)
 

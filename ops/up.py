@@ -45,7 +45,7 @@ from ops.processes import (
     running_roster,
     write_roster,
 )
-from ops.supervisor import ChildSpec, Supervisor
+from ops.supervisor import Child, ChildSpec, Supervisor
 
 POSTGRES_POLL_SECONDS = 0.25
 """Between two looks whether PostgreSQL still runs."""
@@ -77,11 +77,11 @@ class Bank:
         await asyncio.gather(self._start_postgres(), self._start_node())
         if await chain_was_lost(self.settings, self._rpc):
             await start_over(self.settings, self._database_url, self._rpc, self._clock, self._output.say)
-        _, deployment = await asyncio.gather(
-            asyncio.to_thread(self._migrate), prepare_contracts(self.settings, self._rpc)
+        ledger, deployment = await asyncio.gather(
+            self._start_ledger(), prepare_contracts(self.settings, self._rpc)
         )
-        specs = (self._ledger(), self._signer(), self._worker(), self._api())
-        await asyncio.gather(*(child.wait_ready() for child in map(self.supervisor.start, specs)))
+        children = map(self.supervisor.start, (self._signer(), self._worker(), self._api()))
+        await asyncio.gather(*(child.wait_ready() for child in (ledger, *children)))
         self._addresses = self._list_addresses(deployment)
         self._ready = True
         self._write_roster()
@@ -170,10 +170,11 @@ class Bank:
     def _tell_postgres(self, word: str) -> None:
         self._output.line("postgres", word)
 
-    def _migrate(self) -> None:
-        before, head = migrate(self._database_url)
+    async def _start_ledger(self) -> Child:
+        before, head = await asyncio.to_thread(migrate, self._database_url)
         if before != head:
             self._output.say(f"database brought from {before or 'nothing'} to {head}")
+        return self.supervisor.start(self._ledger())
 
     async def _start_node(self) -> None:
         parts = urlsplit(self.settings.rpc_url)
@@ -200,7 +201,11 @@ class Bank:
         return self._ours("signer", lambda: unix_socket_answers(self.settings.signer_socket))
 
     def _worker(self) -> ChildSpec:
-        return self._ours("worker", alive)
+        async def said_so() -> bool:
+            # Nobody calls the worker, so there is nothing to ask; it says when it has begun.
+            return any("worker ready" in line for line in self._output.last_lines("worker"))
+
+        return self._ours("worker", said_so)
 
     def _api(self) -> ChildSpec:
         return self._ours("api", lambda: answers(api_url(self.settings), "/v1/health"))
@@ -339,8 +344,3 @@ def shown_url(url: str) -> str:
 async def answers(address: str, path: str) -> bool:
     """Whether a process answers 200 there."""
     return await http_body(address, path) is not None
-
-
-async def alive() -> bool:
-    """For a child that nobody calls: being alive is all that can be asked."""
-    return True
