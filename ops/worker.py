@@ -10,6 +10,7 @@ from doing the same at the same time.
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -17,8 +18,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import structlog
-from celery import Celery, signals
+from celery import Celery
 from celery.beat import Scheduler, Service
+from celery.platforms import EX_OK
+from celery.worker import WorkController
+from celery.worker import state as worker_state
 
 from chain.deployments import load_deployment, verify_deployment
 from chain.follower import FollowerConfig
@@ -38,13 +42,13 @@ from treasury.tasks import TreasuryTools, add_treasury_tasks, schedule_of
 
 logger = structlog.get_logger()
 
-OWN_MEMORY: Final = "memory://"
+OWN_MEMORY: Final = "memory://localhost/"
 """The broker that needs no server."""
 
 THREADS: Final = 8
 """Tasks at a time; they wait for others nearly always, and share one event loop."""
 
-POLLING_SECONDS: Final = 0.05
+POLLING_SECONDS: Final = 0.1
 """How often a broker without a server is looked at."""
 
 VISIBILITY_SECONDS: Final = 3_600
@@ -153,42 +157,55 @@ def add_tasks(app: Celery, runner: TaskRunner[TreasuryTools]) -> None:
     app.task(name=DRAIN_OUTBOX)(drain_outbox)
 
 
-def serve(app: Celery) -> int:
-    """Work until told to end; the exit status. The schedule runs in a thread of this process."""
-    schedule = Service(app, max_interval=SCHEDULE_LOOK_SECONDS, scheduler_cls=Scheduler)
-    thread = threading.Thread(target=schedule.start, name="schedule", daemon=True)
+class Worker(WorkController):
+    """A Celery worker whose schedule runs in a thread of the same process.
 
-    def begin(**_arguments: Any) -> None:
-        thread.start()
-        logger.info("worker ready", broker=app.connection_for_read().as_uri())
+    Celery's own command would start the schedule as a second process, which cannot
+    reach a broker in this one's memory, and prints a banner where we log.
+    """
 
-    def end(**_arguments: Any) -> None:
-        schedule.stop()
-
-    # Celery keeps weak references to receivers; these live as long as this call.
-    signals.worker_ready.connect(begin)
-    signals.worker_shutting_down.connect(end)
-    try:
-        worker = app.Worker(
-            pool="threads",
+    def __init__(self, app: Celery) -> None:
+        super().__init__(
+            app=app,
+            pool_cls="threads",
             concurrency=THREADS,
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
         )
-        worker.start()
-        return int(worker.exitcode or 0)
-    finally:
-        signals.worker_ready.disconnect(begin)
-        signals.worker_shutting_down.disconnect(end)
+        self._schedule: Final = Service(app, max_interval=SCHEDULE_LOOK_SECONDS, scheduler_cls=Scheduler)
+        self._thread: Final = threading.Thread(target=self._schedule.start, name="schedule", daemon=True)
+
+    def on_consumer_ready(self, _consumer: object) -> None:
+        """Begin the schedule; again and again where a broker is lost and found."""
+        if not self._thread.is_alive():
+            self._thread.start()
+            logger.info("worker ready", broker=self.app.connection_for_read().as_uri())
+
+    def on_close(self) -> None:
+        """No new messages while the last tasks end."""
+        self._schedule.stop()
+        super().on_close()
+
+
+def serve(app: Celery) -> int:
+    """Work until SIGTERM or SIGINT; tasks that run are finished first. The exit status."""
+    state: Any = worker_state
+
+    def end(_number: int, _frame: object) -> None:
+        state.should_stop = EX_OK
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    worker = Worker(app)
+    worker.start()
+    return int(worker.exitcode or EX_OK)
 
 
 def main() -> None:
     """Be the worker process."""
     settings = get_settings()
     configure_logging("worker", settings.log_level)
-    # Celery would configure logging again, its own way.
-    signals.setup_logging.connect(_keep_logging)
     runner = TaskRunner(lambda: open_tools(settings), lambda tools: tools.database)
     runner.start()
     try:
@@ -198,7 +215,3 @@ def main() -> None:
     finally:
         runner.close()
     sys.exit(status)
-
-
-def _keep_logging(**_arguments: Any) -> None:
-    """Being connected is enough: Celery then leaves logging alone."""
