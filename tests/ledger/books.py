@@ -6,6 +6,7 @@ that would be appended is kept, for comparison.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from foundation.clock import Clock
 from ledger import state_machine
@@ -35,21 +36,19 @@ class Books:
         self.transfer_timestamps: set[int] = set()
         self.rows: list[TransferRow | ExpiryRow] = []
 
-    def decide(
-        self, requests: Sequence[tuple[str, Request]]
-    ) -> list[list[CreateAccountResult] | list[CreateTransferResult]]:
+    def decide(self, requests: Sequence[tuple[str, Request]]) -> list[list[Any]]:
         """Decide a group of requests ("accounts" or "transfers", events) as one commit."""
         now = self.clock.now_ns()
         draft = Draft()
         while state_machine.sweep_expired(self.state, draft, now):
             pass
         self._look_up(draft, requests)
-        answers: list[list[CreateAccountResult] | list[CreateTransferResult]] = []
+        answers: list[list[Any]] = []
         for kind, events in requests:
-            if kind == "accounts":
-                answers.append(state_machine.create_accounts(self.state, draft, now, events))  # type: ignore[arg-type]  # the kind says which
-            else:
-                answers.append(state_machine.create_transfers(self.state, draft, now, events))  # type: ignore[arg-type]  # the kind says which
+            create: Any = (
+                state_machine.create_accounts if kind == "accounts" else state_machine.create_transfers
+            )
+            answers.append(create(self.state, draft, now, events))
         self._store(draft)
         return answers
 
@@ -87,10 +86,10 @@ class Books:
         self.failed |= {failed_id for failed_id, _ in draft.newly_failed}
 
     async def create_accounts(self, accounts: Sequence[Account]) -> list[CreateAccountResult]:
-        return self.decide([("accounts", accounts)])[0]  # type: ignore[return-value]  # accounts were asked for
+        return self.decide([("accounts", accounts)])[0]
 
     async def create_transfers(self, transfers: Sequence[Transfer]) -> list[CreateTransferResult]:
-        return self.decide([("transfers", transfers)])[0]  # type: ignore[return-value]  # transfers were asked for
+        return self.decide([("transfers", transfers)])[0]
 
     async def lookup_accounts(self, ids: Sequence[int]) -> list[Account]:
         self.decide([])

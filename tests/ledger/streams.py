@@ -1,0 +1,255 @@
+"""Streams: random requests in which ids collide, chains break and timeouts run out all the time.
+
+A stream looks at the model (never at the engine) to know what exists, and then
+asks for it again, slightly differently, too late, twice, or in a chain that will
+not hold. The same random numbers give the same stream.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any, TypeVar
+
+from ledger.contract import Account, Transfer
+from tests.ledger.model import Model
+from tests.ledger.model_books import (
+    CLOSING_CREDIT,
+    CLOSING_DEBIT,
+    IMPORTED_ACCOUNT,
+    IMPORTED_TRANSFER,
+    LINKED,
+    MAX,
+    PENDING,
+    POST,
+    SECOND,
+    TOP,
+    VOID,
+    expires_at,
+)
+
+Event = TypeVar("Event", Account, Transfer)
+
+Request = tuple[str, list[Account] | list[Transfer]]
+"""("accounts" or "transfers", events)."""
+
+ACCOUNT_IDS = range(1, 11)
+AMOUNTS = [0, 1, 1, 2, 3, 5, 8, 13, 50]
+HUGE_AMOUNTS = [2**62 - 1, 2**62, 2**62 + 1, TOP - 1, TOP, TOP + 1, MAX - 1, MAX]
+ACCOUNT_FLAGS = [0, 0, 0, 2, 2, 4, 8, 10, 12]
+STRANGE_ACCOUNT_FLAGS = [32, 6, 64, 1 << 15, 40]
+TRANSFER_FLAGS = [0, 0, 0, 0, PENDING, PENDING, PENDING, 16, 32, 48, 16 | PENDING, 32 | PENDING]
+STRANGE_TRANSFER_FLAGS = [
+    PENDING | CLOSING_DEBIT, PENDING | CLOSING_CREDIT, PENDING | CLOSING_DEBIT | CLOSING_CREDIT,
+    PENDING | CLOSING_DEBIT | 16, PENDING | CLOSING_DEBIT | 32,
+    PENDING | CLOSING_CREDIT | 48, CLOSING_DEBIT, CLOSING_CREDIT, 512, 1 << 15,
+]  # fmt: skip
+FOREVER = 2**32 - 1
+
+OWN_ID = -1
+"""Stands for the event's own id."""
+
+Breakage = tuple[str, Callable[[int], int]]
+"""A field's name, and what to make of its value."""
+
+
+def to(value: int) -> Callable[[int], int]:
+    return lambda _: value
+
+
+def flip(bits: int) -> Callable[[int], int]:
+    return lambda value: value ^ bits
+
+
+def add(bits: int) -> Callable[[int], int]:
+    return lambda value: value | bits
+
+
+ACCOUNT_BREAKAGES: list[Breakage] = [
+    ("id", to(0)), ("id", to(MAX)), ("reserved", to(1)), ("timestamp", to(5)), ("debits_pending", to(1)),
+    ("debits_posted", to(MAX)), ("credits_pending", to(TOP)), ("credits_posted", to(1)), ("ledger", to(0)),
+    ("code", to(0)), ("flags", add(6)), ("flags", add(1 << 9)), ("flags", flip(8)),
+    ("user_data_128", flip(1)), ("user_data_64", flip(1)), ("user_data_32", flip(1)), ("ledger", flip(3)),
+    ("code", flip(3)),
+]  # fmt: skip
+TRANSFER_BREAKAGES: list[Breakage] = [
+    ("id", to(0)), ("id", to(MAX)), ("timestamp", to(5)), ("flags", add(512)), ("flags", flip(16)),
+    ("flags", flip(PENDING)), ("flags", flip(VOID)), ("flags", add(CLOSING_CREDIT)),
+    ("debit_account_id", to(0)), ("debit_account_id", to(MAX)), ("debit_account_id", to(99)),
+    ("credit_account_id", to(0)), ("credit_account_id", to(MAX)), ("credit_account_id", to(99)),
+    ("debit_account_id", flip(1)), ("credit_account_id", flip(1)), ("pending_id", flip(1)),
+    ("pending_id", to(MAX)), ("pending_id", to(OWN_ID)), ("pending_id", to(0)), ("timeout", flip(1)),
+    ("ledger", to(0)), ("ledger", flip(3)), ("code", to(0)), ("code", flip(3)), ("amount", flip(1)),
+    ("amount", to(MAX)), ("amount", to(TOP)), ("user_data_128", flip(1)), ("user_data_64", flip(1)),
+    ("user_data_32", flip(1)),
+]  # fmt: skip
+
+
+@dataclass
+class Stream:
+    """One stream over a model; ``now`` is the clock that its next requests are sent at."""
+
+    random: Random
+    model: Model
+    now: int
+    next_id: int = 1000
+    sent_accounts: list[Account] = field(default_factory=list)
+    sent_transfers: list[Transfer] = field(default_factory=list)
+
+    def step(self) -> list[Request]:
+        """Move the clock and make one to three requests that are sent at once."""
+        self.now = self._next_time()
+        return [self._request() for _ in range(self._pick([1, 1, 2, 3]))]
+
+    def _pick(self, options: Any) -> Any:
+        return options[self.random.randrange(len(options))]
+
+    def _chance(self, percent: int) -> bool:
+        return self.random.randrange(100) < percent
+
+    def _next_time(self) -> int:
+        if self._chance(15):
+            # Right before, at, or after the next timeout: where expiry and post race.
+            ends = [
+                e
+                for e in map(expires_at, self._alive())
+                if e is not None and self.now < e < self.now + 10 * SECOND
+            ]
+            if ends:
+                return int(min(ends) + self._pick([-2, -1, 0, 1]))
+        return self.now + int(
+            self._pick([0, 0, 1, 7, 1000, 1000, 10**6, 10**6, SECOND // 2, SECOND, -3, -SECOND])
+        )
+
+    def _alive(self) -> list[Transfer]:
+        books = self.model.books
+        return [books.transfers[i] for i, fate in books.fates.items() if fate == "pending"]
+
+    def _request(self) -> Request:
+        opened = len(self.model.books.accounts)
+        if opened < 4 or self._chance(8):
+            return "accounts", self._accounts()
+        return "transfers", self._transfers()
+
+    def _accounts(self) -> list[Account]:
+        events = [self._account() for _ in range(self._pick([1, 2, 3, 5]))]
+        if self._chance(25):
+            self._import(events, IMPORTED_ACCOUNT, 10**4)
+        self._link(events)
+        self.sent_accounts += [replace(e) for e in events]
+        return events
+
+    def _account(self) -> Account:
+        if self.sent_accounts and self._chance(30):
+            event: Account = replace(self._pick(self.sent_accounts), timestamp=0)
+            event.flags &= ~(LINKED | IMPORTED_ACCOUNT)
+            return self._broken(event, ACCOUNT_BREAKAGES) if self._chance(50) else event
+        flags = STRANGE_ACCOUNT_FLAGS if self._chance(8) else ACCOUNT_FLAGS
+        event = Account(
+            id=self._pick(ACCOUNT_IDS), user_data_128=self._pick([0, 0, 7]),
+            user_data_64=self._pick([0, 2**64 - 1]), user_data_32=self._pick([0, 2**31]),
+            ledger=self._pick([1, 1, 1, 2]), code=self._pick([1, 2]), flags=self._pick(flags),
+        )  # fmt: skip
+        return self._broken(event, ACCOUNT_BREAKAGES) if self._chance(10) else event
+
+    def _transfers(self) -> list[Transfer]:
+        count = 0 if self._chance(1) else self._pick([1, 1, 2, 3, 4, 6, 9])
+        events = [self._transfer() for _ in range(count)]
+        if events and self._chance(12):
+            self._import(events, IMPORTED_TRANSFER, 10**3)
+        elif events and self._chance(25):
+            # The same id twice in one request, exactly or almost.
+            again = replace(self._pick(events))
+            events.append(self._broken(again, TRANSFER_BREAKAGES) if self._chance(40) else again)
+        self._link(events)
+        self.sent_transfers += [replace(e) for e in events]
+        return events
+
+    def _transfer(self) -> Transfer:
+        choice = self.random.randrange(100)
+        if self.sent_transfers and choice < 22:
+            event: Transfer = replace(self._pick(self.sent_transfers[-40:]), timestamp=0)
+            event.flags &= ~(LINKED | IMPORTED_TRANSFER)
+            return self._broken(event, TRANSFER_BREAKAGES) if self._chance(50) else event
+        event = self._resolution() if choice < 45 else self._ordinary()
+        return self._broken(event, TRANSFER_BREAKAGES) if self._chance(8) else event
+
+    def _new_id(self) -> int:
+        self.next_id += 1
+        return self.next_id if self._chance(90) else self._pick(range(1000, self.next_id + 1))
+
+    def _ordinary(self) -> Transfer:
+        accounts = list(self.model.books.accounts.values())
+        debit, credit = self._pick(accounts), self._pick(accounts)
+        partners = [a for a in accounts if a.ledger == debit.ledger and a.id != debit.id]
+        if partners and self._chance(92):
+            credit = self._pick(partners)
+        flags = self._pick(STRANGE_TRANSFER_FLAGS if self._chance(6) else TRANSFER_FLAGS)
+        amount = self._pick(HUGE_AMOUNTS if self._chance(6) or (flags & 48 and self._chance(50)) else AMOUNTS)
+        if self._chance(8):
+            amount = self._edge_amount(debit, credit)
+        timeout = self._pick([0, 0, 1, 1, 2, 3, FOREVER]) if flags & PENDING else 0
+        return Transfer(
+            self._new_id(), debit.id, credit.id, amount, 0, self._pick([0, 0, 9]), self._pick([0, 2**64 - 1]),
+            self._pick([0, 2**32 - 1]), timeout, debit.ledger, self._pick([1, 1, 2]), flags,
+        )  # fmt: skip
+
+    def _edge_amount(self, debit: Account, credit: Account) -> int:
+        """An amount at which something is just full, or one more."""
+        debits_pending, debits_posted, _, funds = self.model.books.balances[debit.id]
+        _, owed, credits_pending, credits_posted = self.model.books.balances[credit.id]
+        rests = [
+            TOP - debits_pending - debits_posted, TOP - credits_pending - credits_posted,
+            funds - debits_pending - debits_posted, owed - credits_pending - credits_posted,
+        ]  # fmt: skip
+        return max(0, int(self._pick(rests))) + int(self._pick([0, 0, 1]))
+
+    def _resolution(self) -> Transfer:
+        alive, everything = self._alive(), list(self.model.books.transfers.values())
+        if not everything:
+            return self._ordinary()
+        pending = self._pick(alive) if alive and self._chance(75) else self._pick(everything[-30:])
+        same = [0, 0, 0, pending.amount, pending.amount, max(pending.amount - 1, 0), pending.amount + 1, MAX]
+        explicit = self._chance(40)
+        return Transfer(
+            self._new_id(),
+            pending.debit_account_id if explicit else 0,
+            pending.credit_account_id if explicit else 0,
+            self._pick(same),
+            pending.id if self._chance(97) else 999,
+            self._pick([0, 0, 3]), self._pick([0, 0, 4]), self._pick([0, 0, 5]), 0,
+            pending.ledger if explicit else 0,
+            pending.code if explicit else 0,
+            self._pick([POST, POST, VOID]),
+        )  # fmt: skip
+
+    def _broken(self, event: Event, breakages: list[Breakage]) -> Event:
+        name, change = self._pick(breakages)
+        value = change(getattr(event, name))
+        setattr(event, name, event.id if value == OWN_ID else value)
+        return event
+
+    def _import(self, events: list[Any], flag: int, spread: int) -> None:
+        """Make a request an imported one, mostly with timestamps that rise from the last ones."""
+        books = self.model.books
+        known = sorted(books.account_times | books.transfer_times)
+        newest = max(books.transfer_times if flag == IMPORTED_TRANSFER else books.account_times, default=0)
+        at = min(newest, self.now - spread) if self._chance(10) else newest
+        for event in events:
+            at += 1 + self.random.randrange(spread)
+            strange = [0, TOP, TOP + 1, self.now, self.model.last + len(events), 1]
+            event.timestamp = self._pick(strange) if self._chance(6) else at
+            if known and self._chance(15):
+                event.timestamp = max(0, self._pick(known[-12:]) - self._pick([0, 0, 1]))
+            if isinstance(event, Transfer) and event.timeout and self._chance(80):
+                event.timeout = 0
+            if self._chance(95):
+                event.flags |= flag
+
+    def _link(self, events: list[Any]) -> None:
+        if not self._chance(45):
+            return
+        for event in events[:-1]:
+            if self._chance(65):
+                event.flags |= LINKED
+        if events and self._chance(8):
+            events[-1].flags |= LINKED
