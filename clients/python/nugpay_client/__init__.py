@@ -1,1 +1,86 @@
-"""NUG Pay client."""
+"""A client for the NUG Pay wallet API: device keys, signed requests, payments that happen once.
+
+    from nugpay_client import DeviceKey, Wallet
+
+    async with Wallet("http://127.0.0.1:8080", DeviceKey.generate()) as wallet:
+        await wallet.enrol(code)
+        await wallet.open("@aye_aye")
+        order = wallet.order("@ko_ko", "25.00", "USDT")   # keep it: it has the id
+        payment = await wallet.pay(order)                 # as often as needed: it pays once
+
+The library knows nothing of the server but its API.
+"""
+
+from nugpay_client.clock import DeviceClock
+from nugpay_client.connection import RetryPolicy
+from nugpay_client.errors import (
+    AnswerMalformed,
+    DeviceRevoked,
+    EnrolmentRefused,
+    FeeTooHigh,
+    HandleUnavailable,
+    IdAlreadyUsed,
+    InsufficientFunds,
+    NotAuthenticated,
+    NotFound,
+    NUGPayClientError,
+    OutcomeUnknown,
+    PayeeUnknown,
+    Problem,
+    RequestRefused,
+    ServiceUnavailable,
+    Unreachable,
+    WaitedTooLong,
+)
+from nugpay_client.keys import DeviceKey, RequestSigner, key_id
+from nugpay_client.models import (
+    Balance,
+    Deposit,
+    DepositAddress,
+    Fee,
+    HistoryLine,
+    Payment,
+    PaymentOrder,
+    WalletInfo,
+    Withdrawal,
+    WithdrawalOrder,
+)
+from nugpay_client.signing import signature_headers
+from nugpay_client.wallet import Wallet
+
+__all__ = [
+    "AnswerMalformed",
+    "Balance",
+    "Deposit",
+    "DepositAddress",
+    "DeviceClock",
+    "DeviceKey",
+    "DeviceRevoked",
+    "EnrolmentRefused",
+    "Fee",
+    "FeeTooHigh",
+    "HandleUnavailable",
+    "HistoryLine",
+    "IdAlreadyUsed",
+    "InsufficientFunds",
+    "NUGPayClientError",
+    "NotAuthenticated",
+    "NotFound",
+    "OutcomeUnknown",
+    "PayeeUnknown",
+    "Payment",
+    "PaymentOrder",
+    "Problem",
+    "RequestRefused",
+    "RequestSigner",
+    "RetryPolicy",
+    "ServiceUnavailable",
+    "Unreachable",
+    "WaitedTooLong",
+    "Wallet",
+    "WalletInfo",
+    "Withdrawal",
+    "WithdrawalOrder",
+    "key_id",
+    "signature_headers",
+]

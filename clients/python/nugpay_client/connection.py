@@ -1,0 +1,153 @@
+"""The connection: signs, sends, and tells a refusal from a doubt.
+
+Every attempt is signed anew with a new nonce, since a server accepts a nonce
+once. A wrong device clock is corrected from the server's answer, one time a
+request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from nugpay_client.clock import DeviceClock
+from nugpay_client.errors import (
+    AnswerMalformed,
+    NUGPayClientError,
+    Problem,
+    ServiceUnavailable,
+    Unreachable,
+    refused,
+)
+from nugpay_client.keys import RequestSigner
+from nugpay_client.signing import signature_headers
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long and how often the same is sent again."""
+
+    attempts: int = 8
+    """Most attempts, the first included."""
+    pause_seconds: float = 0.25
+    """First pause; each next one is twice as long."""
+    pause_seconds_max: float = 8.0
+    """Longest pause."""
+
+    def pause(self, attempt: int) -> float:
+        """Seconds to wait after the ``attempt``-th attempt (from 1), spread so that crowds disperse."""
+        full = min(self.pause_seconds * float(2 ** (attempt - 1)), self.pause_seconds_max)
+        return full * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, keeps no secret
+
+
+class NoAnswer(NUGPayClientError):
+    """The server may or may not have carried the request out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success."""
+
+    content: Any
+    replayed: bool
+    """Whether an earlier request had this effect."""
+
+
+class Connection:
+    """One device's way to one server."""
+
+    def __init__(
+        self,
+        base_url: str,
+        signer: RequestSigner,
+        *,
+        http: httpx.AsyncClient,
+        clock: DeviceClock,
+        retry: RetryPolicy,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._signer = signer
+        self._http = http
+        self.clock = clock
+        self.retry = retry
+
+    @property
+    def signer(self) -> RequestSigner:
+        """The key that signs."""
+        return self._signer
+
+    async def send_once(
+        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None
+    ) -> Answer:
+        """One attempt, and a second one if only the clock was wrong.
+
+        ``RequestRefused`` or ``ServiceUnavailable`` when nothing has happened,
+        ``NoAnswer`` when that is not known.
+        """
+        answer = await self._attempt(method, path, body, query)
+        problem = answer if isinstance(answer, Problem) else None
+        if problem is not None and problem.code == "signature_clock_out_of_window":
+            self.clock.learn(str(problem.data["server_time"]))
+            answer = await self._attempt(method, path, body, query)
+        if isinstance(answer, Answer):
+            return answer
+        if answer.money_moved == "unknown":
+            raise NoAnswer(f"{answer.code}: {answer.detail}")
+        if answer.retryable == "true" or answer.status >= 500:
+            raise ServiceUnavailable(answer)
+        raise refused(answer)
+
+    async def send(
+        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None
+    ) -> Answer:
+        """Send what is safe to repeat until it is answered; ``Unreachable`` when it never is."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self.send_once(method, path, body, query=query)
+            except ServiceUnavailable as error:
+                if attempt >= self.retry.attempts or not error.may_pass:
+                    raise
+            except NoAnswer as error:
+                if attempt >= self.retry.attempts:
+                    raise Unreachable(f"{method} {path}: {error}") from error
+            await asyncio.sleep(self.retry.pause(attempt))
+
+    async def _attempt(
+        self, method: str, path: str, body: Any, query: dict[str, str] | None
+    ) -> Answer | Problem:
+        content = json.dumps(body, separators=(",", ":")).encode() if body is not None else b""
+        # The very URL that is sent is the one that is signed.
+        url = httpx.URL(self._base_url + path, params=query) if query else httpx.URL(self._base_url + path)
+        headers = signature_headers(
+            self._signer, method=method, url=str(url), body=content, created=int(self.clock.now())
+        )
+        if content:
+            headers["Content-Type"] = "application/json"
+        try:
+            response = await self._http.request(method, url, content=content, headers=headers)
+        except httpx.TransportError as error:
+            raise NoAnswer(f"{type(error).__name__}: {error}") from error
+        return _read(response)
+
+
+def _read(response: httpx.Response) -> Answer | Problem:
+    try:
+        content = response.json()
+    except ValueError:
+        content = None
+    if response.is_success:
+        if content is None:
+            raise AnswerMalformed(f"{response.status_code} without JSON")
+        return Answer(content, replayed=response.headers.get("idempotency-replayed") == "true")
+    problem = Problem.read(response.status_code, content)
+    if problem is None:
+        # A proxy spoke instead of the API: it may have cut off a request that went through.
+        raise NoAnswer(f"{response.status_code} from something that is not the API")
+    return problem

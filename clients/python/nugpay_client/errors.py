@@ -1,0 +1,179 @@
+"""Errors: what the server refused, and what could not be found out.
+
+NUGPayClientError
+├── RequestRefused       a definite no; nothing has happened (subclasses by code)
+├── ServiceUnavailable   not now; nothing has happened, the same may be sent later
+├── OutcomeUnknown       money may have moved: send the same again, or ask for the id
+├── Unreachable          a read found no server
+├── AnswerMalformed      what came back is no answer of this API
+└── WaitedTooLong        a state did not come in time
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem+json answer (RFC 9457) of the server."""
+
+    code: str
+    """Stable name: switch on this."""
+    status: int
+    detail: str
+    what_to_do: str
+    retryable: str
+    """``true``, ``false`` or ``unknown``."""
+    money_moved: str
+    """``false`` or ``unknown``."""
+    request_id: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Everything that the server said."""
+
+    @classmethod
+    def read(cls, status: int, content: Any) -> Problem | None:
+        """The problem in a decoded body; None when it is none of this API's."""
+        if not isinstance(content, dict) or not isinstance(content.get("code"), str):
+            return None
+        return cls(
+            code=content["code"],
+            status=status,
+            detail=str(content.get("detail", "")),
+            what_to_do=str(content.get("what_to_do", "")),
+            retryable=str(content.get("retryable", "false")),
+            money_moved=str(content.get("money_moved", "unknown")),
+            request_id=str(content.get("request_id", "")),
+            data=content,
+        )
+
+
+class NUGPayClientError(Exception):
+    """Root of this library's errors."""
+
+
+class RequestRefused(NUGPayClientError):
+    """The server refused; nothing has happened. ``code`` says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"{problem.code}: {problem.detail} {problem.what_to_do}")
+        self.problem = problem
+
+    @property
+    def code(self) -> str:
+        """The stable code."""
+        return self.problem.code
+
+    @property
+    def needs_new_id(self) -> bool:
+        """Whether a new attempt needs a new id."""
+        return bool(self.problem.data.get("new_id_needed", False))
+
+
+class NotAuthenticated(RequestRefused):
+    """The signature was not accepted: wrong key, clock, or a device that is not enrolled."""
+
+
+class DeviceRevoked(RequestRefused):
+    """This device was revoked."""
+
+
+class EnrolmentRefused(RequestRefused):
+    """The enrolment code is wrong, expired or used."""
+
+
+class HandleUnavailable(RequestRefused):
+    """The handle cannot be had."""
+
+
+class InsufficientFunds(RequestRefused):
+    """The available balance does not cover the amount and its fee."""
+
+
+class PayeeUnknown(RequestRefused):
+    """No wallet has that handle."""
+
+
+class FeeTooHigh(RequestRefused):
+    """The fee is above what was agreed to."""
+
+
+class IdAlreadyUsed(RequestRefused):
+    """The id was used for something else, or was refused before."""
+
+
+class NotFound(RequestRefused):
+    """There is no such thing, or it is not yours."""
+
+
+class ServiceUnavailable(NUGPayClientError):
+    """The service cannot do it now; nothing has happened."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"{problem.code}: {problem.detail}")
+        self.problem = problem
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed in a moment."""
+        return self.problem.retryable == "true"
+
+
+class OutcomeUnknown(NUGPayClientError):
+    """Money may have moved. Send the same order again, or ask for its id, until it is known."""
+
+    def __init__(self, order_id: UUID, reason: str) -> None:
+        super().__init__(f"The outcome of {order_id} is not known ({reason}); send the same order again.")
+        self.order_id = order_id
+
+
+class Unreachable(NUGPayClientError):
+    """No server answered; the request was one that changes nothing, or is safe to repeat."""
+
+
+class AnswerMalformed(NUGPayClientError):
+    """What came back is no answer of this API."""
+
+
+class WaitedTooLong(NUGPayClientError):
+    """The state that was waited for did not come in time."""
+
+
+_KINDS: Final[dict[str, type[RequestRefused]]] = {
+    "device_revoked": DeviceRevoked,
+    "signature_key_unknown": NotAuthenticated,
+    "signature_wrong": NotAuthenticated,
+    "signature_clock_out_of_window": NotAuthenticated,
+    "nonce_replayed": NotAuthenticated,
+    "enrolment_code_wrong": EnrolmentRefused,
+    "enrolment_code_expired": EnrolmentRefused,
+    "enrolment_code_used": EnrolmentRefused,
+    "device_already_enrolled": EnrolmentRefused,
+    "handle_malformed": HandleUnavailable,
+    "handle_reserved": HandleUnavailable,
+    "handle_taken": HandleUnavailable,
+    "insufficient_funds": InsufficientFunds,
+    "withdrawal_exceeds_balance": InsufficientFunds,
+    "payee_unknown": PayeeUnknown,
+    "fee_above_maximum": FeeTooHigh,
+    "withdrawal_fee_above_maximum": FeeTooHigh,
+    "payment_id_taken": IdAlreadyUsed,
+    "payment_id_used_differently": IdAlreadyUsed,
+    "payment_already_refused": IdAlreadyUsed,
+    "withdrawal_id_in_use": IdAlreadyUsed,
+    "withdrawal_already_refused": IdAlreadyUsed,
+    "withdrawal_exists_with_different_wallet": IdAlreadyUsed,
+    "withdrawal_exists_with_different_asset": IdAlreadyUsed,
+    "withdrawal_exists_with_different_amount": IdAlreadyUsed,
+    "withdrawal_exists_with_different_receiver": IdAlreadyUsed,
+    "payment_not_found": NotFound,
+    "withdrawal_not_found": NotFound,
+}
+
+
+def refused(problem: Problem) -> RequestRefused:
+    """The error for a refusal: the class of its code, or ``RequestRefused`` itself."""
+    return _KINDS.get(problem.code, RequestRefused)(problem)

@@ -1,0 +1,219 @@
+"""What the API tells, as values: amounts are exact decimals, times are UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from nugpay_client.errors import AnswerMalformed
+
+JSON = Mapping[str, Any]
+"""A decoded object of the API."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentOrder:
+    """A payment to make. Keep it before you send it: the same order again pays once."""
+
+    id: UUID
+    payee: str
+    amount: str
+    asset: str
+    fee_max: str | None = None
+    reference: UUID | None = None
+
+    def to_json(self) -> dict[str, str]:
+        """The order as it is sent, and as it may be kept."""
+        made = {"id": str(self.id), "payee": self.payee, "asset": self.asset, "amount": self.amount}
+        if self.fee_max is not None:
+            made["fee_max"] = self.fee_max
+        if self.reference is not None:
+            made["reference"] = str(self.reference)
+        return made
+
+    @classmethod
+    def from_json(cls, content: JSON) -> PaymentOrder:
+        """An order that was kept."""
+        reference = content.get("reference")
+        return cls(
+            id=UUID(content["id"]),
+            payee=content["payee"],
+            amount=content["amount"],
+            asset=content["asset"],
+            fee_max=content.get("fee_max"),
+            reference=UUID(reference) if reference else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalOrder:
+    """A withdrawal to ask for. Keep it before you send it."""
+
+    id: UUID
+    to_address: str
+    amount: str
+    asset: str
+    fee_max: str | None = None
+
+    def to_json(self) -> dict[str, str]:
+        """The order as it is sent, and as it may be kept."""
+        made = {
+            "id": str(self.id),
+            "to_address": self.to_address,
+            "asset": self.asset,
+            "amount": self.amount,
+        }
+        return made if self.fee_max is None else {**made, "fee_max": self.fee_max}
+
+    @classmethod
+    def from_json(cls, content: JSON) -> WithdrawalOrder:
+        """An order that was kept."""
+        return cls(
+            id=UUID(content["id"]),
+            to_address=content["to_address"],
+            amount=content["amount"],
+            asset=content["asset"],
+            fee_max=content.get("fee_max"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WalletInfo:
+    """The own wallet."""
+
+    handle: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The wallet's money in one asset."""
+
+    asset: str
+    balance: Decimal
+    reserved: Decimal
+    available: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """What sending an amount would cost."""
+
+    asset: str
+    amount: Decimal
+    fee: Decimal
+    total: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment that has happened."""
+
+    id: UUID
+    payer: str
+    payee: str
+    asset: str
+    amount: Decimal
+    fee: Decimal
+    total: Decimal
+    reference: UUID | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLine:
+    """One line of history, with the balance after it."""
+
+    id: UUID
+    kind: str
+    direction: str
+    effect: str
+    asset: str
+    amount: Decimal
+    balance: Decimal
+    available: Decimal
+    counterparty: str | None
+    reference: UUID | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DepositAddress:
+    """Where to send tokens to."""
+
+    asset: str
+    address: str
+    chain_id: int
+    token: str
+    token_decimals: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """Tokens that came to the wallet's address."""
+
+    id: UUID
+    state: str
+    asset: str
+    amount: Decimal
+    tx_hash: str
+    block_number: int
+    from_address: str
+    credited_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A withdrawal and how far it has got."""
+
+    id: UUID
+    state: str
+    asset: str
+    amount: Decimal
+    fee: Decimal
+    total: Decimal
+    to_address: str
+    tx_hash: str | None
+    created_at: datetime
+    refusal_code: str | None
+
+
+def amount_text(amount: str | int | Decimal) -> str:
+    """An amount as it is sent: a plain decimal, never a float."""
+    if isinstance(amount, bool) or not isinstance(amount, str | int | Decimal):
+        raise TypeError(
+            f"an amount is text, int or Decimal, not {type(amount).__name__}: floats are not exact"
+        )
+    return (
+        amount if isinstance(amount, str) else f"{amount:f}" if isinstance(amount, Decimal) else str(amount)
+    )
+
+
+def read(kind: type[Any], content: Any) -> Any:
+    """A value of ``kind`` from a decoded object; members that are not known here are left out."""
+    try:
+        return kind(**{name: _value(kind, name, content[name]) for name in kind.__dataclass_fields__})
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise AnswerMalformed(f"not a {kind.__name__}: {error!r}") from error
+
+
+def _value(kind: type[Any], name: str, value: Any) -> Any:
+    declared = kind.__dataclass_fields__[name].type
+    if value is None:
+        if "None" not in declared:
+            raise ValueError(f"{name} is null")
+        return None
+    if declared.startswith("UUID"):
+        return UUID(value)
+    if declared.startswith("Decimal"):
+        return Decimal(value)
+    if declared.startswith("datetime"):
+        return datetime.fromisoformat(value)
+    expected = {"int": int, "str": str, "str | None": str}[declared]
+    if not isinstance(value, expected):
+        raise TypeError(f"{name} is {type(value).__name__}")
+    return value

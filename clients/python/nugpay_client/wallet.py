@@ -1,0 +1,313 @@
+"""The wallet: enrol a device, pay, read, deposit and withdraw.
+
+What moves money is sent with an id that the caller keeps; however often it is
+sent, it happens once. After a lost answer the wallet asks for the id, sends the
+same again, and gives up only with ``OutcomeUnknown``, never with a guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+import httpx
+
+from nugpay_client.clock import DeviceClock
+from nugpay_client.connection import Connection, NoAnswer, RetryPolicy
+from nugpay_client.errors import NotFound, OutcomeUnknown, RequestRefused, ServiceUnavailable, WaitedTooLong
+from nugpay_client.ids import new_id
+from nugpay_client.keys import RequestSigner
+from nugpay_client.models import (
+    Balance,
+    Deposit,
+    DepositAddress,
+    Fee,
+    HistoryLine,
+    Payment,
+    PaymentOrder,
+    WalletInfo,
+    Withdrawal,
+    WithdrawalOrder,
+    amount_text,
+    read,
+)
+
+Amount = str | int | Decimal
+"""What callers may give as an amount; a float is refused."""
+
+Found = TypeVar("Found")
+
+TIMEOUT_SECONDS = 15.0
+"""How long one attempt may take."""
+
+_DECIDED = frozenset({400, 409, 422})
+"""Statuses of refusals for which the server has looked at the order itself."""
+
+WITHDRAWAL_ENDS = frozenset({"paid", "returned", "refused"})
+"""States after which a withdrawal never changes."""
+
+
+class Wallet:
+    """A device's wallet at one server; use it as an async context manager, or ``close`` it."""
+
+    def __init__(
+        self,
+        base_url: str,
+        signer: RequestSigner,
+        *,
+        http: httpx.AsyncClient | None = None,
+        clock: DeviceClock | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        """``base_url`` is where /v1 is: ``https://pay.example.org``. A given ``http`` stays the caller's."""
+        self._own_http = http is None
+        self._http = http or httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
+        self._connection = Connection(
+            base_url,
+            signer,
+            http=self._http,
+            clock=clock or DeviceClock(),
+            retry=retry or RetryPolicy(),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections that this wallet opened."""
+        if self._own_http:
+            await self._http.aclose()
+
+    # Enrolment -----------------------------------------------------------------
+
+    async def enrol(self, code: str) -> UUID:
+        """Enrol this device with a one-time code; its id. Safe to repeat with the same key."""
+        body = {"code": code, "public_key": self._connection.signer.public_jwk}
+        answer = await self._connection.send("POST", "/v1/enrolments", body)
+        return UUID(answer.content["device_id"])
+
+    async def open(self, handle: str) -> WalletInfo:
+        """Open the wallet under a handle. Safe to repeat with the same handle."""
+        answer = await self._connection.send("POST", "/v1/wallet", {"handle": handle})
+        return _wallet(answer.content)
+
+    async def info(self) -> WalletInfo:
+        """The wallet's handle."""
+        return _wallet((await self._connection.send("GET", "/v1/wallet")).content)
+
+    # Payments ------------------------------------------------------------------
+
+    def order(
+        self,
+        payee: str,
+        amount: Amount,
+        asset: str,
+        *,
+        fee_max: Amount | None = None,
+        reference: UUID | None = None,
+    ) -> PaymentOrder:
+        """A payment order with a new id: keep it, then ``pay`` it as often as needed."""
+        return PaymentOrder(
+            id=new_id(self._connection.clock),
+            payee=payee,
+            amount=amount_text(amount),
+            asset=asset,
+            fee_max=amount_text(fee_max) if fee_max is not None else None,
+            reference=reference,
+        )
+
+    async def pay(self, order: PaymentOrder) -> Payment:
+        """Carry an order out once, however often this is called.
+
+        ``RequestRefused`` (``InsufficientFunds``, ``PayeeUnknown`` …) when it did not
+        happen; ``OutcomeUnknown`` when no attempt got an answer: call again with the
+        same order.
+        """
+        path = f"/v1/payments/{order.id}"
+        return _payment(await self._settle("/v1/payments", path, order.id, order.to_json()))
+
+    async def payment(self, payment_id: UUID) -> Payment:
+        """A payment of this wallet; ``NotFound`` when it did not happen or is not this wallet's."""
+        return _payment((await self._connection.send("GET", f"/v1/payments/{payment_id}")).content)
+
+    async def payment_fee(self, amount: Amount, asset: str) -> Fee:
+        """What a payment would cost now."""
+        return await self._fee("/v1/fees/payment", amount, asset)
+
+    # Reading -------------------------------------------------------------------
+
+    async def balances(self) -> dict[str, Balance]:
+        """The balance in every asset, by its code."""
+        content = (await self._connection.send("GET", "/v1/balances")).content
+        found: list[Balance] = [read(Balance, each) for each in content["balances"]]
+        return {balance.asset: balance for balance in found}
+
+    async def history(self, *, asset: str | None = None, page: int = 50) -> AsyncIterator[HistoryLine]:
+        """The history, newest first, fetched page by page as it is read."""
+        query = {"limit": str(page)} | ({"asset": asset} if asset is not None else {})
+        while True:
+            content = (await self._connection.send("GET", "/v1/history", query=query)).content
+            for line in content["lines"]:
+                found: HistoryLine = read(HistoryLine, line)
+                yield found
+            if content["next_cursor"] is None:
+                return
+            query["cursor"] = content["next_cursor"]
+
+    # The chain -----------------------------------------------------------------
+
+    async def deposit_address(self, asset: str) -> DepositAddress:
+        """Where to send an asset's token to."""
+        content = (await self._connection.send("GET", "/v1/deposit_address", query={"asset": asset})).content
+        found: DepositAddress = read(DepositAddress, content)
+        return found
+
+    async def deposits(self, *, limit: int = 50) -> list[Deposit]:
+        """Deposits, newest first, those on their way as well."""
+        content = (await self._connection.send("GET", "/v1/deposits", query={"limit": str(limit)})).content
+        return [read(Deposit, each) for each in content["deposits"]]
+
+    def withdrawal_order(
+        self, to_address: str, amount: Amount, asset: str, *, fee_max: Amount | None = None
+    ) -> WithdrawalOrder:
+        """A withdrawal order with a new id: keep it, then ``withdraw`` it as often as needed."""
+        return WithdrawalOrder(
+            id=new_id(self._connection.clock),
+            to_address=to_address,
+            amount=amount_text(amount),
+            asset=asset,
+            fee_max=amount_text(fee_max) if fee_max is not None else None,
+        )
+
+    async def withdraw(self, order: WithdrawalOrder) -> Withdrawal:
+        """Ask for a withdrawal once, however often this is called; raises as ``pay`` does."""
+        path = f"/v1/withdrawals/{order.id}"
+        return _withdrawal(await self._settle("/v1/withdrawals", path, order.id, order.to_json()))
+
+    async def withdrawal(self, withdrawal_id: UUID) -> Withdrawal:
+        """A withdrawal of this wallet, as it stands."""
+        return _withdrawal((await self._connection.send("GET", f"/v1/withdrawals/{withdrawal_id}")).content)
+
+    async def withdrawals(self, *, limit: int = 50) -> list[Withdrawal]:
+        """Withdrawals, newest first."""
+        content = (await self._connection.send("GET", "/v1/withdrawals", query={"limit": str(limit)})).content
+        return [read(Withdrawal, each) for each in content["withdrawals"]]
+
+    async def withdrawal_fee(self, amount: Amount, asset: str) -> Fee:
+        """What a withdrawal would cost now."""
+        return await self._fee("/v1/fees/withdrawal", amount, asset)
+
+    # Waiting -------------------------------------------------------------------
+
+    async def wait_for_deposit(
+        self,
+        tx_hash: str,
+        states: Collection[str] = ("credited",),
+        *,
+        seconds: float = 120,
+        every: float = 0.5,
+    ) -> Deposit:
+        """The deposit made by a chain tx, once it is in one of ``states``."""
+
+        async def look() -> Deposit | None:
+            for deposit in await self.deposits(limit=100):
+                if deposit.tx_hash == tx_hash and deposit.state in states:
+                    return deposit
+            return None
+
+        return await _until(look, f"deposit of {tx_hash} in {sorted(states)}", seconds, every)
+
+    async def wait_for_withdrawal(
+        self,
+        withdrawal_id: UUID,
+        states: Collection[str] = WITHDRAWAL_ENDS,
+        *,
+        seconds: float = 120,
+        every: float = 0.5,
+    ) -> Withdrawal:
+        """A withdrawal, once it is in one of ``states``."""
+
+        async def look() -> Withdrawal | None:
+            found = await self.withdrawal(withdrawal_id)
+            return found if found.state in states else None
+
+        return await _until(look, f"withdrawal {withdrawal_id} in {sorted(states)}", seconds, every)
+
+    # Inside --------------------------------------------------------------------
+
+    async def _settle(self, path: str, own_path: str, order_id: UUID, body: dict[str, str]) -> Any:
+        """Send an order until its outcome is known."""
+        retry = self._connection.retry
+        in_doubt: str | None = None
+        for attempt in range(1, retry.attempts + 1):
+            try:
+                return (await self._connection.send_once("POST", path, body)).content
+            except ServiceUnavailable as error:
+                if in_doubt is None and (attempt == retry.attempts or not error.may_pass):
+                    raise
+            except RequestRefused as error:
+                # Who is not admitted any more hears nothing about an attempt before that
+                # may have gone through.
+                if in_doubt is not None and error.problem.status not in _DECIDED:
+                    raise OutcomeUnknown(order_id, f"{in_doubt}; then {error.code}") from error
+                raise
+            except NoAnswer as error:
+                in_doubt = str(error)
+                found = await self._look(own_path)
+                if found is not None:
+                    return found
+            if attempt < retry.attempts:
+                await asyncio.sleep(retry.pause(attempt))
+        raise OutcomeUnknown(order_id, in_doubt or "no answer")
+
+    async def _look(self, own_path: str) -> Any | None:
+        """What the server knows under an id now; None when nothing, or nobody answers."""
+        try:
+            return (await self._connection.send_once("GET", own_path)).content
+        except (NotFound, NoAnswer, ServiceUnavailable):
+            # Not found is no proof that it never will be: the first attempt may still be
+            # on its way. Only the order itself, sent again, settles it.
+            return None
+
+    async def _fee(self, path: str, amount: Amount, asset: str) -> Fee:
+        query = {"asset": asset, "amount": amount_text(amount)}
+        found: Fee = read(Fee, (await self._connection.send("GET", path, query=query)).content)
+        return found
+
+
+async def _until(
+    look: Callable[[], Awaitable[Found | None]], what: str, seconds: float, every: float
+) -> Found:
+    deadline = time.monotonic() + seconds
+    while True:
+        found = await look()
+        if found is not None:
+            return found
+        if time.monotonic() + every > deadline:
+            raise WaitedTooLong(f"{what}: not within {seconds:g} s")
+        await asyncio.sleep(every)
+
+
+def _wallet(content: Any) -> WalletInfo:
+    found: WalletInfo = read(WalletInfo, content)
+    return found
+
+
+def _payment(content: Any) -> Payment:
+    found: Payment = read(Payment, content)
+    return found
+
+
+def _withdrawal(content: Any) -> Withdrawal:
+    found: Withdrawal = read(Withdrawal, content)
+    return found
