@@ -73,6 +73,7 @@ _ANSWERS: tuple[tuple[Outcome, tuple[str, ...]], ...] = (
         Outcome.FINAL,
         (
             "intrinsic gas too low",
+            "intrinsic gas too high",
             "intrinsic gas exceeds gas limit",
             "exceeds block gas limit",
             "exceeds maximum per-transaction",

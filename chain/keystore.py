@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from coincurve import PrivateKey
@@ -78,9 +78,11 @@ def create_key(path: Path, passphrase: str, *, work: int = SCRYPT_WORK) -> Signi
 
 def load_key(path: Path, passphrase: str) -> SigningKey:
     """Open a stored key. Raises ``KeystoreError``."""
-    content = msgspec.json.decode(_read_private(path))
+    stored = _read_private(path)
     try:
+        content = msgspec.json.decode(stored, type=dict[str, Any])
         secret = decode_keyfile_json(content, passphrase.encode())
+    # msgspec's errors are ValueErrors too.
     except (ValueError, KeyError, TypeError) as error:
         raise KeystoreError(f"{path} is not opened by its passphrase, or is no keystore file") from error
     key = SigningKey(PrivateKey(secret))

@@ -98,27 +98,26 @@ class Sender:
         order, unless its ``signed_before`` is true; with ``retryable`` YES the same
         order may be signed later. Raises ``Unavailable`` and the RPC's errors.
         """
-        _, attempts = await self._read(order_id)
-        if not attempts:
-            await self._sign_first(order_id)
-        status = await self.status(order_id)
+        status = await self._signed_status(order_id)
         if status.state is not OrderState.SIGNED:
             return status
-        return await self._broadcast_last(order_id)
+        return (await self._broadcast_last(order_id))[1]
 
     async def tend(self, order_id: UUID) -> OrderStatus:
         """Help an order along that is not final: send it again if no node has it, bump it if it is stuck.
 
         Call it now and then until the state is final. Raises as ``send`` does.
         """
-        status = await self.send(order_id)
-        if status.state is not OrderState.BROADCAST:
+        status = await self._signed_status(order_id)
+        if status.state not in {OrderState.SIGNED, OrderState.BROADCAST}:
             return status
         _, attempts = await self._read(order_id)
         # The last attempt is the one that must be there: a replacement whose answer was
         # lost may never have arrived, while an older one waits on.
         if not await self._known_hashes(attempts[-1:]):
-            return await self._broadcast_last(order_id)
+            outcome, status = await self._broadcast_last(order_id)
+            if outcome is not Outcome.UNDERPRICED:
+                return status
         if self._clock.now() - attempts[-1].created_at >= self._stuck_after:
             return await self._replace(order_id)
         return status
@@ -148,6 +147,13 @@ class Sender:
             if order is None:
                 raise Refusal(ChainCode.ORDER_NOT_FOUND, "There is no such order.", order_id=str(order_id))
             return order, await attempts_of(session, order_id)
+
+    async def _signed_status(self, order_id: UUID) -> OrderStatus:
+        """The order's status, after it was signed if nothing was signed for it."""
+        _, attempts = await self._read(order_id)
+        if not attempts:
+            await self._sign_first(order_id)
+        return await self.status(order_id)
 
     async def _sign_first(self, order_id: UUID) -> None:
         """Give the order its nonce and store its first signature, as the only one on the lane."""
@@ -206,8 +212,8 @@ class Sender:
             await store_attempt(session, self._clock, address, place, signed, fees)
         # Dies here: stored and not sent; the next turn sends these bytes.
 
-    async def _broadcast_last(self, order_id: UUID) -> OrderStatus:
-        """Send the attempt with the highest fee; its bytes are stored, so any number of times."""
+    async def _broadcast_last(self, order_id: UUID) -> tuple[Outcome, OrderStatus]:
+        """Send the attempt with the highest fee: stored bytes, so any number of times."""
         _, attempts = await self._read(order_id)
         outcome, said = await broadcast(self._rpc, attempts[-1].raw)
         # Dies here: a node may have it and we do not know; we look it up or send it again.
@@ -218,7 +224,7 @@ class Sender:
         if said is not None:
             logger.warning("broadcast", order_id=str(order_id), outcome=outcome.value, said=said)
         status = await self.status(order_id)
-        return status if outcome is Outcome.ACCEPTED or said is None else replace(status, trouble=said)
+        return outcome, replace(status, trouble=said)
 
     async def _replace(self, order_id: UUID) -> OrderStatus:
         """Offer a fifth more with the same nonce, and send that."""
@@ -236,7 +242,7 @@ class Sender:
                     # Above the signer's cap: what was sent stays in the pool, and waits.
                     return replace(await self.status(order_id), trouble=f"{refusal.code}: {refusal.detail}")
                 logger.info("replaced", order_id=str(order_id), nonce=last.nonce)
-        return await self._broadcast_last(order_id)
+        return (await self._broadcast_last(order_id))[1]
 
     async def _known_hashes(self, attempts: list[Attempt]) -> list[str]:
         """The attempts that the node has, in its pool or in a block."""
