@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from chain.deployments import load_deployment
-from foundation.assets import asset_by_code
 from foundation.clock import Clock, SystemClock
 from foundation.database import Database
 from foundation.errors import NUGPayError
@@ -19,7 +18,7 @@ from identity.nonces import NonceRecorder
 from identity.signed_requests import Doorkeeper
 from ledger.client import LedgerClient
 from ledger.interface import Ledger
-from treasury.custody import Custody, CustodyToken
+from treasury.custody import Custody, custody_of
 from wallets.wallets import WalletDirectory
 
 
@@ -47,15 +46,7 @@ class Connections:
         """
         if self._custody is None:
             deployment = load_deployment(self.settings.home, self.settings.chain_id)
-            self._custody = Custody(
-                chain_id=deployment.chain_id,
-                vault=deployment.vault,
-                implementation=deployment.implementation,
-                tokens=[
-                    CustodyToken(asset_by_code(code), token.address, token.decimals)
-                    for code, token in deployment.tokens.items()
-                ],
-            )
+            self._custody = custody_of(deployment)
         return self._custody
 
 
