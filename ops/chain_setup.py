@@ -20,6 +20,7 @@ from chain.development import deploy
 from chain.errors import ChainCode, RPCError
 from chain.keystore import ADMINISTRATOR_KEY, SIGNER_KEY, development_key
 from chain.rpc import RPC, Header
+from chain.signer_server import signing_log_path
 from foundation.clock import Clock
 from foundation.errors import Refusal
 from foundation.settings import Settings
@@ -78,6 +79,11 @@ async def start_over(settings: Settings, database_url: str, rpc: RPC, clock: Clo
     stamp = clock.now().strftime("%Y%m%d_%H%M%S")
     aside = f"{ROLE}_lost_{stamp}"
     record = deployment_path(settings.home, settings.chain_id)
+    # The signer's log is about the lost chain's nonces, and a chain that begins anew from the same
+    # block 0 counts them anew. It is kept too, and its caps with it are over: there is no money here.
+    log = signing_log_path(settings.home, load_deployment(settings.home, settings.chain_id))
+    if log.exists():
+        log.rename(f"{log}.lost_{stamp}")
     # The database first: if we die between the two, the record still says that the chain was lost,
     # and the next start sets aside an empty database. The other way round the old books would meet
     # the new chain.
