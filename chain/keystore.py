@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import msgspec
 from coincurve import PrivateKey
-from eth_keyfile.keyfile import create_keyfile_json, decode_keyfile_json
 
 from chain.transactions import SignedTransaction, Transaction, key_address, sign
 from foundation.errors import NUGPayError
@@ -68,6 +67,8 @@ def keys_dir(home: Path) -> Path:
 
 def create_key(path: Path, passphrase: str, *, work: int = SCRYPT_WORK) -> SigningKey:
     """Make a new random key and store it. Raises ``FileExistsError`` rather than replace one."""
+    from eth_keyfile.keyfile import create_keyfile_json
+
     key = PrivateKey(secrets.token_bytes(32))
     content = create_keyfile_json(key.secret, passphrase.encode(), kdf="scrypt", iterations=work)
     # The key is used only after its file is safe on disk: an address that was shown
@@ -78,6 +79,9 @@ def create_key(path: Path, passphrase: str, *, work: int = SCRYPT_WORK) -> Signi
 
 def load_key(path: Path, passphrase: str) -> SigningKey:
     """Open a stored key. Raises ``KeystoreError``."""
+    # It brings in pairing arithmetic, half a second of it: only where a key is opened.
+    from eth_keyfile.keyfile import decode_keyfile_json
+
     stored = _read_private(path)
     try:
         content = msgspec.json.decode(stored, type=dict[str, Any])

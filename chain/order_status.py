@@ -14,9 +14,8 @@ from uuid import UUID
 from chain.contract_reads import ContractRead, read_contracts
 from chain.deployments import Deployment
 from chain.lanes import Attempt
-from chain.orders import Order
+from chain.orders import Order, withdrawal_word
 from chain.rpc import RPC, Header, Receipt
-from chain.signer import withdrawal_word
 from foundation.errors import InvariantViolation
 
 
@@ -129,7 +128,7 @@ async def _displaced(
     if order.is_withdrawal:
         [paid] = await read_contracts(
             rpc,
-            [ContractRead(deployment.vault, "paid(bytes32)", "bool", (withdrawal_word(order),))],
+            [ContractRead(deployment.vault, "paid(bytes32)", "bool", (withdrawal_word(order.id),))],
             block=finalized.number,
         )
         # Paid by bytes that are not in our tables: a database restored from before they

@@ -37,6 +37,11 @@ class Order:
         return self.kind == OrderKind.WITHDRAWAL
 
 
+def withdrawal_word(order_id: UUID) -> bytes:
+    """The withdrawal id that the vault remembers: the order's id, followed by 16 zero bytes."""
+    return order_id.bytes + bytes(16)
+
+
 async def read_order(session: AsyncSession, order_id: UUID) -> Order | None:
     """The order with that id, or None."""
     row = await session.get(ChainOrder, order_id)

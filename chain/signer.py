@@ -18,7 +18,7 @@ from chain.calldata import calldata
 from chain.deployments import Deployment
 from chain.errors import ChainCode
 from chain.keystore import SigningKey
-from chain.orders import Order, read_order
+from chain.orders import Order, read_order, withdrawal_word
 from chain.signer_messages import SignRequest
 from chain.signer_policy import SignerPolicy
 from chain.signing_log import SignedOrder, SigningEntry, SigningLog
@@ -193,7 +193,7 @@ class Signer:
                 order.token,
                 order.to_address,
                 order.amount,
-                withdrawal_word(order),
+                withdrawal_word(order.id),
             )
         else:
             data = calldata("sweep(address,bytes32[])", order.token, [_salt(order)])
@@ -214,11 +214,6 @@ class Signer:
 
     def _gas_limit(self, order: Order) -> int:
         return self._policy.withdrawal_gas if order.is_withdrawal else self._policy.sweep_gas
-
-
-def withdrawal_word(order: Order) -> bytes:
-    """The withdrawal id that the vault remembers: the order's id, to the left of 16 zero bytes."""
-    return order.id.bytes + bytes(16)
 
 
 def _salt(order: Order) -> bytes:

@@ -13,9 +13,8 @@ from chain.calldata import calldata, hexadecimal
 from chain.contract_reads import ContractRead, read_contracts
 from chain.errors import RPCError
 from chain.models import ChainAttempt, ChainOrder
-from chain.orders import read_order
+from chain.orders import read_order, withdrawal_word
 from chain.rpc import RPC
-from chain.signer import withdrawal_word
 from foundation.database import Database
 from treasury.custody import Custody
 from treasury.models import TreasuryWithdrawal
@@ -58,7 +57,7 @@ async def why_unpayable(
         order.token,
         order.to_address,
         order.amount,
-        withdrawal_word(order),
+        withdrawal_word(order.id),
     )
     call = {"from": sender, "to": custody.vault, "data": hexadecimal(data)}
     try:
