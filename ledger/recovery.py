@@ -144,8 +144,9 @@ def _apply_expiries(connection: Connection, balances: Int64Array, last: Int64Arr
     for rows in _copy_postings(connection, "ledger_expiry"):
         at = np.searchsorted(expiry_ends, rows["timestamp"].astype(np.int64))
         expired_in = sequences[at]
-        for side, offset in (("debit", 0), ("credit", 4)):
-            for row, sequence in zip(rows, expired_in, strict=True):
+        # Row by row, both sides of each: an account may be debited by one and credited by the next.
+        for row, sequence in zip(rows, expired_in, strict=True):
+            for side, offset in (("debit", 0), ("credit", 4)):
                 slot = int(row[side])
                 posted_in = 0
                 if last[slot]:
