@@ -137,6 +137,17 @@ contract StableTokenTest is Cheats {
         token.transfer(ann, 1);
     }
 
+    function test_a_spender_moves_what_was_allowed_and_no_more() external {
+        vm.prank(ann);
+        token.approve(bob, 10);
+        vm.prank(bob);
+        token.transferFrom(ann, bob, 10);
+        assertEq(token.balanceOf(bob), 10);
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, bob, 0, 1));
+        vm.prank(bob);
+        token.transferFrom(ann, bob, 1);
+    }
+
     function testFuzz_freeze_by_anyone_else_is_refused(address caller) external {
         vm.assume(caller != freezer);
         bytes32 role = token.FREEZER_ROLE();
