@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from foundation.assets import ASSETS, Asset
 from foundation.money import Money
-from ledger.chart import wallet_account_id
 from ledger.contract import Account
 from ledger.interface import Ledger
-from wallets.wallets import Wallet
+from wallets.wallets import Wallet, wallet_account
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Balance:
 
 async def balances(ledger: Ledger, wallet: Wallet) -> list[Balance]:
     """The wallet's balance in every asset, zeros included, in the order of assets."""
-    ids = {asset: wallet_account_id(wallet.id, asset) for asset in ASSETS}
+    ids = {asset: wallet_account(wallet.id, asset) for asset in ASSETS}
     found = {account.id: account for account in await ledger.lookup_accounts(list(ids.values()))}
     return [_balance(found.get(account_id, Account()), asset) for asset, account_id in ids.items()]
 

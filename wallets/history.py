@@ -19,11 +19,11 @@ from uuid import UUID
 from foundation.assets import ASSETS, Asset, asset_by_ledger
 from foundation.errors import Refusal
 from foundation.money import Money
-from ledger.chart import TransferCode, wallet_account_id
+from ledger.chart import TransferCode
 from ledger.contract import StatementLine, Transfer, TransferFlags
 from ledger.interface import Ledger
 from wallets.errors import WalletCode
-from wallets.wallets import Wallet, WalletDirectory
+from wallets.wallets import Wallet, WalletDirectory, wallet_account
 
 PAGE_MAX: Final = 100
 """Most lines on a page."""
@@ -99,7 +99,8 @@ class HistoryLine:
     counterparty: str | None
     """Handle of the other wallet, where there is one."""
     reference: UUID | None
-    """Of a payment: the payer's number; of a fee: what it is the fee of."""
+    """Of a payment: the payer's number; of a fee: what it is the fee of; of money posted
+    or released: the line that reserved it."""
     at_ns: int
     """The ledger's time, nanoseconds since 1970."""
 
@@ -127,7 +128,7 @@ async def history(
     """
     assert 1 <= limit <= PAGE_MAX
     before = _parse_cursor(cursor) if cursor is not None else None
-    accounts = [wallet_account_id(wallet.id, each) for each in ((asset,) if asset else ASSETS)]
+    accounts = [wallet_account(wallet.id, each) for each in ((asset,) if asset else ASSETS)]
     # One line more than the page tells whether another page follows.
     statements = await asyncio.gather(
         *(ledger.get_statement(account, before=before, limit=limit + 1) for account in accounts)
@@ -151,6 +152,7 @@ def _line(account_id: int, line: StatementLine, other: Wallet | None) -> History
     asset = asset_by_ledger(transfer.ledger)
     balance = Money(after.credits_posted - after.debits_posted, asset)
     outward = transfer.debit_account_id == account_id
+    reference = transfer.pending_id or transfer.user_data_128
     return HistoryLine(
         id=UUID(int=transfer.id),
         kind=_kind(transfer.code),
@@ -160,7 +162,7 @@ def _line(account_id: int, line: StatementLine, other: Wallet | None) -> History
         balance=balance,
         available=balance - Money(after.debits_pending, asset),
         counterparty=other.handle if other is not None else None,
-        reference=UUID(int=transfer.user_data_128) if transfer.user_data_128 else None,
+        reference=UUID(int=reference) if reference else None,
         at_ns=transfer.timestamp,
     )
 

@@ -17,21 +17,23 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from foundation.assets import asset_by_ledger
+from foundation.assets import ASSETS, asset_by_ledger
 from foundation.errors import InvariantViolation, Refusal
 from foundation.ids import derive_id
 from foundation.money import Money
-from ledger.chart import AccountCode, TransferCode, system_account_id, wallet_account_id
+from ledger.chart import AccountCode, TransferCode, system_account_id
 from ledger.contract import CreateTransferResult, CreateTransferStatus, Transfer, TransferFlags
 from ledger.interface import Ledger
 from wallets.errors import WalletCode
 from wallets.fees import payment_fee
 from wallets.handles import parse_handle
-from wallets.wallets import Wallet, WalletDirectory, open_wallet_accounts
+from wallets.wallets import Wallet, WalletDirectory, open_wallet_accounts, wallet_account
 
 ID_VERSION: Final = 7
 """Clients make UUIDv7. Ids derived from the world are UUIDv8, so that nobody can
 take the id of a deposit or a fee before it comes."""
+
+_FEE_ACCOUNTS: Final = {asset: system_account_id(AccountCode.FEES, asset) for asset in ASSETS}
 
 _OVERFLOWS: Final = frozenset(
     {
@@ -142,11 +144,11 @@ def payment_fee_id(payment_id: UUID) -> UUID:
 
 def _transfers(order: PaymentOrder, payee: Wallet, fee: Money) -> list[Transfer]:
     asset = order.amount.asset
-    payer_account = wallet_account_id(order.payer.id, asset)
+    payer_account = wallet_account(order.payer.id, asset)
     payment = Transfer(
         id=order.id.int,
         debit_account_id=payer_account,
-        credit_account_id=wallet_account_id(payee.id, asset),
+        credit_account_id=wallet_account(payee.id, asset),
         amount=order.amount.minor,
         user_data_128=order.reference.int if order.reference is not None else 0,
         ledger=asset.ledger,
@@ -160,7 +162,7 @@ def _transfers(order: PaymentOrder, payee: Wallet, fee: Money) -> list[Transfer]
         Transfer(
             id=payment_fee_id(order.id).int,
             debit_account_id=payer_account,
-            credit_account_id=system_account_id(AccountCode.FEES, asset),
+            credit_account_id=_FEE_ACCOUNTS[asset],
             amount=fee.minor,
             user_data_128=order.id.int,
             ledger=asset.ledger,
@@ -210,7 +212,7 @@ async def _explain(
 
 
 async def _can_spend(ledger: Ledger, order: PaymentOrder) -> bool:
-    found = await ledger.lookup_accounts([wallet_account_id(order.payer.id, order.amount.asset)])
+    found = await ledger.lookup_accounts([wallet_account(order.payer.id, order.amount.asset)])
     return any(
         account.credits_posted - account.debits_posted - account.debits_pending >= order.amount.minor
         for account in found

@@ -7,6 +7,7 @@ paid. What the directory keeps in memory never changes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from foundation.assets import ASSETS
+from foundation.assets import ASSETS, Asset
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import Refusal
@@ -30,6 +31,12 @@ from wallets.models import WalletRow
 
 WALLETS_CACHED_MAX: Final = 200_000
 """Wallets kept in memory by one process; about 500 bytes each."""
+
+
+@functools.lru_cache(maxsize=WALLETS_CACHED_MAX)
+def wallet_account(wallet_id: UUID, asset: Asset) -> int:
+    """Id of a wallet's account in an asset; a hash, so it is worth remembering."""
+    return wallet_account_id(wallet_id, asset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ async def open_wallet_accounts(ledger: Ledger, wallet_id: UUID) -> None:
     await open_accounts(
         ledger,
         [
-            new_account(wallet_account_id(wallet_id, asset), AccountCode.WALLET, asset, owner=wallet_id)
+            new_account(wallet_account(wallet_id, asset), AccountCode.WALLET, asset, owner=wallet_id)
             for asset in ASSETS
         ],
     )

@@ -87,6 +87,7 @@ async def test_money_held_back_is_shown_with_what_became_of_it(bank):
         (Effect.RESERVED, "40.000000", "100.000000", "60.000000"),
         (Effect.SETTLED, "100.000000", "100.000000", "100.000000"),
     ]
+    assert [line.reference for line in page.lines[:2]] == [uuid.UUID(int=second), uuid.UUID(int=first)]
     assert {line.kind for line in page.lines[:4]} == {HistoryKind.WITHDRAWAL}
     assert {line.direction for line in page.lines[:4]} == {Direction.OUT}
 

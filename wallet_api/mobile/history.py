@@ -54,7 +54,11 @@ class HistoryLineAnswer(Answer):
     available: Annotated[AmountAnswer, Field(description="After this line, reserved money left out.")]
     counterparty: HandleText | None
     reference: Annotated[
-        UUIDText | None, Field(description="The payer's number; of a fee: what it is the fee of.")
+        UUIDText | None,
+        Field(
+            description="The payer's number; of a fee: what it is the fee of; of money posted or "
+            "released: the line that reserved it."
+        ),
     ]
     at: TimeAnswer
 
