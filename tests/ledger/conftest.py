@@ -12,7 +12,7 @@ from foundation.clock import SettableClock
 from ledger.client import LedgerClient
 from ledger.engine import LedgerEngine
 from ledger.server import listening, publish
-from tests.fixtures.postgres import TEMPLATE, url_of
+from tests.fixtures.postgres import TEMPLATE, drop_database, url_of
 from tests.ledger.books import Books
 from tests.ledger.invariants import check_journal
 from tests.ledger.world import World
@@ -45,7 +45,7 @@ def shared_database_url(postgres_url: str, postgres_admin: psycopg.Connection) -
     name = f"test_{uuid.uuid4().hex}"
     postgres_admin.execute(f"create database {name} template {TEMPLATE}")
     yield url_of(postgres_url, name)
-    postgres_admin.execute(f"drop database {name} with (force)")
+    drop_database(postgres_admin, name)
 
 
 @pytest.fixture(scope="module")
