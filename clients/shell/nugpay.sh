@@ -8,6 +8,7 @@
 #   nugpay.sh get PATH                         such as /v1/balances or /v1/history?limit=5
 #   nugpay.sh post PATH JSON                   any other request
 #
+# With NUGPAY_SHOW=1 the curl command is printed instead of run: what goes over the wire, ready to paste.
 # NUGPAY_API is the server (http://127.0.0.1:8080 by default). Needs openssl 1.1.1 or later.
 set -eu
 
@@ -52,7 +53,12 @@ send() {
     if [ -n "$body" ]; then
         set -- "$@" -H "Content-Digest: $digest" -H 'Content-Type: application/json' --data-binary "$body"
     fi
-    curl "$@"
+    if [ -n "${NUGPAY_SHOW:-}" ]; then
+        printf 'curl'
+        for word; do printf " '%s'" "$word"; done
+    else
+        curl "$@"
+    fi
     echo
 }
 
@@ -67,5 +73,5 @@ pay)
     ;;
 get) send GET "$2" ;;
 post) send POST "$2" "$3" ;;
-*) sed -n 's/^# \{0,1\}//;2,11p' "$0" && exit 2 ;;
+*) sed -n '2,12s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

@@ -12,7 +12,21 @@ import sys
 import typer
 
 from foundation.errors import InvariantViolation, NUGPayError
-from ops.cli import api, bench, contracts, demo, ledger, migrate, signer, status, test, up, worker
+from ops.cli import (
+    api,
+    bench,
+    contracts,
+    demo,
+    faucet,
+    invite,
+    ledger,
+    migrate,
+    signer,
+    status,
+    test,
+    up,
+    worker,
+)
 
 app = typer.Typer(
     name="nugpay",
@@ -26,6 +40,8 @@ app = typer.Typer(
 app.command("up")(up.command)
 app.command("demo")(demo.command)
 app.command("status")(status.command)
+app.command("invite")(invite.command)
+app.command("faucet")(faucet.command)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.command)
 app.command("bench")(bench.command)
 app.command("migrate")(migrate.command)
