@@ -317,8 +317,11 @@ class Cluster:
             if immediate:
                 raise
             self._run("pg_ctl", "stop", "-w", f"--pgdata={self.data}", "--mode=immediate", wait)
-        with contextlib.suppress(psutil.Error):
-            process.wait(timeout=10)
+        # pg_ctl waits for postmaster.pid to go, which is a moment before the process does. A zombie counts
+        # as gone: whoever inherited the server may take its time to notice.
+        deadline = time.monotonic() + APPEAR_SECONDS_MAX
+        while _stands_in(process, self.data) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def _run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs as the right user; its output is kept for the error message."""
@@ -337,7 +340,9 @@ class Cluster:
             )
         if done.returncode != 0:
             words = output.read_text(errors="replace").strip()
-            raise PostgresError(f"{program} failed", f"{words}\n{self.last_words()}".strip())
+            raise PostgresError(
+                f"{program} failed: {words}", f"The server's last words:\n{self.last_words()}"
+            )
 
     def last_words(self) -> str:
         """The end of the server's newest log."""

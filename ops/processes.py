@@ -9,6 +9,7 @@ after a supervisor that was killed.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from foundation.settings import Settings
 
 CHILD_SECONDS_MAX = 15
 """How long an orphan may take to end before it is killed."""
+
+POLL_SECONDS = 0.05
+"""Between two looks at a process that is ending."""
 
 
 class ProcessMark(msgspec.Struct, frozen=True):
@@ -93,6 +97,16 @@ def running_roster(home: Path) -> Roster | None:
     return roster if roster is not None and roster.supervisor.process() is not None else None
 
 
+def wait_gone(mark: ProcessMark, seconds: float) -> bool:
+    """Wait until a process is gone or a zombie, which it may stay for a while; false when it lives on."""
+    deadline = time.monotonic() + seconds
+    while mark.process() is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
 def end_processes(marks: Sequence[ProcessMark]) -> None:
     """End processes one after the other: asked first, killed when they do not."""
     for mark in marks:
@@ -101,9 +115,7 @@ def end_processes(marks: Sequence[ProcessMark]) -> None:
             continue
         with contextlib.suppress(psutil.Error):
             process.terminate()
-            try:
-                process.wait(timeout=CHILD_SECONDS_MAX)
-            except psutil.TimeoutExpired:
+            if not wait_gone(mark, CHILD_SECONDS_MAX):
                 process.kill()
 
 

@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil
 from sqlalchemy.engine import make_url
 
 from chain.deployments import Deployment
@@ -40,6 +39,7 @@ from ops.processes import (
     ProcessMark,
     Roster,
     end_children,
+    end_processes,
     read_roster,
     roster_path,
     running_roster,
@@ -134,11 +134,8 @@ class Bank:
         if roster is None:
             return
         self._output.say("an earlier up was killed; ending what it left")
-        guardian = roster.guardian.process() if roster.guardian is not None else None
-        if guardian is not None:
-            with contextlib.suppress(psutil.Error):
-                guardian.terminate()
-                guardian.wait(timeout=10)
+        if roster.guardian is not None:
+            end_processes([roster.guardian])
         end_children(roster)
         self._roster_path.unlink(missing_ok=True)
 

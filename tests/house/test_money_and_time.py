@@ -28,7 +28,8 @@ CLOCKS = (ROOT / "foundation" / "clock.py", ROOT / "clients" / "python" / "nugpa
 CLOCK_CALLS = frozenset(
     {
         "time.time", "time.time_ns", "time.localtime", "time.gmtime", "time.ctime", "datetime.now",
-        "datetime.utcnow", "datetime.today", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today",
+        "datetime.utcnow", "datetime.today", "datetime.datetime.now", "datetime.datetime.utcnow",
+        "datetime.datetime.today",
         "date.today", "datetime.date.today", "uuid.uuid1", "uuid1", "func.now", "sa.func.now",
     }
 )  # fmt: skip
@@ -52,8 +53,8 @@ def statements(text: str) -> Iterator[tuple[ast.stmt, str]]:
             function = node.name
         waiting += [(child, function) for child in ast.iter_child_nodes(node)]
         if isinstance(node, ast.stmt) and not isinstance(node, ast.ClassDef):
-            body = getattr(node, "body", None)
-            inside = body and body[0].lineno > node.lineno
+            body: list[ast.stmt] = getattr(node, "body", [])
+            inside = bool(body) and body[0].lineno > node.lineno
             last = body[0].lineno - 1 if inside else (node.end_lineno or node.lineno)
             yield node, "\n".join([*lines[node.lineno - 1 : last], function])
 

@@ -19,7 +19,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,10 +97,10 @@ def test_readme_is_understood() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_readme_commands_run_as_printed(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_readme_commands_run_as_printed(make_home: Callable[[], Path]) -> None:
     found = commands(README.read_text())
     assert found, "the README has blocks that are run"
-    home = tmp_path_factory.mktemp("readme")
+    home = make_home()
     api, rpc = free_port("127.0.0.1"), free_port("127.0.0.1")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NUGPAY_")}
     environment |= {
