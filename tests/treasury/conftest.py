@@ -1,7 +1,8 @@
 """A treasury on a real chain, a real ledger and a real signer, and what tests do around it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from ledger.chart import (
 )
 from ledger.contract import Account
 from ledger.engine import LedgerEngine
+from tests.fixtures.anvil import Anvil, running_anvil
 from tests.fixtures.contracts import ContractsOnChain, running_signer
 from tests.ledger.invariants import check_journal
 from treasury.custody import Custody, custody_of
@@ -142,6 +144,13 @@ class Treasury:
         results = await self.reconcile()
         assert {result.asset.code for result in results} == {"USDT", "DMMK"}
         assert all(result.agrees for result in results), results
+
+
+@pytest.fixture
+def anvil(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Anvil]:
+    """The test's node; an indirect parameter says how many slots an epoch has."""
+    with running_anvil(tmp_path / "anvil.log", epoch_slots=getattr(request, "param", 1)) as node:
+        yield node
 
 
 @pytest.fixture
