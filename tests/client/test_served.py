@@ -227,6 +227,7 @@ async def test_the_wire_refuses_what_no_client_of_ours_sends(served):
     assert b"server_time" not in await raw(smuggled)
 
 
+@pytest.mark.slow
 async def test_every_acknowledged_payment_is_there_once_when_the_ledger_is_killed(served, wallets):
     aye, ko = wallets
     acknowledged: dict[str, Payment] = {}

@@ -1,7 +1,7 @@
 """The API in this process, on a real database and a real ledger, with a clock that tests move."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from ledger.engine import LedgerEngine
 from tests.ledger.invariants import check_journal
 from wallet_api.app import create_app
 from wallet_api.connections import Connections
+from wallet_api.problem_kinds import PROBLEM_KINDS
 
 BASE = "http://api.test"
 
@@ -184,3 +185,59 @@ async def api(settings: Settings, clock: SettableClock) -> AsyncIterator[API]:
     await ledger.close()
     await database.close()
     check_journal(settings.database_url)
+
+
+class Refusals:
+    """Sends requests that must be refused, and checks that nothing has happened."""
+
+    def __init__(self, api: API, *phones: Phone) -> None:
+        self.api = api
+        self.phones = phones
+
+    async def state(self) -> tuple[list[Any], dict[str, int]]:
+        balances = [(await phone.get("/v1/balances")).json() for phone in self.phones]
+        return balances, {
+            # Asking for balances leaves nonces of its own, and so does a request whose
+            # signature is good and whose content is not.
+            name: count
+            for name, count in self.api.rows().items()
+            if name != "identity_nonce"
+        }
+
+    async def code(self, sending: Awaitable[httpx.Response], *, nonces: int = 0) -> str:
+        """The code of the problem that the request gets; ``nonces`` of them may be recorded."""
+        before = await self.state()
+        nonces_before = self.api.rows()["identity_nonce"]
+        answer = await sending
+        nonces_after = self.api.rows()["identity_nonce"]
+        assert answer.status_code >= 400, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert answer.status_code == problem["status"] == PROBLEM_KINDS[problem["code"]].status
+        assert problem["money_moved"] == "false"
+        assert problem["retryable"] in {"true", "false"}
+        assert problem["what_to_do"]
+        assert problem["request_id"] == answer.headers["x-request-id"]
+        assert nonces_after - nonces_before == nonces
+        balances, rows = await self.state()
+        if problem.get("new_id_needed"):
+            # The ledger remembers that this id failed: that is what makes it stay refused.
+            for name in ("ledger_failed_id", "ledger_batch"):
+                rows[name] = before[1][name]
+        assert (balances, rows) == before
+        return str(problem["code"])
+
+
+@pytest.fixture
+async def aye(api: API) -> Phone:
+    return await api.phone("aye_aye", "100")
+
+
+@pytest.fixture
+async def ko(api: API) -> Phone:
+    return await api.phone("ko_ko", "1")
+
+
+@pytest.fixture
+def refusals(api: API, aye: Phone, ko: Phone) -> Refusals:
+    return Refusals(api, aye, ko)
