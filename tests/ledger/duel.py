@@ -23,6 +23,16 @@ def names(results: Sequence[Any]) -> list[Answer]:
     return [(r.timestamp, r.status.name.lower()) for r in results]
 
 
+def check_answers(events: Sequence[Any], results: Sequence[Any], answers: Sequence[Answer]) -> None:
+    """Fail with every event that got an answer unlike the model's."""
+    lines = [
+        f"{event}\n  ours: {ours}\n  the model's: {theirs}"
+        for event, ours, theirs in zip(events, names(results), answers, strict=True)
+        if ours != theirs
+    ]
+    assert not lines, "\n".join(lines)
+
+
 class Duel:
     """A stream, the model, and our books; ``step`` raises at the first difference."""
 
@@ -44,7 +54,7 @@ class Duel:
         ours = self.books.decide(requests)
         for (kind, events), results in zip(requests, ours, strict=True):
             answers = ask_model(self.model, self.stream.now, (kind, events))
-            assert names(results) == answers, f"{kind} at {self.stream.now}: {events}"
+            check_answers(events, results, answers)
             self.reached.update((kind, status) for _, status in answers)
             self.events += len(answers)
             if kind == "transfers":

@@ -134,9 +134,7 @@ def _check_chain(db: Any, batches: Any) -> None:
 
 def _copy_rows(db: Any, table: str, order: str) -> list[bytes]:
     """Each row in PostgreSQL's binary COPY form, without the stream's header and trailer."""
-    with db.cursor().copy(
-        f"COPY (SELECT * FROM {table} ORDER BY {order}) TO STDOUT (FORMAT BINARY)"
-    ) as copy:
+    with db.cursor().copy(f"COPY (SELECT * FROM {table} ORDER BY {order}) TO STDOUT (FORMAT BINARY)") as copy:
         data = b"".join(bytes(part) for part in copy)[19:]
     rows, at = [], 0
     while data[at : at + 2] != b"\xff\xff":

@@ -35,7 +35,7 @@ Request = tuple[str, list[Account] | list[Transfer]]
 ACCOUNT_IDS = range(1, 11)
 AMOUNTS = [0, 1, 1, 2, 3, 5, 8, 13, 50]
 HUGE_AMOUNTS = [2**62 - 1, 2**62, 2**62 + 1, TOP - 1, TOP, TOP + 1, MAX - 1, MAX]
-ACCOUNT_FLAGS = [0, 0, 0, 2, 2, 4, 8, 10, 12]
+ACCOUNT_FLAGS = [0, 0, 8, 8, 8, 2, 10, 4, 12]
 STRANGE_ACCOUNT_FLAGS = [32, 6, 64, 1 << 15, 40]
 TRANSFER_FLAGS = [0, 0, 0, 0, PENDING, PENDING, PENDING, 16, 32, 48, 16 | PENDING, 32 | PENDING]
 STRANGE_TRANSFER_FLAGS = [
@@ -183,7 +183,7 @@ class Stream:
         partners = [a for a in accounts if a.ledger == debit.ledger and a.id != debit.id]
         if partners and self._chance(92):
             credit = self._pick(partners)
-        flags = self._pick(STRANGE_TRANSFER_FLAGS if self._chance(6) else TRANSFER_FLAGS)
+        flags = self._pick(STRANGE_TRANSFER_FLAGS if self._chance(8) else TRANSFER_FLAGS)
         amount = self._pick(HUGE_AMOUNTS if self._chance(6) or (flags & 48 and self._chance(50)) else AMOUNTS)
         if self._chance(8):
             amount = self._edge_amount(debit, credit)

@@ -1,0 +1,67 @@
+"""Laws of the engine with its journal, on random streams against the independent model."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from foundation.clock import SettableClock
+from ledger.client import LedgerClient
+from ledger.engine import LedgerEngine
+from tests.ledger.duel import START_NS
+from tests.ledger.invariants import check_journal
+from tests.ledger.journaled_duel import JournaledDuel, compare_states, state_of
+from tests.ledger.situations import FAR_CLOCK_NS
+
+STEPS = 60
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_answers_reads_and_restarts_are_the_models(
+    database_url: str, clock: SettableClock, seed: int
+) -> None:
+    duel = JournaledDuel(Random(seed), clock, FAR_CLOCK_NS if seed == 3 else START_NS)
+    engine = await LedgerEngine.start(database_url, clock)
+    try:
+        for number in range(1, STEPS + 1):
+            await duel.step(engine)
+            if number % 6 == 0:
+                await duel.read_everything(engine)
+            if number % 12 == 0:
+                engine = await restart(engine, database_url, duel)
+    finally:
+        await engine.close()
+    check_journal(database_url)
+    assert seen_too_little(duel.read) == set()
+
+
+def seen_too_little(read: Counter[str]) -> set[str]:
+    """Kinds of answers that a stream must have had, or it tests nothing."""
+    wanted = {
+        "account transfers", "account balances", "queried transfers", "queried accounts", "statement lines",
+        "single_phase", "two_phase_pending", "two_phase_posted", "two_phase_voided", "two_phase_expired",
+        "invalid account filter", "invalid query filter", "invalid change filter",
+    }  # fmt: skip
+    return {kind for kind in wanted if not read[kind]}
+
+
+async def restart(engine: LedgerEngine, database_url: str, duel: JournaledDuel) -> LedgerEngine:
+    await engine.close()
+    before = state_of(engine)
+    started = await LedgerEngine.start(database_url, duel.clock)
+    compare_states(state_of(started), before)
+    assert started.sequence == engine.sequence
+    # It cannot know of timestamps that were given to refused events and left no trace.
+    duel.model.last = state_of(started).last_timestamp
+    return started
+
+
+async def test_a_stream_gets_the_models_answers_over_the_socket(
+    client: LedgerClient, clock: SettableClock
+) -> None:
+    duel = JournaledDuel(Random(50), clock)
+    for number in range(1, 31):
+        # The client has a lane for accounts and one for transfers, so order is the caller's.
+        await duel.step(client, at_once=False)
+        if number % 10 == 0:
+            await duel.read_everything(client)
