@@ -2,7 +2,8 @@
 
 It knows accounts and transfers, and no product, person or chain. The map:
 
-    contract      the vocabulary: flags, statuses, records, limits
+    contract      the vocabulary: accounts, transfers, flags, filters, limits
+    statuses      every answer to an attempt to create, in order of precedence
     records       the packed 128-byte records of the contract
     state         what the engine holds in memory
     state_machine the exact sequential function that decides every event
