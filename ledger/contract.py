@@ -16,10 +16,15 @@ from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
 from foundation.errors import NUGPayError
-from ledger.statuses import CREATED as CREATED
-from ledger.statuses import TRANSIENT as TRANSIENT
-from ledger.statuses import CreateAccountStatus as CreateAccountStatus
-from ledger.statuses import CreateTransferStatus as CreateTransferStatus
+from ledger.statuses import CREATED, TRANSIENT, CreateAccountStatus, CreateTransferStatus
+
+__all__ = [
+    "AMOUNT_LIMIT", "AMOUNT_MAX", "BATCH_MAX", "CHANGE_EVENTS_MAX", "CREATED", "ID_MAX", "SECOND_NS",
+    "TIMESTAMP_MAX", "TRANSIENT", "Account", "AccountBalance", "AccountFilter", "AccountFilterFlags",
+    "AccountFlags", "ChangeEvent", "ChangeEventType", "ChangeEventsFilter", "CreateAccountResult",
+    "CreateAccountStatus", "CreateTransferResult", "CreateTransferStatus", "InvalidFilter", "InvalidRequest",
+    "QueryFilter", "QueryFilterFlags", "StatementLine", "Transfer", "TransferFlags", "TransferPendingStatus",
+]  # fmt: skip
 
 AMOUNT_MAX = 2**128 - 1
 """In balancing and post transfers: as much as possible."""
