@@ -34,6 +34,7 @@ from foundation.database import Database
 from foundation.logs import configure_logging
 from foundation.outbox import Handler, drain
 from foundation.settings import Settings, get_settings
+from identity.nonces import forget_expired_nonces
 from ledger.client import LedgerClient
 from ops.errors import OperationError
 from ops.task_runner import TaskRunner
@@ -63,6 +64,9 @@ OUTBOX_PER_RUN: Final = 200
 DRAIN_OUTBOX: Final = "ops.drain_outbox"
 """Name of the task that empties the outbox."""
 
+FORGET_NONCES: Final = "identity.forget_expired_nonces"
+"""Name of the task that deletes nonces whose signatures are refused for their age alone."""
+
 SCHEDULE_SECONDS: Final = {
     "treasury.follow_chain": 0.5,
     "treasury.book_deposits": 1.0,
@@ -70,6 +74,7 @@ SCHEDULE_SECONDS: Final = {
     "treasury.sweep_deposits": 5.0,
     "treasury.reconcile": 1.0,
     DRAIN_OUTBOX: 0.5,
+    FORGET_NONCES: 60.0,
 }
 """How often each task is due, in seconds."""
 
@@ -147,6 +152,11 @@ async def _drain_outbox(tools: TreasuryTools) -> None:
         logger.info("outbox drained", count=done)
 
 
+async def _forget_nonces(tools: TreasuryTools) -> None:
+    async with tools.database.session() as session:
+        await forget_expired_nonces(session, tools.clock)
+
+
 def add_tasks(app: Celery, runner: TaskRunner[TreasuryTools]) -> None:
     """Give the app the tasks of all rooms."""
     add_treasury_tasks(app, runner.run)
@@ -154,7 +164,11 @@ def add_tasks(app: Celery, runner: TaskRunner[TreasuryTools]) -> None:
     def drain_outbox() -> None:
         runner.run(DRAIN_OUTBOX, _drain_outbox)
 
+    def forget_nonces() -> None:
+        runner.run(FORGET_NONCES, _forget_nonces)
+
     app.task(name=DRAIN_OUTBOX)(drain_outbox)
+    app.task(name=FORGET_NONCES)(forget_nonces)
 
 
 class Worker(WorkController):
