@@ -104,7 +104,7 @@ class World:
         events = [self.event(line) for line, _ in lines]
         results = await self.ledger.create_transfers(events)
         answered = [r.status.name.lower() for r in results]
-        assert answered == [status.strip() for _, status in lines]
+        assert answered == [status.strip() for _, status in lines], f"answered {answered}"
         return results
 
     async def statuses(self, *events: Transfer) -> list[CreateTransferStatus]:
