@@ -37,6 +37,7 @@ class Attempt:
     """A signed transaction of an order, as stored before it was sent."""
 
     order_id: UUID
+    from_address: str
     nonce: int
     tx_hash: str
     raw: bytes
@@ -162,6 +163,7 @@ async def note_broadcast(session: AsyncSession, clock: Clock, tx_hashes: Sequenc
 def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
     return Attempt(
         order_id=row.order_id,
+        from_address=row.from_address,
         nonce=row.nonce,
         tx_hash=row.tx_hash,
         raw=row.raw,

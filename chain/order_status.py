@@ -67,7 +67,7 @@ class OrderStatus:
 
 
 async def order_status(
-    rpc: RPC, deployment: Deployment, from_address: str, order: Order, attempts: list[Attempt]
+    rpc: RPC, deployment: Deployment, order: Order, attempts: list[Attempt]
 ) -> OrderStatus:
     """The status of an order by its attempts. Raises the RPC's errors."""
     if not attempts:
@@ -76,7 +76,7 @@ async def order_status(
     # a chain that no reorg could have changed between the two answers.
     finalized = (await rpc.read([("eth_getBlockByNumber", ("finalized", False))], Header))[0]
     receipt = await _receipt(rpc, attempts)
-    if receipt is None and await _nonce_is_used(rpc, from_address, attempts[0].nonce, finalized):
+    if receipt is None and await _nonce_is_used(rpc, attempts[0], finalized):
         # The transaction may have been mined between the two questions, or a lagging
         # node answered one of them: ask for the receipts again before giving up.
         receipt = await _receipt(rpc, attempts)
@@ -116,9 +116,9 @@ async def _receipt(rpc: RPC, attempts: list[Attempt]) -> Receipt | None:
     return found[0] if found else None
 
 
-async def _nonce_is_used(rpc: RPC, from_address: str, nonce: int, finalized: Header) -> bool:
-    calls = [("eth_getTransactionCount", (from_address, finalized.number))]
-    return int((await rpc.read(calls, str))[0], 16) > nonce
+async def _nonce_is_used(rpc: RPC, attempt: Attempt, finalized: Header) -> bool:
+    calls = [("eth_getTransactionCount", (attempt.from_address, finalized.number))]
+    return int((await rpc.read(calls, str))[0], 16) > attempt.nonce
 
 
 async def _displaced(

@@ -86,9 +86,12 @@ class Sender:
         return self._address
 
     async def status(self, order_id: UUID) -> OrderStatus:
-        """What became of the order. Refused as ``order_not_found``; raises the RPC's errors."""
+        """What became of the order, whether or not the signer lives.
+
+        Refused as ``order_not_found``; raises the RPC's errors.
+        """
         order, attempts = await self._read(order_id)
-        return await order_status(self._rpc, self._deployment, await self.address(), order, attempts)
+        return await order_status(self._rpc, self._deployment, order, attempts)
 
     async def send(self, order_id: UUID) -> OrderStatus:
         """Have the order on its way: sign it if nothing is signed, send it if no node is known to have it.

@@ -138,6 +138,11 @@ class TestSend:
             await desk.sender(signer=nowhere).send(order_id)
 
         assert await desk.lane() == []
+        status = await desk.sender(signer=nowhere).status(order_id)
+        assert status.state is OrderState.UNSIGNED
+        await desk.sender().send(order_id)
+        final = await desk.finalize(desk.sender(signer=nowhere), order_id)
+        assert final.state is OrderState.SUCCEEDED
 
     async def test_a_signer_of_another_chain_is_an_invariant_violated(self, desk: Desk) -> None:
         deployment = desk.contracts.deployment
