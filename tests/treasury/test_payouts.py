@@ -1,54 +1,26 @@
-"""Payouts: exactly one payment on chain and one posting, or everything back, wherever it dies."""
+"""Payouts: paid once and posted once, or everything back, whatever vault, chain and node do."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
-from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import update
 
-from chain.administration import AdministrativeCall, execute, next_nonce
-from chain.calldata import calldata
-from chain.models import ChainAttempt, ChainOrder
+from chain.models import ChainAttempt
 from chain.sender import Sender
 from chain.signer_client import SignerClient
 from chain.signer_policy import CapsText, SignerPolicy
 from foundation.assets import USDT
 from foundation.errors import InvariantViolation
-from foundation.ids import uuid7
 from ledger.chart import AccountCode
 from tests.fixtures.contracts import WHOLE, running_signer
 from tests.treasury.conftest import OUTSIDE, Treasury
-from tests.treasury.mortality import Died, Fate, MortalDatabase, MortalLedger, MortalRPC, MortalSigner
-from treasury.breaker import breaker_trip, release_breaker, trip_breaker
-from treasury.models import TreasuryDeparture, TreasuryWithdrawal
+from tests.treasury.moves import administer, move_out_of, pause_first, seen
 from treasury.payouts import UNPAYABLE_SECONDS_MAX
 from treasury.reconciliation import ItemKind
-from treasury.withdrawals import Withdrawal, WithdrawalState, withdrawal_by_id
+from treasury.withdrawals import WithdrawalState
 
 ENDED = {WithdrawalState.PAID, WithdrawalState.RETURNED}
-
-
-async def seen(treasury: Treasury, wallet_id: UUID, withdrawal_id: UUID) -> Withdrawal:
-    return await withdrawal_by_id(
-        treasury.database, treasury.ledger, withdrawal_id=withdrawal_id, wallet_id=wallet_id
-    )
-
-
-async def administer(treasury: Treasury, contract: str, signature: str, *arguments: Any) -> None:
-    """A call by the administrator of our contracts."""
-    key = treasury.contracts.administrator
-    call = AdministrativeCall(contract, calldata(signature, *arguments), 500_000)
-    nonce = await next_nonce(treasury.rpc, key.address)
-    chain_id = treasury.custody.chain_id
-    await execute(treasury.rpc, key, [call], chain_id=chain_id, first_nonce=nonce)
-
-
-async def tripped(treasury: Treasury) -> str | None:
-    async with treasury.database.session() as session:
-        trip = await breaker_trip(session, treasury.custody.chain_id)
-    return None if trip is None else trip.reason
 
 
 @asynccontextmanager
@@ -133,113 +105,6 @@ class TestMoneyStory:
         await treasury.assert_books_agree()
 
 
-class TestCrashPoints:
-    """A process that dies after its n-th effect, for every n there is."""
-
-    async def test_request_and_payout_killed_after_any_effect_pay_once(self, treasury: Treasury) -> None:
-        wallet_id = await treasury.wallet()
-        await treasury.fund(wallet_id, "900.000000")
-        treasury.contracts.node.mine(1)
-        last, lives = 0, 0
-        while True:
-            last += 1
-            lives += await self._live(treasury, wallet_id, last)
-            treasury.clock.advance(seconds=200)
-            if lives < last:
-                break
-        # At least: intent, hold, approval, nonce, signature, storing, sending, settling, closing.
-        assert last > 12
-        await treasury.assert_books_agree()
-
-    async def _live(self, treasury: Treasury, wallet_id: UUID, last: int) -> int:
-        """One withdrawal by a process that dies after effect ``last``; 1 if it died, 0 if it never did."""
-        withdrawal_id, before = uuid7(treasury.clock), await treasury.minor(wallet_id)
-        paid_before = treasury.contracts.balance(OUTSIDE)
-        died = 0
-        fate = Fate(last)
-        rpc = MortalRPC(treasury.contracts.node.url, fate)
-        mortal = mortal_treasury(treasury, fate, rpc)
-        try:
-            await mortal.request(wallet_id, "2.500000", withdrawal_id=withdrawal_id)
-            await mortal.advance()
-            await treasury.finalize()
-            await mortal.advance()
-        except Died:
-            died = 1
-        finally:
-            await rpc.close()
-        # The client repeats its request, and a new worker goes on.
-        await treasury.request(wallet_id, "2.500000", withdrawal_id=withdrawal_id)
-        for _ in range(4):
-            await treasury.advance()
-            withdrawal = await seen(treasury, wallet_id, withdrawal_id)
-            if withdrawal.state in ENDED:
-                break
-            await treasury.finalize()
-        assert withdrawal.state is WithdrawalState.PAID, (last, fate.what)
-        assert treasury.contracts.balance(OUTSIDE) - paid_before == 2_500_000, (last, fate.what)
-        assert before - await treasury.minor(wallet_id) == 3_500_000, (last, fate.what)
-        async with treasury.database.session() as session:
-            assert (
-                await session.scalar(
-                    select(func.count())
-                    .select_from(TreasuryDeparture)
-                    .where(TreasuryDeparture.order_id == withdrawal_id)
-                )
-                == 1
-            )
-            row = await session.get_one(TreasuryWithdrawal, withdrawal_id)
-        assert row.closed_at is not None
-        return died
-
-    async def test_return_killed_after_any_effect_gives_back_once(self, treasury: Treasury) -> None:
-        wallet_id = await treasury.wallet()
-        await treasury.fund(wallet_id, "2000.000000")
-        for last in range(1, 40):
-            # More than the signer's cap for one transaction: it will never sign.
-            withdrawal_id = uuid7(treasury.clock)
-            await treasury.request(wallet_id, "1500.000000", withdrawal_id=withdrawal_id)
-            fate = Fate(last)
-            rpc = MortalRPC(treasury.contracts.node.url, fate)
-            mortal, died = mortal_treasury(treasury, fate, rpc), False
-            try:
-                await mortal.advance()
-            except Died:
-                died = True
-            finally:
-                await rpc.close()
-            await treasury.advance()
-            assert (await seen(treasury, wallet_id, withdrawal_id)).state is WithdrawalState.RETURNED
-            assert await treasury.balance(wallet_id) == "2000.000000", (last, fate.what)
-            if not died:
-                break
-        else:
-            raise AssertionError("it always died")
-        await treasury.assert_books_agree()
-
-
-def mortal_treasury(treasury: Treasury, fate: Fate, rpc: MortalRPC) -> Treasury:
-    """The same treasury in a process that ends after the fate's last effect."""
-    database = MortalDatabase(treasury.database, fate)
-    signer = MortalSigner(SignerClient(treasury.contracts.home / "signer.sock"), fate)
-    ledger: Any = MortalLedger(treasury.ledger, fate)
-    return Treasury(
-        database=database,
-        ledger=ledger,
-        rpc=rpc,
-        clock=treasury.clock,
-        contracts=treasury.contracts,
-        custody=treasury.custody,
-        sender=Sender(
-            database=database,
-            rpc=rpc,
-            signer=signer,
-            clock=treasury.clock,
-            deployment=treasury.contracts.deployment,
-        ),
-    )
-
-
 class TestWhatCannotBePaid:
     async def test_more_than_the_signers_cap_is_given_back(self, treasury: Treasury) -> None:
         wallet_id = await treasury.wallet()
@@ -281,7 +146,7 @@ class TestWhatCannotBePaid:
         vault = treasury.custody.vault
         node = treasury.contracts.node
         held = treasury.contracts.balance(vault) - 10 * WHOLE
-        await _move_out_of(treasury, vault, held)
+        await move_out_of(treasury, vault, held)
         withdrawal = await treasury.request(wallet_id, "100.000000")
         report = await treasury.advance()
         assert (report.sent, report.waiting) == (0, 1)
@@ -298,7 +163,7 @@ class TestWhatCannotBePaid:
     ) -> None:
         wallet_id = await treasury.wallet()
         await treasury.fund(wallet_id, "900.000000")
-        await _move_out_of(
+        await move_out_of(
             treasury, treasury.custody.vault, treasury.contracts.balance(treasury.custody.vault)
         )
         await treasury.contracts.mint(treasury.custody.vault, 150 * WHOLE)
@@ -330,7 +195,7 @@ class TestWhatCannotBePaid:
         node.set_automine(on=False)
         assert (await treasury.advance()).sent == 1
         # The vault is paused in the block before the payment's: it can only revert.
-        await _pause_first(treasury)
+        await pause_first(treasury)
         node.set_automine(on=True)
         await treasury.follow()
         assert (await treasury.advance()).returned == 0
@@ -354,80 +219,6 @@ class TestWhatCannotBePaid:
         treasury.contracts.node.call("evm_increaseTime", 60)
         treasury.contracts.node.mine(1)
         assert (await treasury.advance()).sent == 1
-
-
-async def _move_out_of(treasury: Treasury, vault: str, units: int) -> None:
-    """Take tokens of an address away, which on this chain the node can do."""
-    node = treasury.contracts.node
-    node.call("anvil_impersonateAccount", vault)
-    node.set_balance(vault, 10**18)
-    data = "0x" + calldata("transfer(address,uint256)", "0x" + "99" * 20, units).hex()
-    tx = {"from": vault, "to": treasury.contracts.token(), "data": data, "gas": hex(200_000)}
-    treasury.contracts.receipt(node.call("eth_sendTransaction", tx))
-    node.call("anvil_stopImpersonatingAccount", vault)
-
-
-async def _pause_first(treasury: Treasury) -> None:
-    """Pause the vault in a block that leaves the waiting payment out, then mine that."""
-    node = treasury.contracts.node
-    guardian = treasury.contracts.administrator.address
-    node.call("anvil_impersonateAccount", guardian)
-    tx = {
-        "from": guardian,
-        "to": treasury.custody.vault,
-        "data": "0x" + calldata("pause()").hex(),
-        "gas": hex(100_000),
-        "maxFeePerGas": hex(10**12),
-        "maxPriorityFeePerGas": hex(10**11),
-    }
-    # A tip far above the payment's stands first in the same block.
-    node.call("eth_sendTransaction", tx)
-    node.mine(1)
-
-
-class TestTheBreaker:
-    async def test_stops_what_is_not_signed_and_lets_go_on_what_is(self, treasury: Treasury) -> None:
-        wallet_id = await treasury.wallet()
-        await treasury.fund(wallet_id, "250.000000")
-        first = await treasury.request(wallet_id, "10.000000")
-        await treasury.advance()
-        second = await treasury.request(wallet_id, "20.000000")
-        async with treasury.database.session() as session:
-            await trip_breaker(session, treasury.clock, treasury.custody.chain_id, reason="a drill")
-        await treasury.finalize()
-        report = await treasury.advance()
-        assert (report.paid, report.approved, report.sent, report.waiting) == (1, 0, 0, 1)
-        assert (await seen(treasury, wallet_id, first.id)).state is WithdrawalState.PAID
-        assert (await seen(treasury, wallet_id, second.id)).state is WithdrawalState.HELD
-        async with treasury.database.session() as session:
-            await release_breaker(
-                session, treasury.clock, treasury.custody.chain_id, released_by="two officers"
-            )
-        assert (await treasury.advance()).sent == 1
-
-    async def test_tokens_that_leave_without_an_order_trip_it(self, treasury: Treasury) -> None:
-        await treasury.finalize()
-        assert await tripped(treasury) is None
-        await _move_out_of(treasury, treasury.custody.vault, 5)
-        await treasury.finalize()
-        reason = await tripped(treasury)
-        assert reason is not None
-        assert "without an order" in reason
-        usdt = next(result for result in await treasury.reconcile() if result.asset == USDT)
-        assert usdt.unexplained_units == -5
-
-    async def test_withdrawal_paid_in_other_terms_than_ordered_trips_it(self, treasury: Treasury) -> None:
-        wallet_id = await treasury.wallet()
-        await treasury.fund(wallet_id, "250.000000")
-        withdrawal = await treasury.request(wallet_id, "10.000000")
-        await treasury.advance()
-        # Whoever can write to the database changes what was ordered after it was signed.
-        async with treasury.database.session() as session:
-            await session.execute(update(ChainOrder).where(ChainOrder.id == withdrawal.id).values(amount=1))
-        await treasury.finalize()
-        assert await tripped(treasury) is not None
-        await treasury.advance()
-        assert (await seen(treasury, wallet_id, withdrawal.id)).state is WithdrawalState.SENT
 
 
 class TestChainTroubles:

@@ -16,7 +16,7 @@ from ledger.chart import AccountCode, TransferCode, system_account_id, wallet_ac
 from ledger.contract import CreateTransferStatus, Transfer
 from tests.fixtures.lying_node import lying_node
 from tests.treasury.conftest import Treasury
-from tests.treasury.test_payouts import tripped
+from tests.treasury.moves import tripped
 from treasury.custody_balances import units_at
 from treasury.models import TreasuryDepositAddress, TreasuryReconciliation
 from treasury.reconciliation import ItemKind, Reconciliation, last_reconciliations, reconcile

@@ -21,7 +21,7 @@ from ledger.chart import AccountCode, TransferCode, wallet_account_id
 from ledger.contract import CreateTransferStatus, Transfer
 from tests.treasury.conftest import Treasury
 from tests.treasury.mortality import Died, Fate, MortalRPC
-from tests.treasury.test_payouts import mortal_treasury, tripped
+from tests.treasury.moves import mortal_treasury, tripped
 from treasury.deposits import DepositState, list_deposits
 from treasury.withdrawals import WithdrawalState, list_withdrawals
 

@@ -8,7 +8,7 @@ from chain.signer_client import SignerClient
 from foundation.assets import DMMK
 from tests.treasury.conftest import OUTSIDE, Treasury
 from tests.treasury.mortality import Died, Fate, MortalRPC
-from tests.treasury.test_payouts import administer, mortal_treasury
+from tests.treasury.moves import administer, mortal_treasury
 from treasury.models import TreasurySweep, TreasuryUnswept
 from treasury.sweeps import RETRY_SECONDS
 

@@ -1,0 +1,85 @@
+"""What tests do around a treasury: look, act as an administrator or a thief, and die."""
+
+from typing import Any
+from uuid import UUID
+
+from chain.administration import AdministrativeCall, execute, next_nonce
+from chain.calldata import calldata
+from chain.sender import Sender
+from chain.signer_client import SignerClient
+from tests.treasury.conftest import Treasury
+from tests.treasury.mortality import Fate, MortalDatabase, MortalLedger, MortalRPC, MortalSigner
+from treasury.breaker import breaker_trip
+from treasury.withdrawals import Withdrawal, withdrawal_by_id
+
+
+async def seen(treasury: Treasury, wallet_id: UUID, withdrawal_id: UUID) -> Withdrawal:
+    return await withdrawal_by_id(
+        treasury.database, treasury.ledger, withdrawal_id=withdrawal_id, wallet_id=wallet_id
+    )
+
+
+async def administer(treasury: Treasury, contract: str, signature: str, *arguments: Any) -> None:
+    """A call by the administrator of our contracts."""
+    key = treasury.contracts.administrator
+    call = AdministrativeCall(contract, calldata(signature, *arguments), 500_000)
+    nonce = await next_nonce(treasury.rpc, key.address)
+    chain_id = treasury.custody.chain_id
+    await execute(treasury.rpc, key, [call], chain_id=chain_id, first_nonce=nonce)
+
+
+async def tripped(treasury: Treasury) -> str | None:
+    async with treasury.database.session() as session:
+        trip = await breaker_trip(session, treasury.custody.chain_id)
+    return None if trip is None else trip.reason
+
+
+async def move_out_of(treasury: Treasury, vault: str, units: int) -> None:
+    """Take tokens of an address away, which on this chain the node can do."""
+    node = treasury.contracts.node
+    node.call("anvil_impersonateAccount", vault)
+    node.set_balance(vault, 10**18)
+    data = "0x" + calldata("transfer(address,uint256)", "0x" + "99" * 20, units).hex()
+    tx = {"from": vault, "to": treasury.contracts.token(), "data": data, "gas": hex(200_000)}
+    treasury.contracts.receipt(node.call("eth_sendTransaction", tx))
+    node.call("anvil_stopImpersonatingAccount", vault)
+
+
+async def pause_first(treasury: Treasury) -> None:
+    """Pause the vault in a block that leaves the waiting payment out, then mine that."""
+    node = treasury.contracts.node
+    guardian = treasury.contracts.administrator.address
+    node.call("anvil_impersonateAccount", guardian)
+    tx = {
+        "from": guardian,
+        "to": treasury.custody.vault,
+        "data": "0x" + calldata("pause()").hex(),
+        "gas": hex(100_000),
+        "maxFeePerGas": hex(10**12),
+        "maxPriorityFeePerGas": hex(10**11),
+    }
+    # A tip far above the payment's stands first in the same block.
+    node.call("eth_sendTransaction", tx)
+    node.mine(1)
+
+
+def mortal_treasury(treasury: Treasury, fate: Fate, rpc: MortalRPC) -> Treasury:
+    """The same treasury in a process that ends after the fate's last effect."""
+    database = MortalDatabase(treasury.database, fate)
+    signer = MortalSigner(SignerClient(treasury.contracts.home / "signer.sock"), fate)
+    ledger: Any = MortalLedger(treasury.ledger, fate)
+    return Treasury(
+        database=database,
+        ledger=ledger,
+        rpc=rpc,
+        clock=treasury.clock,
+        contracts=treasury.contracts,
+        custody=treasury.custody,
+        sender=Sender(
+            database=database,
+            rpc=rpc,
+            signer=signer,
+            clock=treasury.clock,
+            deployment=treasury.contracts.deployment,
+        ),
+    )

@@ -1,0 +1,55 @@
+"""The breaker: trips on what no order explains, and stops nothing that has left."""
+
+from sqlalchemy import update
+
+from chain.models import ChainOrder
+from foundation.assets import USDT
+from tests.treasury.conftest import Treasury
+from tests.treasury.moves import move_out_of, seen, tripped
+from treasury.breaker import release_breaker, trip_breaker
+from treasury.withdrawals import WithdrawalState
+
+
+class TestTheBreaker:
+    async def test_stops_what_is_not_signed_and_lets_go_on_what_is(self, treasury: Treasury) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        first = await treasury.request(wallet_id, "10.000000")
+        await treasury.advance()
+        second = await treasury.request(wallet_id, "20.000000")
+        async with treasury.database.session() as session:
+            await trip_breaker(session, treasury.clock, treasury.custody.chain_id, reason="a drill")
+        await treasury.finalize()
+        report = await treasury.advance()
+        assert (report.paid, report.approved, report.sent, report.waiting) == (1, 0, 0, 1)
+        assert (await seen(treasury, wallet_id, first.id)).state is WithdrawalState.PAID
+        assert (await seen(treasury, wallet_id, second.id)).state is WithdrawalState.HELD
+        async with treasury.database.session() as session:
+            await release_breaker(
+                session, treasury.clock, treasury.custody.chain_id, released_by="two officers"
+            )
+        assert (await treasury.advance()).sent == 1
+
+    async def test_tokens_that_leave_without_an_order_trip_it(self, treasury: Treasury) -> None:
+        await treasury.finalize()
+        assert await tripped(treasury) is None
+        await move_out_of(treasury, treasury.custody.vault, 5)
+        await treasury.finalize()
+        reason = await tripped(treasury)
+        assert reason is not None
+        assert "without an order" in reason
+        usdt = next(result for result in await treasury.reconcile() if result.asset == USDT)
+        assert usdt.unexplained_units == -5
+
+    async def test_withdrawal_paid_in_other_terms_than_ordered_trips_it(self, treasury: Treasury) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        withdrawal = await treasury.request(wallet_id, "10.000000")
+        await treasury.advance()
+        # Whoever can write to the database changes what was ordered after it was signed.
+        async with treasury.database.session() as session:
+            await session.execute(update(ChainOrder).where(ChainOrder.id == withdrawal.id).values(amount=1))
+        await treasury.finalize()
+        assert await tripped(treasury) is not None
+        await treasury.advance()
+        assert (await seen(treasury, wallet_id, withdrawal.id)).state is WithdrawalState.SENT
