@@ -123,6 +123,19 @@ class Served:
         await database.close()
 
 
+def run_python(program: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program that has the client library and nothing else of ours."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "clients" / "python")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A directory with a short path, since a socket is in it."""
@@ -201,6 +214,24 @@ async def test_the_shell_client_pays_too(served, wallets):
     assert shell("pay", "@ko_ko", "1000", "USDT")["code"] == "insufficient_funds"
     assert len(shell("get", "/v1/history?limit=5")["lines"]) == 5
     assert str((await wallets[1].balances())["USDT"].available) == "3.500000"
+
+
+async def test_the_example_in_the_librarys_readme_runs_as_printed(served, wallets, tmp_path):
+    text = (ROOT / "clients" / "python" / "README.md").read_text()
+    program = text.partition("```python\n")[2].partition("```")[0]
+    # The code, the server and the handles are whatever the reader has.
+    for printed, real in (
+        ("K7QF2M9X-3JD8WZ-PQ4T7V-N2C5RA", await served.code()),
+        ("http://127.0.0.1:8080", served.url),
+        ("@aye_aye", "@reader"),
+    ):
+        assert printed in program
+        program = program.replace(printed, real)
+    done = run_python(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+    # The reader has no money yet, and is told what to do.
+    assert done.stdout.splitlines()[0].startswith("Nothing was paid.")
+    assert "USDT 0.000000" in done.stdout
 
 
 async def test_the_wire_refuses_what_no_client_of_ours_sends(served):
