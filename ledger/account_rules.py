@@ -6,9 +6,10 @@ that fails is the answer.
 
 from __future__ import annotations
 
+from ledger.accounts import AccountState
 from ledger.contract import ID_MAX, Account, AccountFlags, CreateAccountStatus
 from ledger.draft import Draft
-from ledger.state import AccountState, State
+from ledger.state import State
 
 _KNOWN_FLAGS = sum(AccountFlags)
 _BOTH_LIMITS = int(AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS)
@@ -80,7 +81,7 @@ def _check_fields(event: Account) -> Status | None:
 
 def _store(state: State, draft: Draft, timestamp: int, event: Account) -> None:
     account = AccountState(
-        slot=len(state.slots),
+        slot=len(state.accounts),
         id=event.id,
         user_data_128=event.user_data_128,
         user_data_64=event.user_data_64,
@@ -91,8 +92,6 @@ def _store(state: State, draft: Draft, timestamp: int, event: Account) -> None:
         timestamp=timestamp,
         created_flags=event.flags,
     )
-    state.accounts[event.id] = account
-    state.slots.append(account)
-    state.account_timestamps.add(timestamp)
+    state.accounts.add(account)
     state.last_account_timestamp = max(state.last_account_timestamp, timestamp)
     draft.accounts.append(account)

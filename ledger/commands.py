@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from ledger.contract import (
     Account,
     CreateAccountResult,
-    CreateTransferResult,
     InvalidRequest,
     Transfer,
 )
+from ledger.decisions import TransferRequest
 from ledger.reader import AccountHead
 
 
@@ -31,10 +34,10 @@ class CreateAccounts:
 
 @dataclass(slots=True, eq=False)
 class CreateTransfers:
-    """Create transfers; the answer is one result each."""
+    """Create transfers; the answer is one result record each."""
 
-    events: Sequence[Transfer]
-    answer: Future[list[CreateTransferResult]] = field(default_factory=Future)
+    events: TransferRequest
+    answer: Future[npt.NDArray[np.void]] = field(default_factory=Future)
 
 
 @dataclass(slots=True, eq=False)

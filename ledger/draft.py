@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
+from ledger.accounts import AccountState
 from ledger.contract import Transfer, TransferFlags, TransferPendingStatus
-from ledger.state import CLOSED, AccountState, State, StoredTransfer
+from ledger.records import unpack_transfers
+from ledger.state import CLOSED, State, StoredTransfer
 
 _PENDING = int(TransferFlags.PENDING)
 
@@ -50,6 +55,29 @@ class ExpiryRow:
     credit_closed: bool
 
 
+@dataclass(slots=True, frozen=True)
+class Block:
+    """Transfers accepted in one vectorised step, in their canonical bytes."""
+
+    events: npt.NDArray[np.void]
+    """The records asked for, without timestamps."""
+    first: int
+    """Timestamp of the first; event i has ``first + i``."""
+    last: int
+    data: bytes
+
+    def find(self, transfer_id: int) -> Transfer | None:
+        """One of its transfers by id."""
+        low, high = transfer_id & (2**64 - 1), transfer_id >> 64
+        ids = self.events["id"]
+        at = np.flatnonzero((ids[:, 0] == low) & (ids[:, 1] == high))
+        if not len(at):
+            return None
+        (transfer,) = unpack_transfers(self.events[at[:1]].tobytes())
+        transfer.timestamp = self.first + int(at[0])
+        return transfer
+
+
 AccountUndo = tuple[AccountState, int, int, int, int, int, int]
 """An account, and the counters, flags and latest transfer that it had."""
 
@@ -81,6 +109,8 @@ class Draft:
     failed: set[int] = field(default_factory=set)
     transfer_timestamps: set[int] = field(default_factory=set)
     accounts: list[AccountState] = field(default_factory=list)
+    parts: list[list[TransferRow] | Block] = field(default_factory=list)
+    """Transfers in order; ``transfers`` come after them."""
     transfers: list[TransferRow] = field(default_factory=list)
     expiries: list[ExpiryRow] = field(default_factory=list)
     newly_failed: list[tuple[int, int]] = field(default_factory=list)
@@ -90,7 +120,19 @@ class Draft:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
-        return not (self.accounts or self.transfers or self.expiries or self.newly_failed)
+        return not (self.accounts or self.transfers or self.parts or self.expiries or self.newly_failed)
+
+    def add_block(self, block: Block) -> None:
+        """Put a block of transfers after the rows so far."""
+        assert self.scope is None
+        if self.transfers:
+            self.parts.append(self.transfers)
+            self.transfers = []
+        self.parts.append(block)
+
+    def all_parts(self) -> list[list[TransferRow] | Block]:
+        """Every transfer of the draft, in order."""
+        return [*self.parts, self.transfers] if self.transfers else self.parts
 
     def open_scope(self, state: State) -> None:
         """A chain begins: from here on, changes can be taken back."""
@@ -125,18 +167,17 @@ class Draft:
             self.known.pop(row.transfer.id, None)
             state.pendings.pop(row.transfer.id, None)
             self.transfer_timestamps.discard(row.transfer.timestamp)
-        for account in self.accounts[scope.accounts :]:
-            del state.accounts[account.id]
-            state.account_timestamps.discard(account.timestamp)
-            state.slots.pop()
+        for _ in self.accounts[scope.accounts :]:
+            state.accounts.drop_newest()
         del self.transfers[scope.transfers :]
         del self.accounts[scope.accounts :]
         state.last_account_timestamp = scope.last_account_timestamp
         state.last_transfer_timestamp = scope.last_transfer_timestamp
         self.scope = None
 
-    def touch(self, account: AccountState) -> None:
-        """Remember an account as it is, before an open chain changes it."""
+    def touch(self, state: State, account: AccountState) -> None:
+        """Note that an account is about to change, and how it was if a chain is open."""
+        state.accounts.mark_changed(account)
         if self.scope is not None:
             self.scope.touched.append((account, *account.counters(), account.flags, account.last_transfer))
 
@@ -152,6 +193,16 @@ class Draft:
     def find(self, state: State, transfer_id: int) -> StoredTransfer | None:
         """A stored transfer by its id."""
         return state.pendings.get(transfer_id) or self.known.get(transfer_id)
+
+    def load_from_blocks(self, transfer_ids: set[int]) -> None:
+        """Make transfers of this draft's own blocks known; the ids found leave the set."""
+        for part in self.parts:
+            if isinstance(part, Block):
+                for transfer_id in list(transfer_ids):
+                    transfer = part.find(transfer_id)
+                    if transfer is not None:
+                        self.known[transfer_id] = StoredTransfer(transfer)
+                        transfer_ids.discard(transfer_id)
 
 
 def is_closed(account: AccountState) -> bool:

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from psycopg_pool import AsyncConnectionPool
 
 from foundation.clock import Clock
@@ -35,15 +37,19 @@ from ledger.contract import (
     ChangeEventsFilter,
     CreateAccountResult,
     CreateTransferResult,
+    CreateTransferStatus,
     InvalidFilter,
     InvalidRequest,
     QueryFilter,
     StatementLine,
     Transfer,
 )
+from ledger.decisions import TransferRequest
 from ledger.filters import check_filter
 from ledger.reader import AccountHead
 from ledger.writer import Phase, Writer
+
+Records = npt.NDArray[np.void]
 
 READ_CONNECTIONS = 4
 """Connections for histories and queries."""
@@ -118,7 +124,19 @@ class LedgerEngine:
         """See :class:`ledger.interface.Ledger`."""
         _check_size(transfers)
         check_transfers(transfers)
-        command = CreateTransfers(transfers)
+        results = await self._create(TransferRequest(objects=transfers))
+        return [
+            CreateTransferResult(timestamp, CreateTransferStatus(status))
+            for timestamp, status, _ in results.tolist()
+        ]
+
+    async def create_transfer_records(self, records: Records) -> Records:
+        """The same for bulk callers: ``TRANSFER_DTYPE`` in, ``RESULT_DTYPE`` out."""
+        _check_size(records)
+        return await self._create(TransferRequest(records=records))
+
+    async def _create(self, request: TransferRequest) -> Records:
+        command = CreateTransfers(request)
         self._writer.submit(command)
         return await asyncio.wrap_future(command.answer)
 
@@ -199,6 +217,6 @@ class LedgerEngine:
         return await asyncio.wrap_future(command.answer)
 
 
-def _check_size(items: Sequence[object]) -> None:
+def _check_size(items: Sequence[object] | Records) -> None:
     if len(items) > BATCH_MAX:
         raise InvalidRequest(f"a request holds at most {BATCH_MAX} items, not {len(items)}")

@@ -22,7 +22,7 @@ import psycopg
 from psycopg import sql
 
 from foundation.database import DURABLE_SETTINGS, refuse_weak_durability, sync_url
-from ledger.draft import Draft
+from ledger.draft import Block, Draft, TransferRow
 from ledger.rows import (
     ACCOUNT_COLUMNS,
     COPY_HEADER,
@@ -114,11 +114,13 @@ def seal(previous: Head, draft: Draft, timestamp: int) -> Batch:
     """Encode a draft as the batch that follows ``previous``."""
     accounts = b"".join(map(encode_account, draft.accounts))
     expiries = b"".join(map(encode_expiry, draft.expiries))
-    transfers = b"".join(map(encode_transfer, draft.transfers))
     failed = b"".join(map(encode_failed, draft.newly_failed))
-    first = draft.transfers[0].transfer.timestamp if draft.transfers else None
-    last = draft.transfers[-1].transfer.timestamp if draft.transfers else None
-    counts = (len(draft.accounts), len(draft.transfers), len(draft.expiries), len(draft.newly_failed))
+    parts = draft.all_parts()
+    transfers = b"".join([_part_bytes(part) for part in parts])
+    first = _part_first(parts[0]) if parts else None
+    last = _part_last(parts[-1]) if parts else None
+    transfer_count = sum(_part_count(part) for part in parts)
+    counts = (len(draft.accounts), transfer_count, len(draft.expiries), len(draft.newly_failed))
     sequence = previous.sequence + 1
     digest = batch_hash(
         previous.hash, sequence, timestamp, (first, last), counts, (accounts, expiries, transfers, failed)
@@ -126,6 +128,22 @@ def seal(previous: Head, draft: Draft, timestamp: int) -> Batch:
     return Batch(
         Head(sequence, timestamp, digest), first, last, *counts, accounts, expiries, transfers, failed
     )
+
+
+def _part_bytes(part: list[TransferRow] | Block) -> bytes:
+    return part.data if isinstance(part, Block) else b"".join(map(encode_transfer, part))
+
+
+def _part_first(part: list[TransferRow] | Block) -> int:
+    return part.first if isinstance(part, Block) else part[0].transfer.timestamp
+
+
+def _part_last(part: list[TransferRow] | Block) -> int:
+    return part.last if isinstance(part, Block) else part[-1].transfer.timestamp
+
+
+def _part_count(part: list[TransferRow] | Block) -> int:
+    return len(part.events) if isinstance(part, Block) else len(part)
 
 
 class Journal:

@@ -7,6 +7,7 @@ reserved already. Guards stand in the contract's order of precedence.
 
 from __future__ import annotations
 
+from ledger.accounts import AccountState
 from ledger.contract import (
     AMOUNT_MAX,
     ID_MAX,
@@ -16,7 +17,7 @@ from ledger.contract import (
     TransferPendingStatus,
 )
 from ledger.draft import Draft, ExpiryRow, append_row, is_closed
-from ledger.state import CLOSED, AccountState, State, StoredTransfer
+from ledger.state import CLOSED, State, StoredTransfer
 
 _POST = int(TransferFlags.POST_PENDING_TRANSFER)
 _VOID = int(TransferFlags.VOID_PENDING_TRANSFER)
@@ -63,10 +64,9 @@ def create_resolution(state: State, draft: Draft, timestamp: int, event: Transfe
     stored_at = timestamp
     if event.flags & _IMPORTED:
         stored_at = event.timestamp
-        if stored_at <= state.last_transfer_timestamp or stored_at in state.account_timestamps:
+        if stored_at <= state.last_transfer_timestamp or state.accounts.has_timestamp(stored_at):
             return timestamp, Status.IMPORTED_EVENT_TIMESTAMP_MUST_NOT_REGRESS
-    debit = state.accounts[pending.transfer.debit_account_id]
-    credit = state.accounts[pending.transfer.credit_account_id]
+    debit, credit = _accounts_of(state, pending.transfer)
     if not event.flags & _VOID:
         if is_closed(debit):
             return timestamp, Status.DEBIT_ACCOUNT_ALREADY_CLOSED
@@ -79,9 +79,8 @@ def create_resolution(state: State, draft: Draft, timestamp: int, event: Transfe
 def expire(state: State, draft: Draft, stored: StoredTransfer, timestamp: int) -> None:
     """Release a pending transfer whose time is over; it cannot fail."""
     pending = stored.transfer
-    debit = state.accounts[pending.debit_account_id]
-    credit = state.accounts[pending.credit_account_id]
-    _release(draft, pending, debit, credit, reopen=True)
+    debit, credit = _accounts_of(state, pending)
+    _release(state, draft, pending, debit, credit, reopen=True)
     draft.resolve(state, stored, TransferPendingStatus.EXPIRED)
     draft.expiries.append(
         ExpiryRow(
@@ -137,11 +136,25 @@ def _resolve_amount(event: Transfer, pending: Transfer) -> tuple[int, Status | N
     return amount, None
 
 
+def _accounts_of(state: State, pending: Transfer) -> tuple[AccountState, AccountState]:
+    debit = state.accounts.get(pending.debit_account_id)
+    credit = state.accounts.get(pending.credit_account_id)
+    assert debit is not None
+    assert credit is not None
+    return debit, credit
+
+
 def _release(
-    draft: Draft, pending: Transfer, debit: AccountState, credit: AccountState, *, reopen: bool
+    state: State,
+    draft: Draft,
+    pending: Transfer,
+    debit: AccountState,
+    credit: AccountState,
+    *,
+    reopen: bool,
 ) -> None:
-    draft.touch(debit)
-    draft.touch(credit)
+    draft.touch(state, debit)
+    draft.touch(state, credit)
     debit.debits_pending -= pending.amount
     credit.credits_pending -= pending.amount
     if reopen:
@@ -163,7 +176,7 @@ def _apply(
 ) -> None:
     pending = stored.transfer
     is_void = bool(event.flags & _VOID)
-    _release(draft, pending, debit, credit, reopen=is_void)
+    _release(state, draft, pending, debit, credit, reopen=is_void)
     if not is_void:
         debit.debits_posted += amount
         credit.credits_posted += amount

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from foundation.errors import InvariantViolation
 from ledger.contract import TransferFlags, TransferPendingStatus
+from ledger.id_filter import IDFilter
 from ledger.journal import Connection, Head
-from ledger.rows import unsigned
-from ledger.state import CLOSED, AccountState, State, StoredTransfer
+from ledger.state import CLOSED, State, StoredTransfer
 from ledger.stored import TRANSFER_JOINS, TRANSFER_SELECT, transfer_from_row
 
 CHUNK_BYTES = 32 * 1024 * 1024
@@ -40,6 +40,30 @@ _POSTING = np.dtype(
     + [part for n in range(8) for part in ((f"m{n}", ">i4"), (f"after{n}", ">i8"))]
 )
 
+_ACCOUNT_QUERY = (
+    "SELECT slot, id, coalesce(user_data_128, '00000000-0000-0000-0000-000000000000'), "
+    "coalesce(user_data_64, 0), coalesce(user_data_32, 0), ledger, code, flags, timestamp "
+    "FROM ledger_account ORDER BY slot"
+)
+
+_ACCOUNT = np.dtype(
+    [("fields", ">i2")]
+    + [
+        part
+        for name, kind in (
+            ("slot", ">i4"), ("id", "V16"), ("user_data_128", "V16"), ("user_data_64", ">i8"),
+            ("user_data_32", ">i4"), ("ledger", ">i4"), ("code", ">i2"), ("flags", ">i2"),
+            ("timestamp", ">i8"),
+        )
+        for part in ((f"{name}_length", ">i4"), (name, kind))
+    ]
+)  # fmt: skip
+
+_ID = np.dtype([("fields", ">i2"), ("length", ">i4"), ("id", "V16")])
+
+ID_CHUNK = 100_000
+"""How many ids are added to the filter at a time."""
+
 Int64Array = npt.NDArray[np.int64]
 
 
@@ -60,58 +84,71 @@ def load_state(connection: Connection, head: Head) -> State:
     _load_accounts(connection, state)
     _load_balances(connection, state)
     _load_pendings(connection, state)
+    state.accounts.flush()
     check_sums(state)
     return state
 
 
+def load_ids(connection: Connection) -> IDFilter:
+    """The filter of every id that the journal has seen."""
+    ids = IDFilter()
+    for table, order in (("ledger_transfer", "timestamp"), ("ledger_failed_id", "timestamp")):
+        for rows in _copy_records(connection, f"SELECT id FROM {table} ORDER BY {order}", _ID):
+            pairs = _uuid_pairs(rows["id"])
+            for at in range(0, len(pairs), ID_CHUNK):
+                part = pairs[at : at + ID_CHUNK]
+                ids.add(np.ascontiguousarray(part[:, 0]), np.ascontiguousarray(part[:, 1]))
+    return ids
+
+
 def check_sums(state: State) -> None:
     """Debits equal credits in every ledger, pending and posted; else the books are broken."""
-    sums: dict[int, list[int]] = {}
-    for account in state.slots:
-        total = sums.setdefault(account.ledger, [0, 0, 0, 0])
-        for n, value in enumerate(account.counters()):
-            total[n] += value
-    for ledger, (debits_pending, debits_posted, credits_pending, credits_posted) in sums.items():
-        if debits_pending != credits_pending or debits_posted != credits_posted:
+    accounts = state.accounts
+    counters, ledgers = accounts.counters[: accounts.stored], accounts.ledger[: accounts.stored]
+    for ledger in np.unique(ledgers).tolist():
+        rows = counters[ledgers == ledger]
+        # Halves are summed apart, so that no total can pass 64 bits unseen.
+        high, low = (rows >> 32).sum(axis=0).tolist(), (rows & 0xFFFFFFFF).sum(axis=0).tolist()
+        totals = [(h << 32) + part for h, part in zip(high, low, strict=True)]
+        if totals[0] != totals[2] or totals[1] != totals[3]:
             raise InvariantViolation(
-                f"ledger {ledger}: debits {debits_posted}+{debits_pending} "
-                f"are not credits {credits_posted}+{credits_pending}"
+                f"ledger {ledger}: debits {totals[1]}+{totals[0]} are not credits {totals[3]}+{totals[2]}"
             )
 
 
 def _load_accounts(connection: Connection, state: State) -> None:
-    with connection.transaction(), connection.cursor("ledger_accounts_load", binary=True) as cursor:
-        cursor.itersize = 20_000
-        cursor.execute(
-            "SELECT slot, id, user_data_128, user_data_64, user_data_32, ledger, code, flags, timestamp "
-            "FROM ledger_account ORDER BY slot"
+    for rows in _copy_records(connection, _ACCOUNT_QUERY, _ACCOUNT):
+        first = state.accounts.stored
+        slots = rows["slot"].astype(np.int64)
+        if not np.array_equal(slots, np.arange(first, first + len(rows))):
+            raise InvariantViolation(f"an account slot after {first} is missing from the journal")
+        state.accounts.append_columns(
+            len(rows),
+            {
+                "ids": _uuid_pairs(rows["id"]),
+                "timestamp": rows["timestamp"].astype(np.int64),
+                "user_data_128": _uuid_pairs(rows["user_data_128"]),
+                "user_data_64": rows["user_data_64"].astype(np.int64).view(np.uint64),
+                "user_data_32": rows["user_data_32"].astype(np.int32).view(np.uint32),
+                "ledger": rows["ledger"].astype(np.int32).view(np.uint32),
+                "code": rows["code"].astype(np.int16).view(np.uint16),
+                "flags": rows["flags"].astype(np.uint16),
+                "created_flags": rows["flags"].astype(np.uint16),
+            },
         )
-        row: Any
-        for expected, row in enumerate(cursor):
-            if row[0] != expected:
-                raise InvariantViolation(f"account slot {expected} is missing from the journal")
-            account = AccountState(
-                slot=row[0],
-                id=row[1].int,
-                user_data_128=0 if row[2] is None else row[2].int,
-                user_data_64=unsigned(row[3], 64),
-                user_data_32=unsigned(row[4], 32),
-                ledger=unsigned(row[5], 32),
-                code=unsigned(row[6], 16),
-                flags=row[7],
-                timestamp=row[8],
-                created_flags=row[7],
-            )
-            state.accounts[account.id] = account
-            state.slots.append(account)
-            state.account_timestamps.add(account.timestamp)
-            state.last_account_timestamp = max(state.last_account_timestamp, account.timestamp)
+        state.last_account_timestamp = int(rows["timestamp"][-1])
+
+
+def _uuid_pairs(values: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+    """UUIDs of 16 big-endian bytes as (low, high) pairs."""
+    pairs = np.ascontiguousarray(values).view(">u8").reshape(-1, 2)
+    return pairs[:, ::-1].astype(np.uint64)
 
 
 def _load_balances(connection: Connection, state: State) -> None:
-    count = len(state.slots)
-    balances = np.zeros((count, 4), np.int64)
-    last = np.zeros(count, np.int64)
+    count = state.accounts.stored
+    balances = state.accounts.counters[:count]
+    last = state.accounts.last_transfer[:count]
     for rows in _copy_postings(connection, "ledger_transfer"):
         slots = np.empty(2 * len(rows), np.int64)
         slots[0::2], slots[1::2] = rows["debit"], rows["credit"]
@@ -122,10 +159,6 @@ def _load_balances(connection: Connection, state: State) -> None:
         balances[slots] = after
         last[slots] = np.repeat(rows["timestamp"].astype(np.int64), 2)
     _apply_expiries(connection, balances, last)
-    for account, counters, timestamp in zip(state.slots, balances.tolist(), last.tolist(), strict=True):
-        account.debits_pending, account.debits_posted = counters[0], counters[1]
-        account.credits_pending, account.credits_posted = counters[2], counters[3]
-        account.last_transfer = timestamp
     state.last_transfer_timestamp = int(last.max(initial=0))
 
 
@@ -158,11 +191,17 @@ def _apply_expiries(connection: Connection, balances: Int64Array, last: Int64Arr
 def _copy_postings(connection: Connection, table: str) -> Iterator[npt.NDArray[np.void]]:
     """Stream a table's rows in order of timestamp, as fixed-width records."""
     columns = ", ".join(_POSTING_COLUMNS)
-    statement = f"COPY (SELECT {columns} FROM {table} ORDER BY timestamp) TO STDOUT (FORMAT BINARY)"
-    size = _POSTING.itemsize
+    return _copy_records(connection, f"SELECT {columns} FROM {table} ORDER BY timestamp", _POSTING)
+
+
+def _copy_records(
+    connection: Connection, query: str, record: np.dtype[np.void]
+) -> Iterator[npt.NDArray[np.void]]:
+    """Stream the rows of a query without NULLs as fixed-width records of their binary COPY form."""
+    size = record.itemsize
     pending = bytearray()
-    with connection.cursor().copy(statement) as copy:
-        skip = _COPY_HEADER_SIZE
+    skip = _COPY_HEADER_SIZE
+    with connection.cursor().copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)") as copy:
         for data in copy:
             pending += data
             if skip:
@@ -170,10 +209,10 @@ def _copy_postings(connection: Connection, table: str) -> Iterator[npt.NDArray[n
                 skip = 0
             if len(pending) >= CHUNK_BYTES:
                 whole = len(pending) // size * size
-                yield np.frombuffer(bytes(pending[:whole]), _POSTING)
+                yield np.frombuffer(bytes(pending[:whole]), record)
                 del pending[:whole]
     if len(pending) > size:
-        yield np.frombuffer(bytes(pending[: len(pending) // size * size]), _POSTING)
+        yield np.frombuffer(bytes(pending[: len(pending) // size * size]), record)
 
 
 def _load_pendings(connection: Connection, state: State) -> None:
@@ -189,6 +228,13 @@ def _load_pendings(connection: Connection, state: State) -> None:
         state.add_pending(StoredTransfer(transfer, TransferPendingStatus.PENDING))
         # A closing transfer closes for as long as it is pending.
         if transfer.flags & TransferFlags.CLOSING_DEBIT:
-            state.accounts[transfer.debit_account_id].flags |= CLOSED
+            _close(state, transfer.debit_account_id)
         if transfer.flags & TransferFlags.CLOSING_CREDIT:
-            state.accounts[transfer.credit_account_id].flags |= CLOSED
+            _close(state, transfer.credit_account_id)
+
+
+def _close(state: State, account_id: int) -> None:
+    account = state.accounts.get(account_id)
+    assert account is not None
+    account.flags |= CLOSED
+    state.accounts.mark_changed(account)

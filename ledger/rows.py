@@ -11,8 +11,8 @@ from __future__ import annotations
 import struct
 from functools import cache
 
+from ledger.accounts import AccountState
 from ledger.draft import Counters, ExpiryRow, TransferRow
-from ledger.state import AccountState
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 """What a binary COPY stream begins with."""
@@ -44,15 +44,15 @@ EXPIRY_COLUMNS = (
 )  # fmt: skip
 FAILED_COLUMNS = ("id", "timestamp")
 
-_WIDTHS = {"q": 8, "i": 4, "h": 2, "16s": 16}
+WIDTHS = {"q": 8, "i": 4, "h": 2, "16s": 16}
 _ACCOUNT_FIXED = ("i", "16s", "q", "i", "h", "h")
 _ACCOUNT_OPTIONAL = ("16s", "q", "i")
-_TRANSFER_FIXED = ("q",) * 8 + ("i",) * 3 + ("h", "h", "16s")
-_TRANSFER_OPTIONAL = ("q",) * 5 + ("16s", "16s", "q", "i", "i")
+TRANSFER_FIXED = ("q",) * 8 + ("i",) * 3 + ("h", "h", "16s")
+TRANSFER_OPTIONAL = ("q",) * 5 + ("16s", "16s", "q", "i", "i")
 _EXPIRY = struct.Struct("!h" + "iq" * 10 + "ii" * 2 + "ih")
 _FAILED = struct.Struct("!hi16siq")
 
-Value = int | bytes
+Value = int | bytes | None
 
 
 def signed(value: int, bits: int) -> int:
@@ -76,7 +76,7 @@ def _layout(fixed: tuple[str, ...], optional: tuple[str, ...], present: int) -> 
 
 @cache
 def _lengths(kinds: tuple[str, ...]) -> tuple[int, ...]:
-    return tuple(_WIDTHS[kind] for kind in kinds)
+    return tuple(WIDTHS[kind] for kind in kinds)
 
 
 def _encode(
@@ -90,7 +90,7 @@ def _encode(
         values += (length, value)
     present = 0
     for n, (length, value) in enumerate(zip(_lengths(optional_kinds), optional, strict=True)):
-        if value:
+        if value is not None:
             present |= 1 << n
             values += (length, value)
         else:
@@ -98,8 +98,20 @@ def _encode(
     return _layout(fixed_kinds, optional_kinds, present).pack(*values)
 
 
-def _uuid_bytes(value: int) -> bytes:
-    return value.to_bytes(16, "big") if value else b""
+def _uuid_or_null(value: int) -> bytes | None:
+    return value.to_bytes(16, "big") if value else None
+
+
+def _signed_or_null(value: int, bits: int) -> int | None:
+    return signed(value, bits) if value else None
+
+
+def _pending_counters(row: TransferRow) -> tuple[int | None, int | None, int | None, int | None]:
+    """Pending debits and credits of both accounts; NULL together when all are zero."""
+    debit, credit = row.debit_after, row.credit_after
+    if debit[0] or debit[2] or credit[0] or credit[2]:
+        return debit[0], debit[2], credit[0], credit[2]
+    return None, None, None, None
 
 
 def encode_account(account: AccountState) -> bytes:
@@ -112,9 +124,9 @@ def encode_account(account: AccountState) -> bytes:
             signed(account.ledger, 32), signed(account.code, 16), account.created_flags,
         ),
         (
-            _uuid_bytes(account.user_data_128),
-            signed(account.user_data_64, 64),
-            signed(account.user_data_32, 32),
+            _uuid_or_null(account.user_data_128),
+            _signed_or_null(account.user_data_64, 64),
+            _signed_or_null(account.user_data_32, 32),
         ),
     )  # fmt: skip
 
@@ -124,8 +136,8 @@ def encode_transfer(row: TransferRow) -> bytes:
     t = row.transfer
     debit, credit = row.debit_after, row.credit_after
     return _encode(
-        _TRANSFER_FIXED,
-        _TRANSFER_OPTIONAL,
+        TRANSFER_FIXED,
+        TRANSFER_OPTIONAL,
         (
             t.timestamp, t.amount, row.debit_previous, row.credit_previous,
             debit[1], debit[3], credit[1], credit[3],
@@ -133,9 +145,11 @@ def encode_transfer(row: TransferRow) -> bytes:
             t.flags | _closed_bits(row), t.id.to_bytes(16, "big"),
         ),
         (
-            debit[0], debit[2], credit[0], credit[2],
-            row.pending_timestamp, _uuid_bytes(t.pending_id), _uuid_bytes(t.user_data_128),
-            signed(t.user_data_64, 64), signed(t.user_data_32, 32), signed(t.timeout, 32),
+            *_pending_counters(row),
+            row.pending_timestamp or None, _uuid_or_null(t.pending_id), _uuid_or_null(t.user_data_128),
+            _signed_or_null(t.user_data_64, 64),
+            _signed_or_null(t.user_data_32, 32),
+            _signed_or_null(t.timeout, 32),
         ),
     )  # fmt: skip
 

@@ -10,46 +10,11 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
-from ledger.contract import SECOND_NS, Account, AccountFlags, Transfer, TransferPendingStatus
+from ledger.accounts import Accounts
+from ledger.contract import SECOND_NS, AccountFlags, Transfer, TransferPendingStatus
 
 CLOSED = int(AccountFlags.CLOSED)
 """The one account flag that changes after creation."""
-
-
-@dataclass(slots=True)
-class AccountState:
-    """An account as it stands: identity, counters, and its latest transfer."""
-
-    slot: int
-    """Position in order of creation; how the journal names the account."""
-    id: int
-    user_data_128: int
-    user_data_64: int
-    user_data_32: int
-    ledger: int
-    code: int
-    flags: int
-    timestamp: int
-    created_flags: int
-    """Flags at creation, as the journal keeps them; ``flags`` may gain or lose ``closed``."""
-    debits_pending: int = 0
-    debits_posted: int = 0
-    credits_pending: int = 0
-    credits_posted: int = 0
-    last_transfer: int = 0
-    """Timestamp of the account's newest transfer, 0 when it has none."""
-
-    def counters(self) -> tuple[int, int, int, int]:
-        """Debits pending and posted, credits pending and posted."""
-        return self.debits_pending, self.debits_posted, self.credits_pending, self.credits_posted
-
-    def to_account(self) -> Account:
-        """The account as the contract shows it."""
-        return Account(
-            self.id, self.debits_pending, self.debits_posted, self.credits_pending, self.credits_posted,
-            self.user_data_128, self.user_data_64, self.user_data_32, 0,
-            self.ledger, self.code, self.flags, self.timestamp,
-        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -69,12 +34,8 @@ class StoredTransfer:
 class State:
     """Everything that decides the next event, apart from old transfers' ids."""
 
-    accounts: dict[int, AccountState] = field(default_factory=dict)
-    """Accounts by id."""
-    slots: list[AccountState] = field(default_factory=list)
-    """Accounts by slot."""
-    account_timestamps: set[int] = field(default_factory=set)
-    """Imported transfers must not share a timestamp with an account."""
+    accounts: Accounts = field(default_factory=Accounts)
+    """Every account."""
     pendings: dict[int, StoredTransfer] = field(default_factory=dict)
     """Pending transfers that are neither posted, voided nor expired, by id."""
     expiries: list[tuple[int, int, int]] = field(default_factory=list)

@@ -11,6 +11,7 @@ and the same rows, always.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ledger.account_rules import create_account
@@ -40,12 +41,29 @@ Outcome = tuple[int, int]
 """(timestamp, status) of one event."""
 
 
+@dataclass(slots=True, frozen=True)
+class Stretch:
+    """Which part of a request is decided: where its events stand, and when."""
+
+    first_timestamp: int
+    """Timestamp of the first event of the stretch."""
+    batch_timestamp: int
+    """Timestamp of the request's last event."""
+    is_imported: bool
+    """Whether the request's first event is imported."""
+    is_end: bool
+    """Whether the stretch holds the request's last event."""
+
+
 def create_accounts(
     state: State, draft: Draft, now_ns: int, events: Sequence[Account]
 ) -> list[CreateAccountResult]:
     """Decide one request to create accounts; at most 8,189 events."""
+    if not events:
+        return []
     imported = int(AccountFlags.IMPORTED)
-    outcomes = _decide(state, draft, now_ns, events, imported, _ACCOUNT_CODES, _account_event)
+    stretch = _whole_request(state, now_ns, len(events), is_imported=bool(events[0].flags & imported))
+    outcomes = _decide(state, draft, events, stretch, imported, _ACCOUNT_CODES, _account_event)
     return [CreateAccountResult(timestamp, CreateAccountStatus(status)) for timestamp, status in outcomes]
 
 
@@ -56,9 +74,27 @@ def create_transfers(
 
     ``draft.known``, ``draft.failed`` must cover the ids that the events name.
     """
+    if not events:
+        return []
+    imported = bool(events[0].flags & TransferFlags.IMPORTED)
+    stretch = _whole_request(state, now_ns, len(events), is_imported=imported)
+    return [
+        CreateTransferResult(timestamp, CreateTransferStatus(status))
+        for timestamp, status in decide_transfers(state, draft, events, stretch)
+    ]
+
+
+def decide_transfers(
+    state: State, draft: Draft, events: Sequence[Transfer], stretch: Stretch
+) -> list[Outcome]:
+    """Decide a stretch of a request's events; it must not cut a chain."""
     imported = int(TransferFlags.IMPORTED)
-    outcomes = _decide(state, draft, now_ns, events, imported, _TRANSFER_CODES, _transfer_event)
-    return [CreateTransferResult(timestamp, CreateTransferStatus(status)) for timestamp, status in outcomes]
+    return _decide(state, draft, events, stretch, imported, _TRANSFER_CODES, _transfer_event)
+
+
+def _whole_request(state: State, now_ns: int, count: int, *, is_imported: bool) -> Stretch:
+    batch_timestamp = state.take_timestamp(now_ns, count)
+    return Stretch(batch_timestamp - count + 1, batch_timestamp, is_imported, is_end=True)
 
 
 def sweep_expired(state: State, draft: Draft, now_ns: int) -> int:
@@ -115,33 +151,29 @@ def _transfer_event(state: State, draft: Draft, timestamp: int, event: Transfer)
 def _decide(
     state: State,
     draft: Draft,
-    now_ns: int,
     events: Sequence[Event],
+    stretch: Stretch,
     imported_flag: int,
     codes: _Codes,
     apply: Callable[[State, Draft, int, Event], Outcome],
 ) -> list[Outcome]:
     """Chains, imported events and timestamps: what both kinds of request share."""
-    if not events:
-        return []
-    count = len(events)
-    batch_timestamp = state.take_timestamp(now_ns, count)
-    batch_imported = bool(events[0].flags & imported_flag)
+    last = len(events) - 1 if stretch.is_end else len(events)
     outcomes: list[Outcome] = []
     chain: int | None = None
     broken = False
     for index, event in enumerate(events):
-        timestamp = batch_timestamp - count + index + 1
+        timestamp = stretch.first_timestamp + index
         linked = bool(event.flags & _LINKED)
         if linked and chain is None:
             chain, broken = index, False
             draft.open_scope(state)
-        if linked and index == count - 1:
+        if linked and index == last:
             outcome = (timestamp, codes.chain_open)
         elif broken:
             outcome = (timestamp, codes.linked_event_failed)
         else:
-            early = _check_time(event, imported_flag, batch_imported, batch_timestamp, codes)
+            early = _check_time(event, imported_flag, stretch, codes)
             outcome = apply(state, draft, timestamp, event) if early is None else (timestamp, early)
         outcomes.append(outcome)
         if chain is not None:
@@ -157,16 +189,14 @@ def _decide(
     return outcomes
 
 
-def _check_time(
-    event: Account | Transfer, imported_flag: int, batch_imported: bool, batch_timestamp: int, codes: _Codes
-) -> int | None:
+def _check_time(event: Account | Transfer, imported_flag: int, stretch: Stretch, codes: _Codes) -> int | None:
     imported = bool(event.flags & imported_flag)
-    if imported != batch_imported:
+    if imported != stretch.is_imported:
         return codes.imported_not_expected if imported else codes.imported_expected
     if imported:
         if not 1 <= event.timestamp <= TIMESTAMP_MAX:
             return codes.out_of_range
-        if event.timestamp >= batch_timestamp:
+        if event.timestamp >= stretch.batch_timestamp:
             return codes.must_not_advance
     elif event.timestamp != 0:
         return codes.timestamp_must_be_zero

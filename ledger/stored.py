@@ -6,7 +6,7 @@ up here once, so that the decision itself never waits for the database.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -51,28 +51,23 @@ def transfer_from_row(row: Sequence[Any]) -> Transfer:
     )
 
 
-def load_known(
-    connection: Connection, state: State, draft: Draft, requests: Iterable[Sequence[Transfer]]
-) -> None:
-    """Fill the draft with all that the journal knows of the ids in these requests."""
-    ids: set[int] = set()
-    for events in requests:
-        for event in events:
-            ids.add(event.id)
-            if event.pending_id:
-                ids.add(event.pending_id)
-    ids.difference_update(state.pendings)
-    if not ids:
+def load_known(connection: Connection, state: State, draft: Draft, ids: set[int]) -> None:
+    """Make known to the draft all that it and the journal have under these ids."""
+    wanted = set(ids)
+    draft.load_from_blocks(wanted)
+    if not wanted:
         return
-    stored = find_transfers(connection, ids)
-    missing = {t.transfer.pending_id for t in stored if t.transfer.pending_id} - ids
+    stored = find_transfers(connection, wanted)
+    missing = {t.transfer.pending_id for t in stored if t.transfer.pending_id} - draft.known.keys()
+    missing -= {t.transfer.id for t in stored}
     missing.difference_update(state.pendings)
     if missing:
         # A replayed post or void is compared with its pending transfer too.
         stored += find_transfers(connection, missing)
     for transfer in stored:
-        draft.known[transfer.transfer.id] = transfer
-    draft.failed.update(_find_failed(connection, ids))
+        # What this group has resolved meanwhile is newer than what is stored.
+        draft.known.setdefault(transfer.transfer.id, transfer)
+    draft.failed.update(_find_failed(connection, wanted))
 
 
 def load_transfer_timestamps(connection: Connection, draft: Draft, events: Sequence[Account]) -> None:

@@ -7,6 +7,7 @@ stand in the contract's order of precedence.
 
 from __future__ import annotations
 
+from ledger.accounts import AccountState
 from ledger.contract import (
     AMOUNT_LIMIT,
     ID_MAX,
@@ -20,7 +21,7 @@ from ledger.contract import (
 from ledger.draft import Draft, append_row, is_closed
 from ledger.pending_rules import create_resolution
 from ledger.replays import compare_with_stored
-from ledger.state import CLOSED, AccountState, State
+from ledger.state import CLOSED, State
 
 _KNOWN_FLAGS = sum(TransferFlags)
 _PENDING = int(TransferFlags.PENDING)
@@ -107,7 +108,7 @@ def _check_accounts(
     if event.ledger != debit.ledger:
         return Status.TRANSFER_MUST_HAVE_THE_SAME_LEDGER_AS_ACCOUNTS
     if event.flags & _IMPORTED:
-        if event.timestamp <= state.last_transfer_timestamp or event.timestamp in state.account_timestamps:
+        if event.timestamp <= state.last_transfer_timestamp or state.accounts.has_timestamp(event.timestamp):
             return Status.IMPORTED_EVENT_TIMESTAMP_MUST_NOT_REGRESS
         if event.timestamp <= debit.timestamp:
             return Status.IMPORTED_EVENT_TIMESTAMP_MUST_POSTDATE_DEBIT_ACCOUNT
@@ -174,8 +175,8 @@ def _apply(
     debit: AccountState,
     credit: AccountState,
 ) -> None:
-    draft.touch(debit)
-    draft.touch(credit)
+    draft.touch(state, debit)
+    draft.touch(state, credit)
     if event.flags & _PENDING:
         debit.debits_pending += amount
         credit.credits_pending += amount

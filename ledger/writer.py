@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -41,11 +42,13 @@ from ledger.commands import (
     LookupAccounts,
 )
 from ledger.contract import BATCH_MAX
+from ledger.decisions import decide_request
 from ledger.draft import Draft
+from ledger.id_filter import IDFilter
 from ledger.interface import LedgerBusy, LedgerUnavailable
 from ledger.journal import Batch, Head, Journal, seal
 from ledger.reader import AccountHead
-from ledger.recovery import load_head, load_state
+from ledger.recovery import load_head, load_ids, load_state
 from ledger.state import State
 from ledger.stored import load_known, load_transfer_timestamps
 
@@ -88,6 +91,7 @@ class Writer:
         self._open_journal = open_journal
         self._journal: Journal | None = None
         self._state = State()
+        self._ids = IDFilter()
         self._queue: deque[Command] = deque()
         self._queued_events = 0
         self._wake = threading.Condition()
@@ -170,7 +174,7 @@ class Writer:
         self._in_hand = group
         creations = [c for c in group if isinstance(c, CreateAccounts | CreateTransfers)]
         deadline = time.monotonic() + OUTAGE_SECONDS
-        answers: list[list[Any]] | None = None
+        answers: list[Any] | None = None
         while answers is None:
             try:
                 answers = self._decide_and_commit(creations)
@@ -192,7 +196,7 @@ class Writer:
                 _resolve(command, self._look_up(command))
         self._in_hand = []
 
-    def _decide_and_commit(self, creations: list[Creation]) -> list[list[Any]] | None:
+    def _decide_and_commit(self, creations: list[Creation]) -> list[Any] | None:
         """Decide a group and make it durable; None when it is certain that nothing was stored."""
         journal = self._journal
         if journal is None:
@@ -209,19 +213,20 @@ class Writer:
         self.head = batch.head
         return answers
 
-    def _decide(self, journal: Journal, draft: Draft, creations: list[Creation]) -> list[list[Any]]:
+    def _decide(self, journal: Journal, draft: Draft, creations: list[Creation]) -> list[Any]:
         now_ns = self._clock.now_ns()
-        while state_machine.sweep_expired(self._state, draft, now_ns):
+        state, ids = self._state, self._ids
+        while state_machine.sweep_expired(state, draft, now_ns):
             pass
-        transfers = [c.events for c in creations if isinstance(c, CreateTransfers)]
-        load_known(journal.connection, self._state, draft, transfers)
-        answers: list[list[Any]] = []
+        answers: list[Any] = []
         for creation in creations:
             if isinstance(creation, CreateAccounts):
                 load_transfer_timestamps(journal.connection, draft, creation.events)
-                answers.append(state_machine.create_accounts(self._state, draft, now_ns, creation.events))
+                answers.append(state_machine.create_accounts(state, draft, now_ns, creation.events))
             else:
-                answers.append(state_machine.create_transfers(self._state, draft, now_ns, creation.events))
+                load = partial(load_known, journal.connection, state, draft)
+                answers.append(decide_request(state, draft, ids, now_ns, creation.events, load))
+        state.accounts.flush()
         return answers
 
     def _is_stored_after_all(self, batch: Batch, error: psycopg.Error) -> bool:
@@ -274,6 +279,7 @@ class Writer:
                     return False
             self.head = load_head(journal.connection)
             self._state = load_state(journal.connection, self.head)
+            self._ids = load_ids(journal.connection)
         except BaseException:
             journal.close()
             raise
@@ -299,7 +305,8 @@ class Writer:
     def _look_up(self, command: Lookup) -> Any:
         accounts = self._state.accounts
         if isinstance(command, LookupAccounts):
-            return [accounts[i].to_account() for i in command.ids if i in accounts]
+            found = (accounts.to_account(i) for i in command.ids)
+            return [account for account in found if account is not None]
         account = accounts.get(command.account_id)
         return account and AccountHead(account.slot, account.last_transfer, account.flags)
 

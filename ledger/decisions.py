@@ -1,0 +1,156 @@
+"""Decisions: a whole request, by the vectorised step where it holds, exactly elsewhere.
+
+Large requests are tried in stretches: the vectorised step accepts as many
+leading events as break no rule, the exact function decides the chain that
+follows, and so on. The answers and the rows are those of the exact function
+alone (a property test says so).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ledger import vector
+from ledger.contract import CREATED, Transfer, TransferFlags
+from ledger.draft import Draft
+from ledger.id_filter import IDFilter
+from ledger.records import RESULT_DTYPE, TRANSFER_DTYPE, pack_transfers, unpack_transfers
+from ledger.state import State
+from ledger.state_machine import Stretch, decide_transfers
+
+VECTOR_EVENTS_MIN = 64
+"""Smaller requests are quicker one event at a time."""
+YIELD_MIN = 256
+"""A vectorised step that accepts fewer was not worth it: the exact stretch doubles."""
+
+_LINKED = int(TransferFlags.LINKED)
+_IMPORTED = int(TransferFlags.IMPORTED)
+_MASK64 = 2**64 - 1
+
+LoadKnown = Callable[[set[int]], None]
+"""Makes stored transfers and failed ids known to the draft, by id."""
+
+
+@dataclass(slots=True)
+class TransferRequest:
+    """Events of one request, as records, as objects, or both once each is needed."""
+
+    records: npt.NDArray[np.void] | None = None
+    objects: Sequence[Transfer] | None = None
+
+    def __len__(self) -> int:
+        if self.objects is not None:
+            return len(self.objects)
+        return 0 if self.records is None else len(self.records)
+
+    def as_records(self) -> npt.NDArray[np.void]:
+        """All events as records."""
+        if self.records is None:
+            self.records = np.frombuffer(pack_transfers(self.objects or ()), TRANSFER_DTYPE)
+        return self.records
+
+    def as_objects(self, start: int, stop: int) -> Sequence[Transfer]:
+        """Events ``start`` to ``stop`` as objects."""
+        if self.objects is not None:
+            return self.objects[start:stop]
+        return unpack_transfers(self.as_records()[start:stop].tobytes())
+
+    def flags_at(self, index: int) -> int:
+        """Flags of one event."""
+        if self.objects is not None:
+            return self.objects[index].flags
+        return int(self.as_records()["flags"][index])
+
+
+def decide_request(
+    state: State, draft: Draft, ids: IDFilter, now_ns: int, request: TransferRequest, load: LoadKnown
+) -> npt.NDArray[np.void]:
+    """Decide one request to create transfers; its results as records."""
+    count = len(request)
+    results = np.zeros(count, RESULT_DTYPE)
+    if not count:
+        return results
+    batch_timestamp = state.take_timestamp(now_ns, count)
+    first = batch_timestamp - count + 1
+    imported = bool(request.flags_at(0) & _IMPORTED)
+    at, stride = 0, 1
+    while at < count:
+        if count - at >= VECTOR_EVENTS_MIN and stride < count - at:
+            state.accounts.flush()
+            accepted, block = vector.accept(state, ids, request.as_records()[at:], first + at)
+            if block is not None:
+                draft.add_block(block)
+                results["timestamp"][at : at + accepted] = np.arange(first + at, first + at + accepted)
+                results["status"][at : at + accepted] = CREATED
+                at += accepted
+            stride = 1 if accepted >= YIELD_MIN else 2 * stride
+        else:
+            stride = count - at
+        if at < count:
+            stop = _chain_end(request, min(at + stride, count) - 1, count)
+            stretch = Stretch(first + at, batch_timestamp, imported, is_end=stop == count)
+            events = request.as_objects(at, stop)
+            outcomes = decide_exactly(state, draft, ids, events, stretch, load)
+            results["timestamp"][at:stop] = [timestamp for timestamp, _ in outcomes]
+            results["status"][at:stop] = [status for _, status in outcomes]
+            at = stop
+    return results
+
+
+def decide_exactly(
+    state: State,
+    draft: Draft,
+    ids: IDFilter,
+    events: Sequence[Transfer],
+    stretch: Stretch,
+    load: LoadKnown,
+) -> list[tuple[int, int]]:
+    """Decide a stretch with the exact function, after looking up the ids that it names."""
+    wanted = unknown_ids(state, draft, ids, events)
+    if wanted:
+        load(wanted)
+    rows, failed = len(draft.transfers), len(draft.newly_failed)
+    outcomes = decide_transfers(state, draft, events, stretch)
+    new = [row.transfer.id for row in draft.transfers[rows:]]
+    new += [failed_id for failed_id, _ in draft.newly_failed[failed:]]
+    remember(ids, new)
+    return outcomes
+
+
+def unknown_ids(state: State, draft: Draft, ids: IDFilter, events: Sequence[Transfer]) -> set[int]:
+    """Ids named by these events that the journal may have and the draft does not know."""
+    named = {e.id for e in events} | {e.pending_id for e in events if e.pending_id}
+    named -= draft.known.keys()
+    named -= draft.failed
+    named.difference_update(state.pendings)
+    if not named:
+        return named
+    listed = list(named)
+    low = np.array([i & _MASK64 for i in listed], np.uint64)
+    high = np.array([i >> 64 for i in listed], np.uint64)
+    return {listed[n] for n in np.flatnonzero(ids.may_contain(low, high))}
+
+
+def remember(ids: IDFilter, new: Sequence[int]) -> None:
+    """Add ids to the filter."""
+    if new:
+        ids.add(np.array([i & _MASK64 for i in new], np.uint64), np.array([i >> 64 for i in new], np.uint64))
+
+
+def _chain_end(request: TransferRequest, index: int, count: int) -> int:
+    """Index after the chain that event ``index`` is in."""
+    while index < count - 1 and request.flags_at(index) & _LINKED:
+        index += 1
+    return index + 1
+
+
+def as_request(events: Any) -> TransferRequest:
+    """A request from objects or from records."""
+    if isinstance(events, np.ndarray):
+        return TransferRequest(records=events)
+    return TransferRequest(objects=events)
