@@ -38,7 +38,7 @@ def create_account(state: State, draft: Draft, timestamp: int, event: Account) -
     if event.flags & _IMPORTED:
         # Accounts and transfers share one time line; an imported account goes
         # above every account and beside every transfer.
-        if event.timestamp <= state.last_account_timestamp or event.timestamp in draft.transfer_timestamps:
+        if event.timestamp <= state.last_account_timestamp or draft.has_transfer_at(event.timestamp):
             return timestamp, Status.IMPORTED_EVENT_TIMESTAMP_MUST_NOT_REGRESS
         timestamp = event.timestamp
     _store(state, draft, timestamp, event)

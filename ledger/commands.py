@@ -7,9 +7,11 @@ answered from memory right after the commit that precedes them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,3 +103,20 @@ def check_accounts(events: Sequence[Account]) -> None:
             and 0 <= e.timestamp < _U64
         ):
             raise InvalidRequest("a field of an account is negative or too large")
+
+
+def size_of(command: Command) -> int:
+    """How much of a group a command fills, in events."""
+    return max(len(command.events), 1) if isinstance(command, CreateAccounts | CreateTransfers) else 1
+
+
+def resolve(command: Command, answer: Any) -> None:
+    """Give a command its answer, unless its caller has gone away or was told of an outage."""
+    with contextlib.suppress(InvalidStateError):
+        command.answer.set_result(answer)
+
+
+def refuse(command: Command, error: Exception) -> None:
+    """Tell a command's caller of an error, unless it was answered before."""
+    with contextlib.suppress(InvalidStateError):
+        command.answer.set_exception(error)

@@ -105,6 +105,8 @@ class Draft:
     before it decides.
     """
 
+    in_flight: Draft | None = None
+    """The draft that is being committed, which no query can see yet."""
     known: dict[int, StoredTransfer] = field(default_factory=dict)
     failed: set[int] = field(default_factory=set)
     transfer_timestamps: set[int] = field(default_factory=set)
@@ -194,15 +196,39 @@ class Draft:
         """A stored transfer by its id."""
         return state.pendings.get(transfer_id) or self.known.get(transfer_id)
 
-    def load_from_blocks(self, transfer_ids: set[int]) -> None:
-        """Make transfers of this draft's own blocks known; the ids found leave the set."""
-        for part in self.parts:
-            if isinstance(part, Block):
-                for transfer_id in list(transfer_ids):
-                    transfer = part.find(transfer_id)
-                    if transfer is not None:
-                        self.known[transfer_id] = StoredTransfer(transfer)
-                        transfer_ids.discard(transfer_id)
+    def load_from_memory(self, ids: set[int]) -> None:
+        """Make known what this draft and the one in flight have under these ids.
+
+        The ids found leave the set; the others can only be in the journal.
+        """
+        self._take_from(self, ids)
+        if self.in_flight is not None:
+            self._take_from(self.in_flight, ids)
+
+    def _take_from(self, other: Draft, ids: set[int]) -> None:
+        blocks = [part for part in other.parts if isinstance(part, Block)]
+        for transfer_id in list(ids):
+            if transfer_id in other.failed:
+                self.failed.add(transfer_id)
+                ids.discard(transfer_id)
+                continue
+            stored = other.known.get(transfer_id)
+            for block in blocks if stored is None else ():
+                transfer = block.find(transfer_id)
+                if transfer is not None:
+                    stored = StoredTransfer(transfer)
+            if stored is not None:
+                self.known[transfer_id] = stored
+                ids.discard(transfer_id)
+
+    def has_transfer_at(self, timestamp: int) -> bool:
+        """Whether a transfer has that timestamp, among those that were looked up or are not stored yet."""
+        if timestamp in self.transfer_timestamps:
+            return True
+        blocks = [part for part in self.parts if isinstance(part, Block)]
+        if any(block.first <= timestamp <= block.last for block in blocks):
+            return True
+        return self.in_flight is not None and self.in_flight.has_transfer_at(timestamp)
 
 
 def is_closed(account: AccountState) -> bool:

@@ -101,7 +101,7 @@ class LedgerEngine:
     @property
     def sequence(self) -> int:
         """Number of the newest batch in the journal."""
-        return self._writer.head.sequence
+        return self._writer.stored_head.sequence
 
     def check(self) -> None:
         """Raise what stopped the engine (a broken invariant, weak durability), if it has stopped."""

@@ -54,20 +54,25 @@ def transfer_from_row(row: Sequence[Any]) -> Transfer:
 def load_known(connection: Connection, state: State, draft: Draft, ids: set[int]) -> None:
     """Make known to the draft all that it and the journal have under these ids."""
     wanted = set(ids)
-    draft.load_from_blocks(wanted)
-    if not wanted:
+    _load(connection, draft, wanted)
+    pending_ids = {
+        stored.transfer.pending_id
+        for stored in (draft.known.get(i) for i in ids)
+        if stored is not None and stored.transfer.pending_id
+    }
+    pending_ids -= draft.known.keys()
+    pending_ids.difference_update(state.pendings)
+    # A replayed post or void is compared with its pending transfer too.
+    _load(connection, draft, pending_ids)
+
+
+def _load(connection: Connection, draft: Draft, ids: set[int]) -> None:
+    draft.load_from_memory(ids)
+    if not ids:
         return
-    stored = find_transfers(connection, wanted)
-    missing = {t.transfer.pending_id for t in stored if t.transfer.pending_id} - draft.known.keys()
-    missing -= {t.transfer.id for t in stored}
-    missing.difference_update(state.pendings)
-    if missing:
-        # A replayed post or void is compared with its pending transfer too.
-        stored += find_transfers(connection, missing)
-    for transfer in stored:
-        # What this group has resolved meanwhile is newer than what is stored.
-        draft.known.setdefault(transfer.transfer.id, transfer)
-    draft.failed.update(_find_failed(connection, wanted))
+    for stored in find_transfers(connection, ids):
+        draft.known[stored.transfer.id] = stored
+    draft.failed.update(_find_failed(connection, ids))
 
 
 def load_transfer_timestamps(connection: Connection, draft: Draft, events: Sequence[Account]) -> None:

@@ -1,28 +1,27 @@
-"""Writer: the one thread that decides and commits.
+"""Writer: the one thread that decides, while the batch before commits.
 
-Whatever arrived during the last commit is the next group (group commit), up to
-8,189 events. A group is: expire what is due, look up the ids that it names,
-decide every request in order on the state in memory, append the rows in one
-database transaction, and only then answer.
+Whatever arrived during the last commit is the next group (group commit). A group
+is decided on the state in memory, on top of the group that is still being
+committed; its rows go out in one database transaction; its answers, look-ups
+included, leave only after that.
 
-Crash-safety. The state in memory runs ahead of the journal only between the
-decision and the commit, and nobody sees it then. If the process dies, nothing
-was answered and the next start reads what the journal holds. If the *commit*
-fails in a way that leaves its outcome open (connection cut, server died), the
-state is dropped, the lock taken again, the state reloaded, and the batch's
-sequence looked up: if the journal has our hash there, the answers stand; if
-not, the batch is not there and never will be, since the lock was free only when
-the old session had ended, and the same requests are decided anew. Ids make that
-safe in any case.
+Crash-safety. The state in memory runs ahead of the journal, and nobody sees it
+before it is stored. If the process dies, what was not committed was not answered
+either. If the *commit* fails in a way that leaves its outcome open (connection
+cut, server died), everything in memory is dropped, the lock taken again, the
+state loaded anew, and the batch's sequence looked up: if the journal has our hash
+there, the answers stand; if not, the batch is not there and never will be, and
+the same requests are decided again, as is the group that was decided on top of
+it. Ids make that safe in any case.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -32,36 +31,27 @@ import structlog
 
 from foundation.clock import Clock
 from ledger import state_machine
-from ledger.commands import (
-    Command,
-    CreateAccounts,
-    CreateTransfers,
-    Creation,
-    FindHead,
-    Lookup,
-    LookupAccounts,
-)
-from ledger.contract import BATCH_MAX
+from ledger.commands import Command, CreateAccounts, CreateTransfers, LookupAccounts, refuse, resolve
 from ledger.decisions import decide_request
 from ledger.draft import Draft
-from ledger.id_filter import IDFilter
-from ledger.interface import LedgerBusy, LedgerUnavailable
+from ledger.intake import Intake
+from ledger.interface import LedgerUnavailable
 from ledger.journal import Batch, Head, Journal, seal
 from ledger.reader import AccountHead
-from ledger.recovery import load_head, load_ids, load_state
 from ledger.state import State
 from ledger.stored import load_known, load_transfer_timestamps
+from ledger.tenure import Tenure, begin
 
 log = structlog.get_logger()
 
-QUEUE_EVENTS_MAX = 32 * BATCH_MAX
-"""Most events that wait; above it callers are told to come back."""
 IDLE_SECONDS = 0.05
 """How often an idle writer looks whether something has expired."""
 LOCK_RETRY_SECONDS = 0.1
 """How often a standby asks for the lock."""
 OUTAGE_SECONDS = 5.0
 """How long callers wait for a lost database before they are told so."""
+INLINE_ROWS_MAX = 512
+"""A smaller batch is committed by the writer itself: handing it over costs more."""
 
 
 class Phase(Enum):
@@ -77,28 +67,42 @@ class Phase(Enum):
     """It has ended, on request or because an invariant is broken."""
 
 
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Commands that are decided together, their answers, and what is to be stored."""
+
+    commands: list[Command]
+    answers: list[Any]
+    draft: Draft
+    batch: Batch | None = None
+    commit: Future[None] | None = None
+
+
 class Writer:
-    """The thread, its queue, and the state that only it touches."""
+    """The thread, and the state that only it touches."""
 
     def __init__(
         self, database_url: str, clock: Clock, *, open_journal: Callable[[str], Journal] = Journal.open
     ) -> None:
         self.phase = Phase.STARTING
         self.failure: BaseException | None = None
-        self.head = Head()
+        self.stored_head = Head()
+        """The newest batch that is committed."""
         self._url = database_url
         self._clock = clock
         self._open_journal = open_journal
-        self._journal: Journal | None = None
-        self._state = State()
-        self._ids = IDFilter()
-        self._queue: deque[Command] = deque()
-        self._queued_events = 0
-        self._wake = threading.Condition()
-        self._in_hand: list[Command] = []
-        self._commit_in_doubt = False
-        self._stopping = False
+        self._intake = Intake()
+        self._tenure: Tenure | None = None
+        self._unfinished: list[_Group] = []
+        """Groups whose callers wait: the one being committed, then the one decided on top."""
+        self._in_doubt = False
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix="ledger-committer")
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+
+    @property
+    def state(self) -> State:
+        """The state in memory; another thread may look at it only when the writer has stopped."""
+        return self._tenure.state if self._tenure is not None else State()
 
     def start(self) -> None:
         """Begin in a thread of its own."""
@@ -106,9 +110,7 @@ class Writer:
 
     def stop(self) -> None:
         """Finish what is queued, give the lock back, end the thread."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify_all()
+        self._intake.close()
         self._thread.join()
 
     def check(self) -> None:
@@ -117,18 +119,8 @@ class Writer:
             raise self.failure or LedgerUnavailable("The ledger has stopped.", outcome_unknown=False)
 
     def submit(self, command: Command) -> None:
-        """Queue a command; ``LedgerBusy`` when the queue is full, nothing is done then."""
-        size = _size(command)
-        with self._wake:
-            if self._stopping or self.phase is Phase.STOPPED:
-                raise LedgerUnavailable("The ledger is stopping.", outcome_unknown=False)
-            if self.phase is Phase.STANDBY:
-                raise LedgerUnavailable("This engine is a standby.", outcome_unknown=False)
-            if self._queued_events and self._queued_events + size > QUEUE_EVENTS_MAX:
-                raise LedgerBusy(retry_seconds=1)
-            self._queue.append(command)
-            self._queued_events += size
-            self._wake.notify_all()
+        """Queue a command; see :meth:`ledger.intake.Intake.submit`."""
+        self._intake.submit(command)
 
     def _run(self) -> None:
         try:
@@ -140,204 +132,194 @@ class Writer:
             self.failure = error
             log.critical("ledger_stopped", error=f"{type(error).__name__}: {error}")
         finally:
-            with self._wake:
-                self.phase = Phase.STOPPED
-            self._refuse_group(outcome_unknown=True)
-            self._fail_queued("The ledger has stopped.")
-            if self._journal is not None:
-                self._journal.close()
+            self.phase = Phase.STOPPED
+            self._intake.turn_away("The ledger has stopped.", from_now_on=True)
+            self._refuse_unfinished("The ledger has stopped.", outcome_unknown=True)
+            self._committer.shutdown()
+            if self._tenure is not None:
+                self._tenure.close()
 
     def _serve(self) -> None:
+        """Decide the next group while the one before commits, until asked to end."""
+        committing: _Group | None = None
         while True:
-            group, last = self._take_group()
-            self._process(group)
-            if last:
+            closing = self._intake.is_closing
+            commands = self._intake.take(0 if committing else IDLE_SECONDS)
+            if not commands and committing is None and closing:
                 return
-
-    def _take_group(self) -> tuple[list[Command], bool]:
-        """The next group, and whether it is the last one; empty when something may expire."""
-        with self._wake:
-            if not self._queue and not self._stopping:
-                self._wake.wait(IDLE_SECONDS)
-            group: list[Command] = []
-            events = 0
-            while self._queue:
-                size = _size(self._queue[0])
-                if group and events + size > BATCH_MAX:
-                    break
-                group.append(self._queue.popleft())
-                events += size
-            self._queued_events -= events
-            return group, self._stopping and not self._queue
-
-    def _process(self, group: list[Command]) -> None:
-        self._in_hand = group
-        creations = [c for c in group if isinstance(c, CreateAccounts | CreateTransfers)]
-        deadline = time.monotonic() + OUTAGE_SECONDS
-        answers: list[Any] | None = None
-        while answers is None:
             try:
-                answers = self._decide_and_commit(creations)
+                decided = self._decide(commands, committing)
+                if committing is not None:
+                    self._finish(committing)
+                committing = self._store(decided)
             except psycopg.OperationalError as error:
-                # Nothing was sent to be committed yet; the state is dropped all
-                # the same, since a decided group may have changed it.
                 log.warning("ledger_database_lost", error=str(error).strip())
-                self._acquire()
-            if answers is None and (self._stopping or time.monotonic() > deadline):
-                self._refuse_group(outcome_unknown=False)
-                return
-            if answers is None and all(command.answer.done() for command in group):
-                # Everybody was told of an outage; nobody waits for this group.
-                return
-        for creation, answer in zip(creations, answers, strict=True):
-            _resolve(creation, answer)
-        for command in group:
-            if isinstance(command, LookupAccounts | FindHead):
-                _resolve(command, self._look_up(command))
-        self._in_hand = []
+                self._recover(commands)
+                committing = None
 
-    def _decide_and_commit(self, creations: list[Creation]) -> list[Any] | None:
-        """Decide a group and make it durable; None when it is certain that nothing was stored."""
-        journal = self._journal
-        if journal is None:
-            return None
-        draft = Draft()
-        answers = self._decide(journal, draft, creations)
-        if draft.is_empty:
-            return answers
-        batch = seal(self.head, draft, self._state.last_timestamp)
-        try:
-            journal.append(batch)
-        except psycopg.OperationalError as error:
-            return answers if self._is_stored_after_all(batch, error) else None
-        self.head = batch.head
-        return answers
-
-    def _decide(self, journal: Journal, draft: Draft, creations: list[Creation]) -> list[Any]:
+    def _decide(self, commands: list[Command], committing: _Group | None) -> _Group:
+        """Decide a group in memory, on top of the one that is being committed."""
+        tenure = self._tenure
+        assert tenure is not None
         now_ns = self._clock.now_ns()
-        state, ids = self._state, self._ids
+        draft = Draft(in_flight=committing.draft if committing is not None else None)
+        group = _Group(commands, [], draft)
+        state, connection = tenure.state, tenure.lookups.connection
         while state_machine.sweep_expired(state, draft, now_ns):
             pass
-        answers: list[Any] = []
-        for creation in creations:
-            if isinstance(creation, CreateAccounts):
-                load_transfer_timestamps(journal.connection, draft, creation.events)
-                answers.append(state_machine.create_accounts(state, draft, now_ns, creation.events))
+        for command in commands:
+            if isinstance(command, CreateAccounts):
+                load_transfer_timestamps(connection, draft, command.events)
+                group.answers.append(state_machine.create_accounts(state, draft, now_ns, command.events))
+            elif isinstance(command, CreateTransfers):
+                load = partial(load_known, connection, state, draft)
+                group.answers.append(decide_request(state, draft, tenure.ids, now_ns, command.events, load))
+            elif isinstance(command, LookupAccounts):
+                # As of this place in the order; it leaves after the commit like
+                # everything else, so that nobody sees what could still vanish.
+                found = (state.accounts.to_account(i) for i in command.ids)
+                group.answers.append([account for account in found if account is not None])
             else:
-                load = partial(load_known, journal.connection, state, draft)
-                answers.append(decide_request(state, draft, ids, now_ns, creation.events, load))
+                account = state.accounts.get(command.account_id)
+                group.answers.append(
+                    account and AccountHead(account.slot, account.last_transfer, account.flags)
+                )
         state.accounts.flush()
-        return answers
+        if not draft.is_empty:
+            group.batch = seal(tenure.head, draft, state.last_timestamp)
+            tenure.head = group.batch.head
+        self._unfinished.append(group)
+        return group
 
-    def _is_stored_after_all(self, batch: Batch, error: psycopg.Error) -> bool:
-        """Find out whether a commit that broke off is in the journal.
+    def _store(self, group: _Group) -> _Group | None:
+        """Commit a group, or begin to; the group if it is still being committed."""
+        tenure, batch = self._tenure, group.batch
+        assert tenure is not None
+        if batch is None:
+            self._answer(group)
+            return None
+        rows = batch.transfer_count + batch.account_count
+        if rows <= INLINE_ROWS_MAX and self._intake.is_empty():
+            tenure.journal.append(batch)
+            self._answer(group)
+            return None
+        group.commit = self._committer.submit(tenure.journal.append, batch)
+        return group
 
-        Until the lock is ours again the old session may still be committing, so
-        nothing is concluded before ``_acquire`` has returned. Callers who cannot
-        wait that long are told that the outcome is unknown.
+    def _finish(self, group: _Group) -> None:
+        """Wait for a commit, and answer; ``psycopg.OperationalError`` leaves its outcome open."""
+        assert group.commit is not None
+        group.commit.result()
+        self._answer(group)
+
+    def _answer(self, group: _Group) -> None:
+        if group.batch is not None:
+            self.stored_head = group.batch.head
+        for command, answer in zip(group.commands, group.answers, strict=True):
+            resolve(command, answer)
+        # The draft may be what a later one is decided on top of; what is before
+        # it is stored and needs no memory.
+        group.draft.in_flight = None
+        self._unfinished.remove(group)
+
+    def _recover(self, commands: list[Command]) -> None:
+        """The database was lost: find out what is stored, and decide the rest anew.
+
+        ``commands`` may have been on their way into a group when it happened.
         """
-        log.warning("ledger_commit_unknown", sequence=batch.head.sequence, error=str(error).strip())
-        self._commit_in_doubt = True
-        try:
+        began = time.monotonic()
+        if all(group.commands is not commands for group in self._unfinished) and commands:
+            self._unfinished.append(_Group(commands, [], Draft()))
+        for group in self._unfinished:
+            if group.commit is not None and not group.commit.cancel():
+                # The old session must not be used by two threads.
+                group.commit.exception()
+        self._in_doubt = any(group.batch is not None for group in self._unfinished)
+        while self._unfinished:
             if not self._acquire():
-                self._refuse_group(outcome_unknown=True)
-                return False
-            assert self._journal is not None
-            return self._journal.stored_hash(batch.head.sequence) == batch.head.hash
-        finally:
-            self._commit_in_doubt = False
+                self._refuse_unfinished("The ledger is stopping.", outcome_unknown=self._in_doubt)
+                return
+            try:
+                self._settle()
+            except psycopg.OperationalError as error:
+                log.warning("ledger_database_lost", error=str(error).strip())
+                if time.monotonic() - began > OUTAGE_SECONDS:
+                    self._refuse_unfinished("The ledger's database fails.", outcome_unknown=self._in_doubt)
+
+    def _settle(self) -> None:
+        """Under a new tenure: answer the groups that are stored, decide and store the others.
+
+        Only the first group can be stored, since the next was never sent before
+        it was finished.
+        """
+        assert self._tenure is not None
+        first = self._unfinished[0]
+        if first.batch is not None:
+            stored = self._tenure.journal.stored_hash(first.batch.head.sequence)
+            if stored == first.batch.head.hash:
+                log.info("ledger_commit_found", sequence=first.batch.head.sequence)
+                self._answer(first)
+        self._in_doubt = False
+        waiting, self._unfinished = self._unfinished, []
+        for group in waiting:
+            group.batch = None
+        while waiting:
+            commands = waiting[0].commands
+            if all(command.answer.done() for command in commands):
+                # Everybody was told of an outage; nobody waits for this group.
+                waiting.pop(0)
+                continue
+            self._unfinished = list(waiting)
+            decided = self._decide(commands, None)
+            self._unfinished = [decided, *waiting[1:]]
+            if decided.batch is not None:
+                assert self._tenure is not None
+                self._in_doubt = True
+                self._tenure.journal.append(decided.batch)
+                self._in_doubt = False
+            self._answer(decided)
+            waiting.pop(0)
+        self._unfinished = []
 
     def _acquire(self) -> bool:
-        """Connect, take the lock, load the state; False when asked to stop meanwhile.
+        """Hold the lock with everything loaded; False when asked to end meanwhile.
 
         Waits as long as it takes. Callers do not: after ``OUTAGE_SECONDS``, or
         when another engine has taken over, they are told.
         """
         began = time.monotonic()
-        while not self._stopping:
+        if self._tenure is not None:
+            self._tenure.close()
+            self._tenure = None
+        while not self._intake.is_closing:
             try:
-                if self._take_over():
-                    return True
+                self._tenure = begin(self._url, self._open_journal, self._stand_by)
             except psycopg.OperationalError as error:
                 log.warning("ledger_waits_for_database", error=str(error).strip())
                 if time.monotonic() - began > OUTAGE_SECONDS:
-                    self._refuse_group(outcome_unknown=self._commit_in_doubt)
-                    self._fail_queued("The ledger's database does not answer.")
-            self._pause(LOCK_RETRY_SECONDS)
+                    self._refuse_unfinished(
+                        "The ledger's database does not answer.", outcome_unknown=self._in_doubt
+                    )
+                    self._intake.turn_away("The ledger's database does not answer.", from_now_on=False)
+            if self._tenure is not None:
+                self.stored_head = self._tenure.head
+                self.phase = Phase.SERVING
+                self._intake.open_to_callers()
+                return True
+            self._intake.pause(LOCK_RETRY_SECONDS)
         return False
 
-    def _take_over(self) -> bool:
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-        journal = self._open_journal(self._url)
-        try:
-            while not journal.try_lock():
-                self._enter_standby()
-                if self._pause(LOCK_RETRY_SECONDS):
-                    journal.close()
-                    return False
-            self.head = load_head(journal.connection)
-            self._state = load_state(journal.connection, self.head)
-            self._ids = load_ids(journal.connection)
-        except BaseException:
-            journal.close()
-            raise
-        self._journal = journal
-        with self._wake:
-            self.phase = Phase.SERVING
-        return True
+    def _stand_by(self) -> bool:
+        """Another engine holds the lock: send callers there, and wait; whether to give up."""
+        if self.phase is not Phase.STANDBY:
+            log.info("ledger_standby")
+            self.phase = Phase.STANDBY
+        self._intake.turn_away("This engine is a standby.", from_now_on=True)
+        self._refuse_unfinished("Another engine has taken over.", outcome_unknown=self._in_doubt)
+        return self._intake.pause(LOCK_RETRY_SECONDS)
 
-    def _enter_standby(self) -> None:
-        with self._wake:
-            if self.phase is not Phase.STANDBY:
-                log.info("ledger_standby")
-                self.phase = Phase.STANDBY
-        self._refuse_group(outcome_unknown=self._commit_in_doubt)
-        self._fail_queued("Another engine has taken over.")
-
-    def _pause(self, seconds: float) -> bool:
-        with self._wake:
-            if not self._stopping:
-                self._wake.wait(seconds)
-            return self._stopping
-
-    def _look_up(self, command: Lookup) -> Any:
-        accounts = self._state.accounts
-        if isinstance(command, LookupAccounts):
-            found = (accounts.to_account(i) for i in command.ids)
-            return [account for account in found if account is not None]
-        account = accounts.get(command.account_id)
-        return account and AccountHead(account.slot, account.last_transfer, account.flags)
-
-    def _fail_queued(self, detail: str) -> None:
-        """Tell everybody who waits in the queue; their requests were never looked at."""
-        with self._wake:
-            commands = list(self._queue)
-            self._queue.clear()
-            self._queued_events = 0
-        for command in commands:
-            _refuse(command, LedgerUnavailable(detail, outcome_unknown=False))
-
-    def _refuse_group(self, *, outcome_unknown: bool) -> None:
-        """Tell the callers of the group in hand that it could not be finished in time."""
-        for command in self._in_hand:
-            _refuse(
-                command,
-                LedgerUnavailable("The ledger's database does not answer.", outcome_unknown=outcome_unknown),
-            )
-
-
-def _size(command: Command) -> int:
-    return max(len(command.events), 1) if isinstance(command, CreateAccounts | CreateTransfers) else 1
-
-
-def _resolve(command: Command, answer: Any) -> None:
-    # A caller that has gone away cancelled its future; its request stands.
-    with contextlib.suppress(Exception):
-        command.answer.set_result(answer)
-
-
-def _refuse(command: Command, error: LedgerUnavailable) -> None:
-    with contextlib.suppress(Exception):
-        command.answer.set_exception(error)
+    def _refuse_unfinished(self, detail: str, *, outcome_unknown: bool) -> None:
+        """Tell the callers of unfinished groups; the groups themselves go on."""
+        for group in self._unfinished:
+            for command in group.commands:
+                refuse(command, LedgerUnavailable(detail, outcome_unknown=outcome_unknown))

@@ -40,7 +40,7 @@ class Books:
         draft = self._draft()
 
         def load(ids: set[int]) -> None:
-            draft.load_from_blocks(ids)
+            draft.load_from_memory(ids)
 
         results = decide_request(self.state, draft, self.ids, now_ns, TransferRequest(objects=events), load)
         self.state.accounts.flush()
@@ -52,7 +52,7 @@ class Books:
     def _keep(self, draft: Draft) -> bytes:
         for part in draft.all_parts():
             if not isinstance(part, list):
-                draft.load_from_blocks({int(h) << 64 | int(low) for low, h in part.events["id"].tolist()})
+                draft.load_from_memory({int(h) << 64 | int(low) for low, h in part.events["id"].tolist()})
         self.stored = dict(draft.known)
         self.failed = draft.failed
         if draft.is_empty:

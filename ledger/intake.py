@@ -1,0 +1,100 @@
+"""Intake: the bounded queue between callers and the writer.
+
+Any thread puts commands in; the writer takes them out in groups. Nothing waits
+without limit: above ``QUEUE_EVENTS_MAX`` a caller is told to come back, and
+nothing of its request is done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from ledger.commands import Command, refuse, size_of
+from ledger.contract import BATCH_MAX
+from ledger.interface import LedgerBusy, LedgerUnavailable
+
+QUEUE_EVENTS_MAX = 32 * BATCH_MAX
+"""Most events that wait; above it callers are told to come back."""
+
+
+class Intake:
+    """Commands that wait, and the bell that wakes the writer."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Command] = deque()
+        self._events = 0
+        self._bell = threading.Condition()
+        self._refusal: str | None = None
+        self._closing = False
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the writer was asked to end."""
+        return self._closing
+
+    def submit(self, command: Command) -> None:
+        """Queue a command; ``LedgerBusy`` or ``LedgerUnavailable`` when it is not taken."""
+        size = size_of(command)
+        with self._bell:
+            if self._closing:
+                raise LedgerUnavailable("The ledger is stopping.", outcome_unknown=False)
+            if self._refusal is not None:
+                raise LedgerUnavailable(self._refusal, outcome_unknown=False)
+            if self._events and self._events + size > QUEUE_EVENTS_MAX:
+                raise LedgerBusy(retry_seconds=1)
+            self._queue.append(command)
+            self._events += size
+            self._bell.notify_all()
+
+    def take(self, wait_seconds: float) -> list[Command]:
+        """The next group, at most 8,189 events; empty when nothing came in time."""
+        with self._bell:
+            if not self._queue and not self._closing and wait_seconds:
+                self._bell.wait(wait_seconds)
+            group: list[Command] = []
+            events = 0
+            while self._queue:
+                size = size_of(self._queue[0])
+                if group and events + size > BATCH_MAX:
+                    break
+                group.append(self._queue.popleft())
+                events += size
+            self._events -= events
+            return group
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._queue
+
+    def pause(self, seconds: float) -> bool:
+        """Wait unless asked to end; whether that was asked."""
+        with self._bell:
+            if not self._closing:
+                self._bell.wait_for(lambda: self._closing, seconds)
+            return self._closing
+
+    def close(self) -> None:
+        """Take no more commands, and wake the writer to end."""
+        with self._bell:
+            self._closing = True
+            self._bell.notify_all()
+
+    def open_to_callers(self) -> None:
+        """Take commands again."""
+        with self._bell:
+            self._refusal = None
+
+    def turn_away(self, detail: str, *, from_now_on: bool) -> None:
+        """Tell everybody who waits, and with ``from_now_on`` everybody who comes.
+
+        Their requests were never looked at.
+        """
+        with self._bell:
+            commands = list(self._queue)
+            self._queue.clear()
+            self._events = 0
+            if from_now_on:
+                self._refusal = detail
+        for command in commands:
+            refuse(command, LedgerUnavailable(detail, outcome_unknown=False))
