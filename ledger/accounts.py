@@ -8,6 +8,7 @@ account, index included.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +114,13 @@ class Accounts:
         account = self._load(slot)
         self._loaded[account_id] = account
         return account
+
+    def __iter__(self) -> Iterator[AccountState]:
+        """Every account in order of creation, as objects."""
+        changed = self._dirty
+        for slot in range(self.stored):
+            yield changed.get(slot) or self._load(slot)
+        yield from self._new
 
     def add(self, account: AccountState) -> None:
         """Add a new account; its slot is the next one."""

@@ -93,7 +93,8 @@ class Books:
 
     async def lookup_accounts(self, ids: Sequence[int]) -> list[Account]:
         self.decide([])
-        return [self.state.accounts[i].to_account() for i in ids if i in self.state.accounts]
+        found = (self.state.accounts.to_account(i) for i in ids)
+        return [account for account in found if account is not None]
 
     async def lookup_transfers(self, ids: Sequence[int]) -> list[Transfer]:
         return [self.transfers[i] for i in ids if i in self.transfers]

@@ -68,12 +68,12 @@ class Duel:
                 self.flag_pairs.update(pairs_of(event.flags))
 
     def compare_balances(self) -> None:
-        accounts = {i: a.to_account() for i, a in self.books.state.accounts.items()}
+        accounts = {a.id: a.to_account() for a in self.books.state.accounts}
         assert accounts == {i: self.model.account(i) for i in self.model.books.accounts}
 
     def compare_rows(self) -> None:
         """Every journal row, in order, against the model's list of changes."""
-        slots = {account.slot: account.id for account in self.books.state.slots}
+        slots = {account.slot: account.id for account in self.books.state.accounts}
         assert len(self.books.rows) == len(self.model.books.changes)
         for row, change in zip(self.books.rows, self.model.books.changes, strict=True):
             compare_row(row, change, slots)
