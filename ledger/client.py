@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import httpx
+import numpy as np
+import numpy.typing as npt
 
 from ledger.contract import (
     BATCH_MAX,
@@ -43,6 +45,7 @@ from ledger.query_records import (
     unpack_statement,
 )
 from ledger.records import (
+    RESULT_DTYPE,
     RESULT_SIZE,
     pack_accounts,
     pack_ids,
@@ -108,6 +111,11 @@ class LedgerClient:
         """See :class:`ledger.interface.Ledger`."""
         body = await self._create("create_transfers", pack_transfers(transfers), len(transfers))
         return unpack_transfer_results(body)
+
+    async def create_transfer_records(self, records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+        """The same for bulk callers: ``TRANSFER_DTYPE`` in, ``RESULT_DTYPE`` out."""
+        body = await self._create("create_transfers", records.tobytes(), len(records))
+        return np.frombuffer(body, RESULT_DTYPE)
 
     async def lookup_accounts(self, ids: Sequence[int]) -> list[Account]:
         """See :class:`ledger.interface.Ledger`."""

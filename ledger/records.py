@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from ledger.contract import (
     Account,
@@ -94,6 +95,12 @@ def unpack_transfers(data: bytes) -> list[Transfer]:
         )
         for n in _TRANSFER.iter_unpack(data)
     ]  # fmt: skip
+
+
+def transfer_records(data: bytes) -> npt.NDArray[np.void]:
+    """The same as an array of ``TRANSFER_DTYPE``, without copying."""
+    _check_length(data, RECORD_SIZE)
+    return np.frombuffer(data, TRANSFER_DTYPE)
 
 
 def pack_accounts(accounts: Iterable[Account]) -> bytes:

@@ -13,7 +13,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,7 +36,7 @@ from ledger.contract import BATCH_MAX, AccountFilter, InvalidFilter, InvalidRequ
 from ledger.engine import LedgerEngine
 from ledger.interface import LedgerBusy, LedgerUnavailable
 from ledger.operations import BATCHES_HEADER, JSON, OPERATIONS, PACKED, Operation, split_batches, to_json
-from ledger.records import RECORD_SIZE
+from ledger.records import RECORD_SIZE, transfer_records
 from ledger.writer import Phase
 
 log = structlog.get_logger()
@@ -98,6 +98,9 @@ async def _operate(engine: LedgerEngine, operation: Operation, request: Request)
     if kind not in (PACKED, JSON):
         return _problem(415, "unsupported_media_type", f"Send {PACKED} or {JSON}.", retryable="false")
     body = await _read_body(request, BATCH_MAX * RECORD_SIZE if kind == PACKED else BODY_MAX)
+    if kind == PACKED and operation.name == "create_transfers":
+        records = await _create_records(engine, transfer_records(body), request.headers.get(BATCHES_HEADER))
+        return Response(records, media_type=PACKED)
     if kind == PACKED:
         question = operation.unpack(body)
     else:
@@ -121,11 +124,20 @@ async def _ask(engine: LedgerEngine, operation: Operation, question: Any, batche
     method: Callable[[Any], Awaitable[Any]] = getattr(engine, operation.name)
     if not operation.name.startswith("create_"):
         return await method(question)
-    # Several callers' batches in one request stay apart: a chain never runs from
-    # one caller's events into another's.
-    parts = split_batches(batches, question)
+    answers = await _each_batch(method, split_batches(batches, question))
+    return [result for part in answers for result in part]
+
+
+async def _create_records(engine: LedgerEngine, records: Any, batches: str | None) -> bytes:
+    """Packed transfers stay records from the socket to the state machine and back."""
+    answers = await _each_batch(engine.create_transfer_records, split_batches(batches, records))
+    return b"".join([part.tobytes() for part in answers])
+
+
+async def _each_batch(method: Callable[[Any], Awaitable[Any]], parts: Sequence[Any]) -> list[Any]:
+    """Ask for each caller's batch by itself: a chain never runs from one into another."""
     if len(parts) == 1:
-        return await method(parts[0])
+        return [await method(parts[0])]
     answers = await asyncio.gather(*(method(part) for part in parts), return_exceptions=True)
     failures = [answer for answer in answers if isinstance(answer, BaseException)]
     if len(failures) == len(parts):
@@ -133,7 +145,7 @@ async def _ask(engine: LedgerEngine, operation: Operation, question: Any, batche
     if failures:
         # Some batches are stored, some are not: only a repetition can tell which.
         raise LedgerUnavailable(f"Only a part was answered: {failures[0]}", outcome_unknown=True)
-    return [result for part in answers if not isinstance(part, BaseException) for result in part]
+    return answers
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
