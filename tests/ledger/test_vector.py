@@ -11,7 +11,7 @@ from ledger.decisions import TransferRequest, decide_request
 from ledger.draft import Draft
 from ledger.id_filter import IDFilter
 from ledger.journal import Head, seal
-from ledger.state import State
+from ledger.state import State, StoredTransfer
 
 START_NS = 1_800_000_000_000_000_000
 LIMITED = int(AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS)
@@ -22,7 +22,7 @@ class Books:
 
     def __init__(self) -> None:
         self.state, self.ids, self.head = State(), IDFilter(), Head()
-        self.stored: dict[int, object] = {}
+        self.stored: dict[int, StoredTransfer] = {}
         self.failed: set[int] = set()
 
     def create_accounts(self, accounts: list[Account]) -> None:
@@ -47,7 +47,7 @@ class Books:
         return [(t, s) for t, s, _ in results.tolist()], self._keep(draft)
 
     def _draft(self) -> Draft:
-        return Draft(known=dict(self.stored), failed=set(self.failed))  # type: ignore[arg-type]
+        return Draft(known=dict(self.stored), failed=set(self.failed))
 
     def _keep(self, draft: Draft) -> bytes:
         for part in draft.all_parts():
