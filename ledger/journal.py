@@ -186,6 +186,14 @@ class Journal:
         row = self.connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
         return row is not None and bool(row[0])
 
+    def confirm_lock(self) -> None:
+        """Make sure that the lock is still ours; ``psycopg.OperationalError`` when it is not.
+
+        The lock lives as long as the session does, so a session that answers
+        held it when it was asked.
+        """
+        self.connection.execute("SELECT 1")
+
     def append(self, batch: Batch) -> None:
         """Store a batch durably; ``psycopg.Error`` means that the outcome is unknown."""
         with self.connection.transaction():

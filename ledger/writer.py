@@ -196,6 +196,10 @@ class Writer:
         tenure, batch = self._tenure, group.batch
         assert tenure is not None
         if batch is None:
+            if group.commands:
+                # These answers come from memory alone, which is the truth only
+                # while the lock is ours: another engine may have taken over.
+                tenure.journal.confirm_lock()
             self._answer(group)
             return None
         rows = batch.transfer_count + batch.account_count
