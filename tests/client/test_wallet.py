@@ -32,6 +32,7 @@ from nugpay_client import (
     WithdrawalOrder,
 )
 
+from chain.deployments import Deployment, TokenInfo, save_deployment
 from foundation.assets import USDT
 from identity.devices import list_devices, revoke_device
 from tests.wallet_api.conftest import API, BASE, Phone
@@ -355,6 +356,52 @@ class TestReads:
         network.accidents = [none] * 50
         with pytest.raises(WaitedTooLong):
             await aye.wait_for_deposit("0x00", seconds=0.02, every=0.005)
+
+
+class TestWithdraw:
+    @pytest.fixture(autouse=True)
+    def deployment(self, settings):
+        token = TokenInfo(address="0x" + "33" * 20, decimals=6)
+        save_deployment(
+            settings.home,
+            Deployment(
+                chain_id=settings.chain_id,
+                genesis_hash="0x" + "00" * 32,
+                block_number=1,
+                vault="0x" + "11" * 20,
+                implementation="0x" + "22" * 20,
+                tokens={"USDT": token},
+            ),
+        )
+
+    @pytest.mark.parametrize("accidents", [[], [lost_answer], [lost_request, bad_gateway], [unknown, busy]])
+    async def test_whatever_is_lost_on_the_way_the_money_is_set_aside_once(self, network, aye, accidents):
+        fee = await aye.withdrawal_fee("20", "USDT")
+        order = aye.withdrawal_order("0x" + "ab" * 20, 20, "USDT", fee_max=fee.fee)
+        network.accidents = list(accidents)
+        withdrawal = await aye.withdraw(order)
+        network.accidents = []
+        assert (withdrawal.id, withdrawal.state, withdrawal.total) == (order.id, "held", Decimal(21))
+        assert await aye.withdraw(order) == withdrawal == await aye.withdrawal(order.id)
+        assert await aye.withdrawals() == [withdrawal]
+        assert await aye.wait_for_withdrawal(order.id, {"held"}) == withdrawal
+        assert await held(aye) == 79
+
+    async def test_what_cannot_be_is_refused_by_its_class(self, aye):
+        for order, kind in [
+            (aye.withdrawal_order("0x" + "ab" * 20, "100", "USDT"), InsufficientFunds),
+            (aye.withdrawal_order("0x" + "ab" * 20, "1", "USDT", fee_max="0.5"), FeeTooHigh),
+            (aye.withdrawal_order("0x12", "1", "USDT"), RequestRefused),
+        ]:
+            with pytest.raises(kind):
+                await aye.withdraw(order)
+        with pytest.raises(NotFound):
+            await aye.withdrawal(uuid4())
+
+    async def test_a_deposit_address_is_told(self, aye):
+        address = await aye.deposit_address("USDT")
+        assert (address.asset, address.chain_id, address.token_decimals) == ("USDT", 31337, 6)
+        assert await aye.deposits() == []
 
 
 def test_a_withdrawal_order_can_be_kept():
