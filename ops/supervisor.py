@@ -40,6 +40,9 @@ READY_SECONDS_MAX = 90.0
 DEATHS_MAX = 4
 """Deaths before the first answer after which the start is given up."""
 
+DRAIN_SECONDS_MAX = 2.0
+"""How long the last output of a dead child is waited for; somebody that it started may hold the pipe."""
+
 POLL_SECONDS = 0.05
 """Between two questions whether a child answers."""
 
@@ -164,46 +167,60 @@ class Child:
 
     async def _live_once(self) -> int:
         """One life: from start to end; returns the exit status, negative for a signal."""
-        process = await self._spawn()
+        process, output, pipe = await self._spawn()
         self._process = process
         with contextlib.suppress(psutil.NoSuchProcess):
             self._mark = ProcessMark.of(process.pid)
         self._changed()
         probing = asyncio.create_task(self._probe())
-        reading = asyncio.create_task(self._read(process))
+        reading = asyncio.create_task(self._read(output))
         code = await process.wait()
         # What it had started may live on and hold its sockets and its output; without it they are no use.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        await reading
-        probing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await probing
+        await asyncio.wait({reading}, timeout=DRAIN_SECONDS_MAX)
+        pipe.close()
+        for task in (reading, probing):
+            task.cancel()
+        await asyncio.gather(reading, probing, return_exceptions=True)
         self._mark = None
         self._changed()
         return code
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
+    async def _read(self, output: asyncio.StreamReader) -> None:
         """Show and keep what it says, to the last line."""
-        assert process.stdout is not None
         with self._output.open_log(self.spec.name) as log:
-            while line := await _read_line(process.stdout):
+            while line := await _read_line(output):
                 log.write(line)
                 self._output.line(self.spec.name, line.decode(errors="replace").rstrip("\n"))
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *self.spec.command(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=LINE_BYTES_MAX,
-            env={**os.environ, **self.spec.environment},
-            # A session of its own: Ctrl-C at the terminal reaches the supervisor alone, which then
-            # ends the children in order.
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
+    async def _spawn(
+        self,
+    ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.ReadTransport]:
+        """Start the child; its output comes through a pipe of ours.
+
+        With asyncio's own pipe the child would not count as ended while anything it started still holds it.
+        """
+        ours, theirs = os.pipe()
+        output = asyncio.StreamReader(limit=LINE_BYTES_MAX)
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(output), os.fdopen(ours, "rb", buffering=0)
         )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.spec.command(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=asyncio.subprocess.STDOUT,
+                env={**os.environ, **self.spec.environment},
+                # A session of its own: Ctrl-C at the terminal reaches the supervisor alone, which then
+                # ends the children in order.
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        finally:
+            os.close(theirs)
+        return process, output, pipe
 
     async def _probe(self) -> None:
         """Ask until it answers, or until asking shows that it never will."""
