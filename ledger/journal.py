@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
+from psycopg.types.numeric import Int2, Int4, Int8
 
 from foundation.database import DURABLE_SETTINGS, refuse_weak_durability, sync_url
 from ledger.draft import Block, Draft, TransferRow
@@ -30,10 +33,13 @@ from ledger.rows import (
     EXPIRY_COLUMNS,
     FAILED_COLUMNS,
     TRANSFER_COLUMNS,
+    TRANSFER_FIXED,
+    TRANSFER_OPTIONAL,
     encode_account,
     encode_expiry,
     encode_failed,
     encode_transfer,
+    transfer_values,
 )
 
 LOCK_KEY = 0x4E55_4750_4159
@@ -63,6 +69,23 @@ _INSERT_BATCH = (
 )
 
 
+INSERT_ROWS_MAX = 8
+"""A batch of so few transfers and nothing else is one INSERT, one round trip."""
+
+_PARAMETERS = {"q": Int8, "i": Int4, "h": Int2}
+
+
+@cache
+def _insert_transfers(count: int) -> sql.Composed:
+    """One statement, and so one database transaction, for a batch of ``count`` transfers."""
+    row = sql.SQL("({})").format(sql.SQL(", ").join([sql.Placeholder()] * len(TRANSFER_COLUMNS)))
+    return sql.SQL("WITH rows AS (INSERT INTO ledger_transfer ({}) VALUES {}) {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, TRANSFER_COLUMNS)),
+        sql.SQL(", ").join([row] * count),
+        sql.SQL(_INSERT_BATCH),
+    )
+
+
 @dataclass(slots=True, frozen=True)
 class Head:
     """The newest batch: what the next one follows."""
@@ -87,6 +110,8 @@ class Batch:
     expiries: bytes
     transfers: bytes
     failed: bytes
+    few_transfers: Sequence[TransferRow] = ()
+    """The transfers as rows, where they are few and all that there is."""
 
 
 def batch_hash(
@@ -125,9 +150,11 @@ def seal(previous: Head, draft: Draft, timestamp: int) -> Batch:
     digest = batch_hash(
         previous.hash, sequence, timestamp, (first, last), counts, (accounts, expiries, transfers, failed)
     )
+    few = transfer_count <= INSERT_ROWS_MAX and transfer_count == sum(counts) and not draft.parts
     return Batch(
-        Head(sequence, timestamp, digest), first, last, *counts, accounts, expiries, transfers, failed
-    )
+        Head(sequence, timestamp, digest), first, last, *counts, accounts, expiries, transfers, failed,
+        draft.transfers if few else (),
+    )  # fmt: skip
 
 
 def _part_bytes(part: list[TransferRow] | Block) -> bytes:
@@ -144,6 +171,20 @@ def _part_last(part: list[TransferRow] | Block) -> int:
 
 def _part_count(part: list[TransferRow] | Block) -> int:
     return len(part.events) if isinstance(part, Block) else len(part)
+
+
+def _int8_or_null(value: int | None) -> Int8 | None:
+    return None if value is None else Int8(value)
+
+
+def _parameters(row: TransferRow) -> Iterator[object]:
+    """A row's values with the types of its columns, so that the statement is prepared once."""
+    fixed, optional = transfer_values(row)
+    for kind, value in zip((*TRANSFER_FIXED, *TRANSFER_OPTIONAL), (*fixed, *optional), strict=True):
+        if isinstance(value, bytes):
+            yield UUID(bytes=value)
+        else:
+            yield None if value is None else _PARAMETERS[kind](value)
 
 
 class Journal:
@@ -196,19 +237,24 @@ class Journal:
 
     def append(self, batch: Batch) -> None:
         """Store a batch durably; ``psycopg.Error`` means that the outcome is unknown."""
+        numbers = (
+            Int8(batch.head.sequence), Int8(batch.head.timestamp),
+            _int8_or_null(batch.transfer_first), _int8_or_null(batch.transfer_last),
+            Int4(batch.account_count), Int4(batch.transfer_count),
+            Int4(batch.expiry_count), Int4(batch.failed_count), batch.head.hash,
+        )  # fmt: skip
+        if batch.few_transfers:
+            # One statement is one database transaction: it commits wholly or not.
+            values = [value for row in batch.few_transfers for value in _parameters(row)]
+            statement = _insert_transfers(len(batch.few_transfers))
+            self.connection.execute(statement, (*values, *numbers), prepare=True)
+            return
         with self.connection.transaction():
             self._copy_in(_COPY_ACCOUNTS, batch.accounts)
             self._copy_in(_COPY_EXPIRIES, batch.expiries)
             self._copy_in(_COPY_TRANSFERS, batch.transfers)
             self._copy_in(_COPY_FAILED, batch.failed)
-            self.connection.execute(
-                _INSERT_BATCH,
-                (
-                    batch.head.sequence, batch.head.timestamp, batch.transfer_first, batch.transfer_last,
-                    batch.account_count, batch.transfer_count, batch.expiry_count, batch.failed_count,
-                    batch.head.hash,
-                ),
-            )  # fmt: skip
+            self.connection.execute(_INSERT_BATCH, numbers)
 
     def stored_hash(self, sequence: int) -> bytes | None:
         """The hash of the batch with that number, or None when there is none."""

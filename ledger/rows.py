@@ -133,11 +133,14 @@ def encode_account(account: AccountState) -> bytes:
 
 def encode_transfer(row: TransferRow) -> bytes:
     """Canonical bytes of a transfer."""
+    return _encode(TRANSFER_FIXED, TRANSFER_OPTIONAL, *transfer_values(row))
+
+
+def transfer_values(row: TransferRow) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+    """A transfer's values in order of the columns: those that are never NULL, and the others."""
     t = row.transfer
     debit, credit = row.debit_after, row.credit_after
-    return _encode(
-        TRANSFER_FIXED,
-        TRANSFER_OPTIONAL,
+    return (
         (
             t.timestamp, t.amount, row.debit_previous, row.credit_previous,
             debit[1], debit[3], credit[1], credit[3],
