@@ -80,7 +80,8 @@ def decide_request(
     imported = bool(request.flags_at(0) & _IMPORTED)
     at, stride = 0, 1
     while at < count:
-        if count - at >= VECTOR_EVENTS_MIN and stride < count - at:
+        # In an imported request a plain event is out of place, which the exact function says.
+        if not imported and count - at >= VECTOR_EVENTS_MIN and stride < count - at:
             state.accounts.flush()
             accepted, block = vector.accept(state, ids, request.as_records()[at:], first + at)
             if block is not None:

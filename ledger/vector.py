@@ -40,6 +40,8 @@ _POSITION_MASK = (1 << _POSITION_BITS) - 1
 
 SUM_LIMIT = 2**62
 """Above this the running sums could wrap; such amounts are left to the exact function."""
+COUNTER_LIMIT = 2**61
+"""Below this no sum overflows: posted stays below 2^61 + 2^61, with pending below 2^62 + 2^61."""
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ def accept(state: State, ids: IDFilter, events: Records, first_timestamp: int) -
         if int(amount.max()) * 2 * count >= SUM_LIMIT:
             return 0, None
         postings = _post(state, amount, debit[:count], credit[:count])
-        if int(state.accounts.counters[postings.account[postings.start]].max()) >= SUM_LIMIT:
+        if int(state.accounts.counters[postings.account[postings.start]].max()) >= COUNTER_LIMIT:
             return 0, None
         broken = _first_broken(state, postings, count)
         if broken == count:
