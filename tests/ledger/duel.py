@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -36,10 +36,12 @@ def check_answers(events: Sequence[Any], results: Sequence[Any], answers: Sequen
 class Duel:
     """A stream, the model, and our books; ``step`` raises at the first difference."""
 
-    def __init__(self, random: Random, start_ns: int = START_NS) -> None:
+    def __init__(
+        self, random: Random, start_ns: int = START_NS, books: Callable[[SettableClock], Books] = Books
+    ) -> None:
         self.model = Model()
         self.clock = SettableClock(start_ns)
-        self.books = Books(self.clock)
+        self.books = books(self.clock)
         self.stream = Stream(random, self.model, start_ns)
         self.reached: Counter[tuple[str, str]] = Counter()
         self.flag_pairs: Counter[tuple[int, int]] = Counter()
@@ -48,7 +50,8 @@ class Duel:
         """Transfers as they were asked for, and the timestamp that they got."""
         self.events = 0
 
-    def step(self) -> None:
+    def step(self) -> list[Request]:
+        """Ask both for what comes next; what it was."""
         requests = self.stream.step()
         self.clock.set_ns(self.stream.now)
         ours = self.books.decide(requests)
@@ -60,6 +63,7 @@ class Duel:
             if kind == "transfers":
                 self._note_created(events, answers)
         self.compare_balances()
+        return requests
 
     def _note_created(self, events: Sequence[Any], answers: Sequence[Answer]) -> None:
         for event, (timestamp, status) in zip(events, answers, strict=True):

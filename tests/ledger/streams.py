@@ -32,7 +32,7 @@ Event = TypeVar("Event", Account, Transfer)
 Request = tuple[str, list[Account] | list[Transfer]]
 """("accounts" or "transfers", events)."""
 
-ACCOUNT_IDS = range(1, 11)
+ACCOUNT_IDS = range(1, 15)
 AMOUNTS = [0, 1, 1, 2, 3, 5, 8, 13, 50]
 HUGE_AMOUNTS = [2**62 - 1, 2**62, 2**62 + 1, TOP - 1, TOP, TOP + 1, MAX - 1, MAX]
 ACCOUNT_FLAGS = [0, 0, 8, 8, 8, 2, 10, 4, 12]
@@ -91,6 +91,10 @@ class Stream:
     random: Random
     model: Model
     now: int
+    huge_percent: int = 6
+    """How many amounts are at the edge of 63 bits; later ones then often overflow."""
+    plain_percent: int = 0
+    """How many requests are runs of plain transfers, with at most one other event among them."""
     next_id: int = 1000
     sent_accounts: list[Account] = field(default_factory=list)
     sent_transfers: list[Transfer] = field(default_factory=list)
@@ -152,8 +156,12 @@ class Stream:
         return self._broken(event, ACCOUNT_BREAKAGES) if self._chance(10) else event
 
     def _transfers(self) -> list[Transfer]:
-        count = 0 if self._chance(1) else self._pick([1, 1, 2, 3, 4, 6, 9])
-        events = [self._transfer() for _ in range(count)]
+        if self._chance(self.plain_percent):
+            events = [self._plain() for _ in range(self._pick([2, 5, 20, 40]))]
+            events.insert(self.random.randrange(len(events) + 1), self._transfer())
+        else:
+            count = 0 if self._chance(1) else self._pick([1, 1, 2, 3, 4, 6, 9])
+            events = [self._transfer() for _ in range(count)]
         if events and self._chance(12):
             self._import(events, IMPORTED_TRANSFER, 10**3)
         elif events and self._chance(25):
@@ -173,9 +181,18 @@ class Stream:
         event = self._resolution() if choice < 45 else self._ordinary()
         return self._broken(event, TRANSFER_BREAKAGES) if self._chance(8) else event
 
-    def _new_id(self) -> int:
+    def _plain(self) -> Transfer:
+        """A transfer that most likely breaks no rule."""
+        event = self._ordinary()
+        return replace(event, id=self._fresh_id(), amount=self._pick(AMOUNTS), flags=0, timeout=0)
+
+    def _fresh_id(self) -> int:
         self.next_id += 1
-        return self.next_id if self._chance(90) else self._pick(range(1000, self.next_id + 1))
+        return self.next_id
+
+    def _new_id(self) -> int:
+        fresh = self._fresh_id()
+        return fresh if self._chance(90) else self._pick(range(1000, fresh + 1))
 
     def _ordinary(self) -> Transfer:
         accounts = list(self.model.books.accounts.values())
@@ -184,8 +201,9 @@ class Stream:
         if partners and self._chance(92):
             credit = self._pick(partners)
         flags = self._pick(STRANGE_TRANSFER_FLAGS if self._chance(8) else TRANSFER_FLAGS)
-        amount = self._pick(HUGE_AMOUNTS if self._chance(6) or (flags & 48 and self._chance(50)) else AMOUNTS)
-        if self._chance(8):
+        huge = self._chance(self.huge_percent) or (flags & 48 and self._chance(50))
+        amount = self._pick(HUGE_AMOUNTS if huge else AMOUNTS)
+        if self._chance(self.huge_percent):
             amount = self._edge_amount(debit, credit)
         timeout = self._pick([0, 0, 1, 1, 2, 3, FOREVER]) if flags & PENDING else 0
         return Transfer(
@@ -240,10 +258,19 @@ class Stream:
             event.timestamp = self._pick(strange) if self._chance(6) else at
             if known and self._chance(15):
                 event.timestamp = max(0, self._pick(known[-12:]) - self._pick([0, 0, 1]))
-            if isinstance(event, Transfer) and event.timeout and self._chance(80):
-                event.timeout = 0
+            if isinstance(event, Transfer):
+                event.timeout = 0 if self._chance(80) else event.timeout
+                self._meet_the_youngest(event, newest)
             if self._chance(95):
                 event.flags |= flag
+
+    def _meet_the_youngest(self, event: Transfer, newest: int) -> None:
+        """Date an imported transfer right before one of its accounts was opened."""
+        youngest = max(self.model.books.accounts.values(), key=lambda a: a.timestamp)
+        if youngest.timestamp > newest + 1 and self._chance(40):
+            event.timestamp = youngest.timestamp - 1
+            side = self._pick(["debit_account_id", "credit_account_id"])
+            setattr(event, side, youngest.id)
 
     def _link(self, events: list[Any]) -> None:
         if not self._chance(45):

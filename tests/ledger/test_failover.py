@@ -29,7 +29,7 @@ def transfer(transfer_id: int, amount: int = 1) -> Transfer:
 
 async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # the engine's thread has no event loop to notify
+        while not condition():  # the engine's thread has no event loop to notify
             await asyncio.sleep(0.005)
 
 
