@@ -16,7 +16,7 @@ from typing import cast
 
 from chain.errors import FollowerStopCode, FollowerStopped, RPCMalformed, RPCUnavailable
 from chain.mirror import Cursor, Mirror, MirrorBlock
-from chain.rpc import RPC, Call, Header
+from chain.rpc import RPC, Call, Header, Quantity
 from chain.transfer_logs import block_key, fetch_transfer_logs
 from foundation.clock import Clock
 from foundation.database import Database
@@ -106,10 +106,9 @@ async def follow_to_head(
 ) -> FollowReport:
     """Steps until the mirror has the node's head; the last step's report."""
     report = await follow_once(database, rpc, config, clock)
-    for _ in range(steps_max):
-        if report.caught_up:
-            break
+    while not report.caught_up and steps_max > 1:
         report = await follow_once(database, rpc, config, clock)
+        steps_max -= 1
     return report
 
 
@@ -118,10 +117,10 @@ async def _look(rpc: RPC, config: FollowerConfig, cursor: Cursor | None) -> _Vie
     head = hex(cursor.head_number if cursor else 0)
     calls: list[Call] = [("eth_chainId", ())]
     calls += [(_HEADER, (tag, False)) for tag in ("0x0", "latest", "finalized", head)]
-    kinds = cast("type[str | Header]", str | Header)
+    kinds = cast("type[str | Header]", Quantity | Header)
     chain_id, genesis, latest, finalized, at_head = await rpc.find(calls, kinds)
     if not isinstance(chain_id, str):
-        raise RPCMalformed("eth_chainId", "not a number")
+        raise RPCMalformed("eth_chainId", "a chain id is a number")
     if int(chain_id, 16) != config.chain_id:
         raise FollowerStopped(
             FollowerStopCode.WRONG_CHAIN_ID,
@@ -164,13 +163,14 @@ async def _common_ancestor(mirror: Mirror, rpc: RPC, cursor: Cursor, view: _View
     first = max(cursor.start_number, cursor.head_number - REORG_BLOCKS_MAX + 1)
     stored = await mirror.hashes(first, cursor.head_number)
     node_head = view.latest.height
+    known = await mirror.hashes(node_head, node_head)
     # A shorter chain that agrees with ours where it ends is a node that lags, or
     # a fork that has not grown yet: nothing to take away on its word.
-    if node_head < cursor.head_number and stored.get(node_head) == view.latest.hash:
+    if node_head < cursor.head_number and known.get(node_head) == view.latest.hash:
         return None
     numbers = [number for number in sorted(stored, reverse=True) if number <= node_head]
     calls: list[Call] = [(_HEADER, (hex(number), False)) for number in numbers]
-    theirs = await rpc.find(calls, Header) if calls else []
+    theirs = await rpc.find(calls, Header)
     for number, header in zip(numbers, theirs, strict=True):
         if header is None:
             raise RPCUnavailable(_HEADER, f"block {number} is missing", outcome_unknown=False)
@@ -222,7 +222,7 @@ async def _headers(rpc: RPC, first: int, last: int) -> list[Header]:
     """Headers by number, all of them; a null is retried and then unavailable."""
     numbers = range(first, last + 1)
     calls: list[Call] = [(_HEADER, (hex(number), False)) for number in numbers]
-    headers = await rpc.read(calls, Header) if calls else []
+    headers = await rpc.read(calls, Header)
     for number, header in zip(numbers, headers, strict=True):
         if header.height != number:
             raise RPCMalformed(_HEADER, f"block {header.height} where {number} was asked for")

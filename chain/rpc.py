@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import httpx
 import msgspec
@@ -36,14 +36,25 @@ _READ_PREFIXES = ("eth_get", "eth_call", "eth_chainId", "eth_blockNumber", "eth_
                   "eth_feeHistory", "eth_gasPrice", "eth_maxPriorityFeePerGas", "web3_", "net_")  # fmt: skip
 
 
+Quantity = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-f]{1,64}\Z")]
+"""A number of at most 256 bits as the node writes it."""
+Word = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-f]{64}\Z")]
+"""32 bytes: a hash, a topic, or what a contract answers."""
+Bytes = Annotated[str, msgspec.Meta(pattern=r"^0x([0-9a-f]{2})*\Z")]
+"""Any number of bytes."""
+
+# The patterns matter beyond tidiness: these texts go into tables and statements, and
+# a node is a stranger.
+
+
 class Header(msgspec.Struct, frozen=True, rename="camel"):
     """A block's header, as far as the mirror needs it; numbers are hex text."""
 
-    number: str
-    hash: str
-    parent_hash: str
-    timestamp: str
-    logs_bloom: str
+    number: Quantity
+    hash: Word
+    parent_hash: Word
+    timestamp: Quantity
+    logs_bloom: Bytes
 
     @property
     def height(self) -> int:
@@ -52,25 +63,25 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Log(msgspec.Struct, frozen=True, rename="camel"):
-    """An event log as the node gives it."""
+    """An event log of a mined block, as the node gives it."""
 
-    address: str
-    topics: list[str]
-    data: str
-    block_hash: str | None
-    block_number: str | None
-    transaction_hash: str | None
-    log_index: str | None
+    address: Bytes
+    topics: list[Word]
+    data: Bytes
+    block_hash: Word
+    block_number: Quantity
+    transaction_hash: Word
+    log_index: Quantity
 
 
 class Receipt(msgspec.Struct, frozen=True, rename="camel"):
     """What became of a tx; ``status`` is 0x1 for success, 0x0 for a revert."""
 
-    transaction_hash: str
-    block_hash: str
-    block_number: str
-    status: str
-    gas_used: str
+    transaction_hash: Word
+    block_hash: Word
+    block_number: Quantity
+    status: Quantity
+    gas_used: Quantity
 
     @property
     def height(self) -> int:
@@ -141,7 +152,8 @@ class RPC:
     async def _results(
         self, calls: Sequence[Call], answer: type[T], *, null_is_an_answer: bool
     ) -> list[T | None]:
-        for pause in (*READ_PAUSES_SECONDS, None):
+        pauses = iter(READ_PAUSES_SECONDS)
+        while True:
             results: list[T | None] = []
             for (method, _), one in zip(calls, await self._answers(calls, answer), strict=True):
                 if one.error is not None:
@@ -150,10 +162,10 @@ class RPC:
             missing = None if null_is_an_answer else _first_null(results)
             if missing is None:
                 return results
+            pause = next(pauses, None)
             if pause is None:
                 raise RPCUnavailable(calls[missing][0], "the answer stays null", outcome_unknown=False)
             await asyncio.sleep(pause)
-        raise AssertionError("the last round returns or raises")
 
     async def _answers(self, calls: Sequence[Call], answer: type[T]) -> list[_Answer[T]]:
         answers: list[_Answer[T]] = []
@@ -170,17 +182,17 @@ class RPC:
                 for index, (name, params) in enumerate(calls)
             ]
         )
-        pauses: tuple[float | None, ...] = (*READ_PAUSES_SECONDS, None) if may_repeat else (None,)
-        for pause in pauses:
+        pauses = iter(READ_PAUSES_SECONDS if may_repeat else ())
+        while True:
             try:
-                return _matched(
-                    method, await self._post(method, body, may_repeat=may_repeat), len(calls), answer
-                )
+                received = await self._post(method, body, may_repeat=may_repeat)
             except RPCUnavailable:
+                pause = next(pauses, None)
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)
-        raise AssertionError("the last round returns or raises")
+            else:
+                return _matched(method, received, len(calls), answer)
 
     async def _post(self, method: str, body: bytes, *, may_repeat: bool) -> bytes:
         try:

@@ -23,7 +23,7 @@ TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523
 RANGE_BLOCKS_MAX = 2_000
 """Most blocks in one range query; several providers refuse more."""
 
-_ADDRESS_WORD_LENGTH = 66
+_WORD_LENGTH = 66
 _ADDRESS_PADDING = "0x" + "0" * 24
 _TOPIC_COUNT = 3
 _METHOD = "eth_getLogs"
@@ -52,10 +52,7 @@ class BlockKey(NamedTuple):
 
 def block_key(header: Header) -> BlockKey:
     """The key of a header that a node gave."""
-    try:
-        return BlockKey(header.height, header.hash, int(header.logs_bloom, 16))
-    except ValueError as error:
-        raise RPCMalformed("eth_getBlockByNumber", str(error)) from error
+    return BlockKey(header.height, header.hash, int(header.logs_bloom, 16))
 
 
 async def fetch_transfer_logs(
@@ -129,39 +126,36 @@ def _decoded(logs: Iterable[Log], hashes: dict[int, str], watched: frozenset[str
     decoded = []
     for log in logs:
         topics = log.topics
-        try:
-            number = int(log.block_number or "", 16)
-            if log.block_hash is None or hashes.get(number) != log.block_hash:
-                raise RPCMalformed(_METHOD, f"a log of block {log.block_hash}, which is not the header's")
-            token = log.address.lower()
-            # A node that ignores the filter, and ERC-721's Transfer, which has
-            # four topics: neither is a transfer of our token.
-            if token not in watched or len(topics) != _TOPIC_COUNT or topics[0] != TRANSFER_TOPIC:
-                continue
-            if len(log.data) != _ADDRESS_WORD_LENGTH or log.transaction_hash is None:
-                continue
-            decoded.append(
-                TransferLog(
-                    number,
-                    int(log.log_index or "", 16),
-                    log.block_hash,
-                    log.transaction_hash,
-                    token,
-                    _address(topics[1]),
-                    _address(topics[2]),
-                    int(log.data, 16),
-                )
+        number = int(log.block_number, 16)
+        if hashes.get(number) != log.block_hash:
+            raise RPCMalformed(_METHOD, f"a log of block {log.block_hash}, which is not the header's")
+        token = log.address.lower()
+        # A node that ignores the filter, and ERC-721's Transfer, which has four
+        # topics: neither is a transfer of our token.
+        if token not in watched or len(topics) != _TOPIC_COUNT or topics[0] != TRANSFER_TOPIC:
+            continue
+        if len(log.data) != _WORD_LENGTH:
+            continue
+        decoded.append(
+            TransferLog(
+                number,
+                int(log.log_index, 16),
+                log.block_hash,
+                log.transaction_hash,
+                token,
+                _address(topics[1]),
+                _address(topics[2]),
+                int(log.data, 16),
             )
-        except ValueError as error:
-            raise RPCMalformed(_METHOD, f"a log that is not hex: {error}") from error
+        )
     decoded.sort(key=lambda log: (log.block_number, log.log_index))
     return decoded
 
 
 def _address(topic: str) -> str:
-    if len(topic) != _ADDRESS_WORD_LENGTH or not topic.startswith(_ADDRESS_PADDING):
-        raise ValueError(f"topic {topic} is no address")
-    return "0x" + topic[26:].lower()
+    if not topic.startswith(_ADDRESS_PADDING):
+        raise RPCMalformed(_METHOD, f"topic {topic} is no address")
+    return "0x" + topic[26:]
 
 
 def _may_hold(block: BlockKey, tokens: Sequence[str]) -> bool:

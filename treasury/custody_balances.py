@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chain.errors import RPCMalformed
-from chain.rpc import RPC, Call
+from chain.rpc import RPC, Call, Word
 
 BALANCE_OF = "0x70a08231" + "0" * 24
 """Selector of ``balanceOf(address)`` and the padding of its argument."""
-
-_METHOD = "eth_call"
-_WORD_LENGTH = 66
 
 
 async def units_at(rpc: RPC, *, token: str, addresses: Sequence[str], block_hash: str) -> list[int]:
@@ -25,13 +21,9 @@ async def units_at(rpc: RPC, *, token: str, addresses: Sequence[str], block_hash
     errors; a node without the state of that block answers an ``RPCError``.
     """
     calls: list[Call] = [
-        (_METHOD, ({"to": token, "data": BALANCE_OF + address[2:]}, {"blockHash": block_hash}))
+        ("eth_call", ({"to": token, "data": BALANCE_OF + address[2:]}, {"blockHash": block_hash}))
         for address in addresses
     ]
-    units = []
-    for answer in await rpc.read(calls, str):
-        # No code at the token's address answers "0x": that is no balance of zero.
-        if len(answer) != _WORD_LENGTH:
-            raise RPCMalformed(_METHOD, f"balanceOf answers {answer[:80]!r}")
-        units.append(int(answer, 16))
-    return units
+    # No code at the token's address answers "0x", which is no word: that is an error
+    # and no balance of zero.
+    return [int(answer, 16) for answer in await rpc.read(calls, Word)]

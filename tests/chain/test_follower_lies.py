@@ -199,3 +199,23 @@ async def test_node_that_ignores_the_filter_adds_no_other_tokens(
     liar.rule = renamed
     await follow_to_head(database, liar_rpc, config_of(token), clock)
     assert await count(database, ChainTransferLog) == 1
+
+
+async def test_node_that_starts_over_from_far_behind_takes_nothing_away(
+    database: Database, clock: SettableClock, token: TokenOnChain, liar: LyingNode, liar_rpc: RPC
+) -> None:
+    token.node.mine(200)
+    await follow_to_head(database, liar_rpc, config_of(token), clock)
+    before = await Mirror(database, clock, CHAIN_ID).cursor()
+    old = token.node.call("eth_getBlockByNumber", "0x5", False)
+
+    def behind(_method: str, params: list[Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if params and params[0] == "latest":
+            return answer | {"result": old}
+        known = not params or params[0] == "finalized" or int(str(params[0]), 16) <= 5
+        return answer if known else answer | {"result": None}
+
+    liar.rule = behind
+    report = await follow_once(database, liar_rpc, config_of(token), clock)
+    assert (report.blocks_added, report.rewound_to) == (0, None)
+    assert await Mirror(database, clock, CHAIN_ID).cursor() == before

@@ -173,3 +173,12 @@ async def test_batch_refused_as_a_whole_is_the_nodes_error(liar: LyingNode, liar
     with pytest.raises(RPCError) as caught:
         await liar_rpc.batch([("eth_chainId", ()), ("eth_blockNumber", ())])
     assert caught.value.code == -32600
+
+
+async def test_answer_without_end_is_cut_off(
+    liar: LyingNode, liar_rpc: RPC, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chain.rpc.ANSWER_BYTES_MAX", 1_000)
+    liar.body = b"[" + b" " * 10_000
+    with pytest.raises(RPCMalformed):
+        await liar_rpc.call("eth_chainId")
