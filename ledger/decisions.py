@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ledger.draft import Draft
 from ledger.id_filter import IDFilter
 from ledger.records import RESULT_DTYPE, TRANSFER_DTYPE, pack_transfers, unpack_transfers
 from ledger.state import State
-from ledger.state_machine import Stretch, decide_transfers
+from ledger.state_machine import Stretch, create_transfers, decide_transfers
 
 VECTOR_EVENTS_MIN = 64
 """Smaller requests are quicker one event at a time."""
@@ -65,6 +66,49 @@ class TransferRequest:
         if self.objects is not None:
             return self.objects[index].flags
         return int(self.as_records()["flags"][index])
+
+
+def decide_requests(
+    state: State,
+    draft: Draft,
+    ids: IDFilter,
+    now_ns: int,
+    requests: Sequence[TransferRequest],
+    load: LoadKnown,
+) -> list[npt.NDArray[np.void]]:
+    """Decide requests one after the other; their results as records.
+
+    Small requests that follow each other share one look-up of the ids they name.
+    """
+    answers: list[npt.NDArray[np.void]] = []
+    for is_small, run in groupby(requests, key=lambda request: len(request) < VECTOR_EVENTS_MIN):
+        if is_small:
+            answers += _decide_small(state, draft, ids, now_ns, list(run), load)
+        else:
+            answers += [decide_request(state, draft, ids, now_ns, request, load) for request in run]
+    return answers
+
+
+def _decide_small(
+    state: State,
+    draft: Draft,
+    ids: IDFilter,
+    now_ns: int,
+    requests: Sequence[TransferRequest],
+    load: LoadKnown,
+) -> list[npt.NDArray[np.void]]:
+    events = [request.as_objects(0, len(request)) for request in requests]
+    # What one of them creates, the next one finds in the draft itself.
+    wanted = unknown_ids(state, draft, ids, list(chain.from_iterable(events)))
+    if wanted:
+        load(wanted)
+    rows, failed = len(draft.transfers), len(draft.newly_failed)
+    answers = []
+    for each in events:
+        results = create_transfers(state, draft, now_ns, each)
+        answers.append(np.array([(r.timestamp, r.status, 0) for r in results], RESULT_DTYPE))
+    _remember_new(draft, ids, rows, failed)
+    return answers
 
 
 def decide_request(
@@ -117,9 +161,7 @@ def decide_exactly(
         load(wanted)
     rows, failed = len(draft.transfers), len(draft.newly_failed)
     outcomes = decide_transfers(state, draft, events, stretch)
-    new = [row.transfer.id for row in draft.transfers[rows:]]
-    new += [failed_id for failed_id, _ in draft.newly_failed[failed:]]
-    remember(ids, new)
+    _remember_new(draft, ids, rows, failed)
     return outcomes
 
 
@@ -137,8 +179,10 @@ def unknown_ids(state: State, draft: Draft, ids: IDFilter, events: Sequence[Tran
     return {listed[n] for n in np.flatnonzero(ids.may_contain(low, high))}
 
 
-def remember(ids: IDFilter, new: Sequence[int]) -> None:
-    """Add ids to the filter."""
+def _remember_new(draft: Draft, ids: IDFilter, rows: int, failed: int) -> None:
+    """Add to the filter the ids of what was drafted since there were so many rows and failed ids."""
+    new = [row.transfer.id for row in draft.transfers[rows:]]
+    new += [failed_id for failed_id, _ in draft.newly_failed[failed:]]
     if new:
         ids.add(np.array([i & _MASK64 for i in new], np.uint64), np.array([i >> 64 for i in new], np.uint64))
 

@@ -24,6 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -31,8 +32,16 @@ import structlog
 
 from foundation.clock import Clock
 from ledger import state_machine
-from ledger.commands import Command, CreateAccounts, CreateTransfers, LookupAccounts, refuse, resolve
-from ledger.decisions import decide_request
+from ledger.commands import (
+    Command,
+    CreateAccounts,
+    CreateTransfers,
+    FindHead,
+    LookupAccounts,
+    refuse,
+    resolve,
+)
+from ledger.decisions import decide_requests
 from ledger.draft import Draft
 from ledger.intake import Intake
 from ledger.interface import LedgerUnavailable
@@ -167,29 +176,36 @@ class Writer:
         state, connection = tenure.state, tenure.lookups.connection
         while state_machine.sweep_expired(state, draft, now_ns):
             pass
-        for command in commands:
-            if isinstance(command, CreateAccounts):
-                load_transfer_timestamps(connection, draft, command.events)
-                group.answers.append(state_machine.create_accounts(state, draft, now_ns, command.events))
-            elif isinstance(command, CreateTransfers):
-                load = partial(load_known, connection, state, draft)
-                group.answers.append(decide_request(state, draft, tenure.ids, now_ns, command.events, load))
-            elif isinstance(command, LookupAccounts):
-                # As of this place in the order; it leaves after the commit like
-                # everything else, so that nobody sees what could still vanish.
-                found = (state.accounts.to_account(i) for i in command.ids)
-                group.answers.append([account for account in found if account is not None])
+        load = partial(load_known, connection, state, draft)
+        for kind, run in groupby(commands, key=type):
+            if kind is CreateTransfers:
+                requests = [command.events for command in run if isinstance(command, CreateTransfers)]
+                group.answers += decide_requests(state, draft, tenure.ids, now_ns, requests, load)
             else:
-                account = state.accounts.get(command.account_id)
-                group.answers.append(
-                    account and AccountHead(account.slot, account.last_transfer, account.flags)
-                )
+                group.answers += [self._decide_other(tenure, draft, now_ns, command) for command in run]
         state.accounts.flush()
         if not draft.is_empty:
             group.batch = seal(tenure.head, draft, state.last_timestamp)
             tenure.head = group.batch.head
         self._unfinished.append(group)
         return group
+
+    def _decide_other(self, tenure: Tenure, draft: Draft, now_ns: int, command: Command) -> Any:
+        """New accounts, or a look-up as of its place in the order.
+
+        A look-up leaves after the commit like everything else, so that nobody sees
+        what could still vanish.
+        """
+        state = tenure.state
+        if isinstance(command, CreateAccounts):
+            load_transfer_timestamps(tenure.lookups.connection, draft, command.events)
+            return state_machine.create_accounts(state, draft, now_ns, command.events)
+        if isinstance(command, LookupAccounts):
+            found = (state.accounts.to_account(i) for i in command.ids)
+            return [account for account in found if account is not None]
+        assert isinstance(command, FindHead)
+        account = state.accounts.get(command.account_id)
+        return account and AccountHead(account.slot, account.last_transfer, account.flags)
 
     def _store(self, group: _Group) -> _Group | None:
         """Commit a group, or begin to; the group if it is still being committed."""
