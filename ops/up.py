@@ -72,6 +72,7 @@ class Bank:
     async def start(self) -> Roster:
         """Bring everything up, in order; returns when everything answers."""
         await asyncio.to_thread(self._clean_up_after_a_killed_one)
+        self._refuse_taken_api_port()
         self._guardian = start_guardian(self._supervisor_mark, self.settings.home, roster=self._roster_path)
         self._write_roster()
         await asyncio.gather(self._start_postgres(), self._start_node())
@@ -138,6 +139,14 @@ class Bank:
             end_processes([roster.guardian])
         end_children(roster)
         self._roster_path.unlink(missing_ok=True)
+
+    def _refuse_taken_api_port(self) -> None:
+        settings = self.settings
+        if port_is_taken(urlsplit(api_url(settings)).hostname or "", settings.api_port):
+            raise OperationError(
+                f"Port {settings.api_port} is taken by another program, and the API would use it",
+                "End that program, or set NUGPAY_API_PORT to another port.",
+            )
 
     async def _start_postgres(self) -> None:
         if self.settings.database_url is not None:
