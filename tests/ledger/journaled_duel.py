@@ -41,13 +41,15 @@ class JournaledDuel:
         """Send a step's requests, at once: an engine may group them as it likes."""
         requests = self.stream.step()
         self.clock.set_ns(self.stream.now)
-        calls: list[Any] = [
-            ledger.create_accounts(events) if kind == "accounts" else ledger.create_transfers(events)  # type: ignore[arg-type]  # the kind says which
-            for kind, events in requests
-        ]
+        calls: list[Any] = []
+        for kind, events in requests:
+            create: Any = ledger.create_accounts if kind == "accounts" else ledger.create_transfers
+            # Whoever asks after a request sees what it did, and nothing of the next one.
+            calls += [create(events), ledger.lookup_accounts(ACCOUNT_IDS)]
         answers = await asyncio.gather(*calls) if at_once else [await call for call in calls]
-        for request, results in zip(requests, answers, strict=True):
+        for request, results, accounts in zip(requests, answers[::2], answers[1::2], strict=True):
             check_answers(request[1], results, ask_model(self.model, self.stream.now, request))
+            assert accounts == model_reads.lookup_accounts(self.model, ACCOUNT_IDS)
 
     async def read_everything(self, ledger: Ledger) -> None:
         """Ask all kinds of questions and compare each answer."""

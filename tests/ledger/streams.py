@@ -95,14 +95,16 @@ class Stream:
     """How many amounts are at the edge of 63 bits; later ones then often overflow."""
     plain_percent: int = 0
     """How many requests are runs of plain transfers, with at most one other event among them."""
+    requests_at_once: tuple[int, ...] = (1, 1, 2, 3)
+    """How many requests a step may have."""
     next_id: int = 1000
     sent_accounts: list[Account] = field(default_factory=list)
     sent_transfers: list[Transfer] = field(default_factory=list)
 
     def step(self) -> list[Request]:
-        """Move the clock and make one to three requests that are sent at once."""
+        """Move the clock and make requests that are sent at once."""
         self.now = self._next_time()
-        return [self._request() for _ in range(self._pick([1, 1, 2, 3]))]
+        return [self._request() for _ in range(self._pick(self.requests_at_once))]
 
     def _pick(self, options: Any) -> Any:
         return options[self.random.randrange(len(options))]
