@@ -1,7 +1,7 @@
 """The breaker: stops withdrawals when the two books do not agree.
 
-While it is tripped nothing new is requested, approved or signed; what was already
-sent is followed to its end, since its money has left. The first reason stands
+While it is tripped nothing new is requested, approved or given a nonce; what has a
+nonce is followed to its end, since its money may have left. The first reason stands
 until the breaker is released.
 """
 

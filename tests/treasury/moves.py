@@ -1,5 +1,7 @@
 """What tests do around a treasury: look, act as an administrator or a thief, and die."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +9,8 @@ from chain.administration import AdministrativeCall, execute, next_nonce
 from chain.calldata import calldata
 from chain.sender import Sender
 from chain.signer_client import SignerClient
+from chain.signer_policy import SignerPolicy
+from tests.fixtures.contracts import running_signer
 from tests.treasury.conftest import Treasury
 from tests.treasury.mortality import Fate, MortalDatabase, MortalLedger, MortalRPC, MortalSigner
 from treasury.breaker import breaker_trip
@@ -82,4 +86,28 @@ def mortal_treasury(treasury: Treasury, fate: Fate, rpc: MortalRPC) -> Treasury:
             clock=treasury.clock,
             deployment=treasury.contracts.deployment,
         ),
+    )
+
+
+@asynccontextmanager
+async def signed_by(treasury: Treasury, policy: SignerPolicy) -> AsyncIterator[None]:
+    """The treasury with a signer of another policy, in place of the one it had."""
+    home = treasury.contracts.home
+    before = treasury.sender
+    treasury.contracts.home = home / "other"
+    treasury.contracts.home.mkdir()
+    async with running_signer(treasury.contracts, treasury.database, treasury.clock, policy=policy) as signer:
+        treasury.sender = sender_of(treasury, signer)
+        yield
+    treasury.sender = before
+    treasury.contracts.home = home
+
+
+def sender_of(treasury: Treasury, signer: SignerClient) -> Sender:
+    return Sender(
+        database=treasury.database,
+        rpc=treasury.rpc,
+        signer=signer,
+        clock=treasury.clock,
+        deployment=treasury.contracts.deployment,
     )

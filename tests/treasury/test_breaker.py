@@ -1,12 +1,13 @@
 """The breaker: trips on what no order explains, and stops nothing that has left."""
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from chain.models import ChainOrder
 from foundation.assets import USDT
 from tests.treasury.conftest import Treasury
 from tests.treasury.moves import move_out_of, seen, tripped
 from treasury.breaker import release_breaker, trip_breaker
+from treasury.models import TreasuryDeparture
 from treasury.withdrawals import WithdrawalState
 
 
@@ -52,4 +53,22 @@ class TestTheBreaker:
         await treasury.finalize()
         assert await tripped(treasury) is not None
         await treasury.advance()
+        assert (await seen(treasury, wallet_id, withdrawal.id)).state is WithdrawalState.SENT
+
+    async def test_success_on_chain_that_left_no_transfer_trips_it(self, treasury: Treasury) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        withdrawal = await treasury.request(wallet_id, "10.000000")
+        await treasury.advance()
+        await treasury.follow()
+        await treasury.advance()
+        assert await tripped(treasury) is None
+        await treasury.finalize()
+        # The mirror has lost the log: the node says that it was paid, our book does not.
+        async with treasury.database.session() as session:
+            await session.execute(delete(TreasuryDeparture))
+        await treasury.advance()
+        reason = await tripped(treasury)
+        assert reason is not None
+        assert "left no transfer" in reason
         assert (await seen(treasury, wallet_id, withdrawal.id)).state is WithdrawalState.SENT

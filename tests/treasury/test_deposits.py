@@ -285,6 +285,27 @@ class TestBookDeposits:
         assert listed[0].credited_at_ns is None
         assert listed[1].credited_at_ns is not None
 
+    async def test_deposit_written_down_and_not_credited_is_arriving(self, treasury: Treasury) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.contracts.mint(await treasury.address(wallet_id), 5_000_000)
+        treasury.contracts.node.mine(3)
+        await treasury.follow()
+        async with treasury.database.session() as session:
+            await write_movements(session, treasury.clock, treasury.custody)
+        assert await states(treasury, wallet_id) == [("arriving", 5_000_000)]
+
+    async def test_token_that_is_mirrored_and_not_ours_is_nobodys_deposit(self, treasury: Treasury) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.contracts.mint(await treasury.address(wallet_id), 5_000_000)
+        await treasury.follow()
+        others = Custody(
+            chain_id=CHAIN_ID,
+            vault=treasury.custody.vault,
+            implementation=treasury.custody.implementation,
+            tokens=[treasury.custody.token_of(DMMK)],
+        )
+        assert await list_deposits(treasury.database, treasury.ledger, others, wallet_id=wallet_id) == []
+
 
 class TestDust:
     @pytest.fixture
@@ -320,6 +341,17 @@ class TestDust:
         assert thb.agrees
         assert thb.chain_units == sum(sent)
 
+    async def test_deposit_of_dust_alone_is_credited_as_nothing(
+        self, fine: tuple[Treasury, TokenOnChain]
+    ) -> None:
+        treasury, token = fine
+        wallet_id = uuid7(treasury.clock)
+        await _open_baht(treasury, wallet_id)
+        token.mint(await treasury.address(wallet_id, THB), 999)
+        await treasury.finalize()
+        assert await states(treasury, wallet_id) == [("credited", 0)]
+        assert await treasury.balance(wallet_id, THB) == "0.00"
+
     async def test_death_before_dust_is_booked_books_it_once(
         self, fine: tuple[Treasury, TokenOnChain]
     ) -> None:
@@ -333,14 +365,21 @@ class TestDust:
         await treasury.follow()
         async with treasury.database.session() as session:
             await write_movements(session, treasury.clock, treasury.custody)
+        thb = next(result for result in await treasury.reconcile() if result.asset == THB)
+        assert thb.agrees
+        assert sorted(item.units for item in thb.items) == [1_000, 1_000, 1_000]
         for _ in range(2):
             async with treasury.database.session() as session:
                 for row in await session.scalars(select(TreasuryDeposit)):
                     row.booked_at = None
             await treasury.book()
         assert await treasury.held(AccountCode.DUST, THB) == "0.01"
+        treasury.contracts.node.mine(1)
+        await treasury.follow()
+        await treasury.book()
         thb = next(result for result in await treasury.reconcile() if result.asset == THB)
         assert thb.agrees
+        assert thb.items == ()
 
     def test_token_coarser_than_its_asset_is_refused(self) -> None:
         with pytest.raises(Refusal) as refused:

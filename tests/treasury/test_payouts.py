@@ -1,50 +1,23 @@
 """Payouts: paid once and posted once, or everything back, whatever vault, chain and node do."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 from sqlalchemy import update
 
+from chain.lanes import give_place
 from chain.models import ChainAttempt
-from chain.sender import Sender
-from chain.signer_client import SignerClient
 from chain.signer_policy import CapsText, SignerPolicy
 from foundation.assets import USDT
 from foundation.errors import InvariantViolation
 from ledger.chart import AccountCode
-from tests.fixtures.contracts import WHOLE, running_signer
+from tests.fixtures.contracts import CAPS, WHOLE
 from tests.treasury.conftest import OUTSIDE, Treasury
-from tests.treasury.moves import administer, move_out_of, pause_first, seen
+from tests.treasury.moves import administer, move_out_of, pause_first, seen, signed_by
 from treasury.payouts import UNPAYABLE_SECONDS_MAX
 from treasury.reconciliation import ItemKind
+from treasury.withdrawal_fees import WITHDRAWAL_FEES
 from treasury.withdrawals import WithdrawalState
 
 ENDED = {WithdrawalState.PAID, WithdrawalState.RETURNED}
-
-
-@asynccontextmanager
-async def signed_by(treasury: Treasury, policy: SignerPolicy) -> AsyncIterator[None]:
-    """The treasury with a signer of another policy, in place of the one it had."""
-    home = treasury.contracts.home
-    before = treasury.sender
-    treasury.contracts.home = home / "other"
-    treasury.contracts.home.mkdir()
-    async with running_signer(treasury.contracts, treasury.database, treasury.clock, policy=policy) as signer:
-        treasury.sender = sender_of(treasury, signer)
-        yield
-    treasury.sender = before
-    treasury.contracts.home = home
-
-
-def sender_of(treasury: Treasury, signer: SignerClient) -> Sender:
-    return Sender(
-        database=treasury.database,
-        rpc=treasury.rpc,
-        signer=signer,
-        clock=treasury.clock,
-        deployment=treasury.contracts.deployment,
-    )
 
 
 class TestMoneyStory:
@@ -219,6 +192,50 @@ class TestWhatCannotBePaid:
         treasury.contracts.node.call("evm_increaseTime", 60)
         treasury.contracts.node.mine(1)
         assert (await treasury.advance()).sent == 1
+
+    async def test_withdrawal_without_a_fee_is_paid_and_returned_like_any(
+        self, treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(WITHDRAWAL_FEES, USDT, 0)
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "2000.000000")
+        paid = await treasury.request(wallet_id, "100.000000")
+        returned = await treasury.request(wallet_id, "1500.000000")
+        await treasury.advance()
+        await treasury.finalize()
+        await treasury.advance()
+        assert (await seen(treasury, wallet_id, paid.id)).state is WithdrawalState.PAID
+        assert (await seen(treasury, wallet_id, returned.id)).state is WithdrawalState.RETURNED
+        assert await treasury.balance(wallet_id) == "1900.000000"
+        await treasury.assert_books_agree()
+
+    async def test_fee_of_gas_above_the_signers_cap_is_waited_for(self, treasury: Treasury) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        await treasury.request(wallet_id, "100.000000")
+        async with signed_by(treasury, SignerPolicy(caps=CAPS, max_fee_per_gas=1)):
+            report = await treasury.advance()
+            assert (report.sent, report.returned, report.waiting) == (0, 0, 1)
+        assert (await treasury.advance()).sent == 1
+
+    async def test_order_with_a_nonce_is_left_to_the_chain_when_it_is_too_late_to_revoke(
+        self, treasury: Treasury
+    ) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        withdrawal = await treasury.request(wallet_id, "100.000000")
+        # A process died between giving the nonce and storing the signature, and the
+        # vault would refuse the payment ever since.
+        async with treasury.database.session() as session:
+            await give_place(session, await treasury.sender.address(), withdrawal.id, first_nonce=0)
+        await administer(treasury, treasury.contracts.token(), "freeze(address)", OUTSIDE)
+        treasury.clock.advance(seconds=UNPAYABLE_SECONDS_MAX)
+        report = await treasury.advance()
+        assert (report.returned, report.waiting) == (0, 1)
+        assert await treasury.balance(wallet_id) == "149.000000"
+        await administer(treasury, treasury.contracts.token(), "unfreeze(address)", OUTSIDE)
+        await treasury.advance()
+        assert (await seen(treasury, wallet_id, withdrawal.id)).state is WithdrawalState.SENT
 
 
 class TestChainTroubles:

@@ -5,12 +5,14 @@ from uuid import UUID
 from sqlalchemy import select
 
 from chain.signer_client import SignerClient
-from foundation.assets import DMMK
+from chain.signer_policy import SignerPolicy
+from foundation.assets import DMMK, USDT
+from tests.fixtures.contracts import CAPS
 from tests.treasury.conftest import OUTSIDE, Treasury
 from tests.treasury.mortality import Died, Fate, MortalRPC
-from tests.treasury.moves import administer, mortal_treasury
-from treasury.models import TreasurySweep, TreasuryUnswept
-from treasury.sweeps import RETRY_SECONDS
+from tests.treasury.moves import administer, mortal_treasury, signed_by
+from treasury.models import TreasuryBookingCursor, TreasuryDepositAddress, TreasurySweep, TreasuryUnswept
+from treasury.sweeps import RETRY_SECONDS, _forget_empty
 
 
 async def sweeps(treasury: Treasury) -> list[tuple[str, str | None]]:
@@ -163,3 +165,31 @@ class TestSweepDeposits:
             raise AssertionError("it always died")
         assert {outcome for _, outcome in await sweeps(treasury)} == {"succeeded"}
         await treasury.assert_books_agree()
+
+    async def test_sweep_that_the_signer_will_never_sign_is_closed(self, treasury: Treasury) -> None:
+        _, address = await funded(treasury)
+        async with treasury.database.session() as session:
+            row = await session.get_one(TreasuryDepositAddress, address)
+            row.salt = "0x" + "13" * 32
+        report = await treasury.sweep()
+        assert (report.ordered, report.closed, report.open) == (1, 1, 0)
+        assert await sweeps(treasury) == [(address, "order_unexplained")]
+        assert (await treasury.sweep()).ordered == 0
+
+    async def test_sweep_that_the_signer_will_sign_later_stays_open(self, treasury: Treasury) -> None:
+        _, address = await funded(treasury)
+        async with signed_by(treasury, SignerPolicy(caps=CAPS, max_fee_per_gas=1)):
+            report = await treasury.sweep()
+        assert (report.ordered, report.closed, report.open) == (1, 0, 1)
+        assert (await treasury.sweep()).ordered == 0
+        assert treasury.contracts.balance(address) == 0
+
+    async def test_address_is_not_forgotten_if_something_was_written_down_meanwhile(
+        self, treasury: Treasury
+    ) -> None:
+        _, address = await funded(treasury)
+        token = treasury.custody.token_of(USDT)
+        async with treasury.database.session() as session:
+            cursor = await session.get_one(TreasuryBookingCursor, (treasury.custody.chain_id, token.address))
+            await _forget_empty(session, treasury.custody, token, cursor.booked_number - 1, [address])
+        assert await unswept(treasury) == {address}
