@@ -57,6 +57,10 @@ IDLE_SECONDS = 0.05
 """How often an idle writer looks whether something has expired."""
 LOCK_RETRY_SECONDS = 0.1
 """How often a standby asks for the lock."""
+OWN_SESSION_SECONDS = 1.0
+"""How long our own broken session may take to end before it must be another engine's lock."""
+OWN_SESSION_RETRY_SECONDS = 0.01
+"""How often we ask for the lock meanwhile."""
 OUTAGE_SECONDS = 5.0
 """How long callers wait for a lost database before they are told so."""
 INLINE_ROWS_MAX = 512
@@ -308,12 +312,14 @@ class Writer:
         when another engine has taken over, they are told.
         """
         began = time.monotonic()
+        own_until = 0.0
         if self._tenure is not None:
             self._tenure.close()
             self._tenure = None
+            own_until = began + OWN_SESSION_SECONDS
         while not self._intake.is_closing:
             try:
-                self._tenure = begin(self._url, self._open_journal, self._stand_by)
+                self._tenure = begin(self._url, self._open_journal, partial(self._stand_by, own_until))
             except psycopg.OperationalError as error:
                 log.warning("ledger_waits_for_database", error=str(error).strip())
                 if time.monotonic() - began > OUTAGE_SECONDS:
@@ -329,8 +335,14 @@ class Writer:
             self._intake.pause(LOCK_RETRY_SECONDS)
         return False
 
-    def _stand_by(self) -> bool:
-        """Another engine holds the lock: send callers there, and wait; whether to give up."""
+    def _stand_by(self, own_until: float) -> bool:
+        """Another engine holds the lock: send callers there, and wait; whether to give up.
+
+        Until ``own_until`` it is most likely our own session of before, which the
+        server has not ended yet: callers wait with us.
+        """
+        if time.monotonic() < own_until:
+            return self._intake.pause(OWN_SESSION_RETRY_SECONDS)
         if self.phase is not Phase.STANDBY:
             log.info("ledger_standby")
             self.phase = Phase.STANDBY
