@@ -1,21 +1,19 @@
 """Commands: what callers ask of the writer, and how the answer gets back.
 
-A command is put on the writer's queue by any thread; its answer is a
-``concurrent.futures.Future``. Creations are decided and stored; look-ups are
-answered from memory right after the commit that precedes them.
+A command is made in its caller's event loop and put on the writer's queue.
+Creations are decided and stored; look-ups are answered from memory, after the
+commit that precedes them.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
-from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ledger.answers import Answer
 from ledger.contract import (
     Account,
     CreateAccountResult,
@@ -31,7 +29,7 @@ class CreateAccounts:
     """Create accounts; the answer is one result each."""
 
     events: Sequence[Account]
-    answer: Future[list[CreateAccountResult]] = field(default_factory=Future)
+    answer: Answer[list[CreateAccountResult]] = field(default_factory=Answer)
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +37,7 @@ class CreateTransfers:
     """Create transfers; the answer is one result record each."""
 
     events: TransferRequest
-    answer: Future[npt.NDArray[np.void]] = field(default_factory=Future)
+    answer: Answer[npt.NDArray[np.void]] = field(default_factory=Answer)
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +45,7 @@ class LookupAccounts:
     """The accounts that exist, with their balances."""
 
     ids: Sequence[int]
-    answer: Future[list[Account]] = field(default_factory=Future)
+    answer: Answer[list[Account]] = field(default_factory=Answer)
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +53,7 @@ class FindHead:
     """Where an account's history begins; None when there is no such account."""
 
     account_id: int
-    answer: Future[AccountHead | None] = field(default_factory=Future)
+    answer: Answer[AccountHead | None] = field(default_factory=Answer)
 
 
 Creation = CreateAccounts | CreateTransfers
@@ -108,15 +106,3 @@ def check_accounts(events: Sequence[Account]) -> None:
 def size_of(command: Command) -> int:
     """How much of a group a command fills, in events."""
     return max(len(command.events), 1) if isinstance(command, CreateAccounts | CreateTransfers) else 1
-
-
-def resolve(command: Command, answer: Any) -> None:
-    """Give a command its answer, unless its caller has gone away or was told of an outage."""
-    with contextlib.suppress(InvalidStateError):
-        command.answer.set_result(answer)
-
-
-def refuse(command: Command, error: Exception) -> None:
-    """Tell a command's caller of an error, unless it was answered before."""
-    with contextlib.suppress(InvalidStateError):
-        command.answer.set_exception(error)

@@ -118,7 +118,7 @@ class LedgerEngine:
         check_accounts(accounts)
         command = CreateAccounts(accounts)
         self._writer.submit(command)
-        return await asyncio.wrap_future(command.answer)
+        return await command.answer
 
     async def create_transfers(self, transfers: Sequence[Transfer]) -> list[CreateTransferResult]:
         """See :class:`ledger.interface.Ledger`."""
@@ -138,14 +138,14 @@ class LedgerEngine:
     async def _create(self, request: TransferRequest) -> Records:
         command = CreateTransfers(request)
         self._writer.submit(command)
-        return await asyncio.wrap_future(command.answer)
+        return await command.answer
 
     async def lookup_accounts(self, ids: Sequence[int]) -> list[Account]:
         """See :class:`ledger.interface.Ledger`."""
         _check_size(ids)
         command = LookupAccounts(ids)
         self._writer.submit(command)
-        return await asyncio.wrap_future(command.answer)
+        return await command.answer
 
     async def lookup_transfers(self, ids: Sequence[int]) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
@@ -214,7 +214,7 @@ class LedgerEngine:
     async def _find_head(self, account_id: int) -> AccountHead | None:
         command = FindHead(account_id)
         self._writer.submit(command)
-        return await asyncio.wrap_future(command.answer)
+        return await command.answer
 
 
 def _check_size(items: Sequence[object] | Records) -> None:

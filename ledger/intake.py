@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from ledger.commands import Command, refuse, size_of
+from ledger.answers import give
+from ledger.commands import Command, size_of
 from ledger.contract import BATCH_MAX
 from ledger.interface import LedgerBusy, LedgerUnavailable
 
@@ -63,9 +64,10 @@ class Intake:
             self._events -= events
             return group
 
-    def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._queue
+    @property
+    def waiting_events(self) -> int:
+        """How many events wait."""
+        return self._events
 
     def pause(self, seconds: float) -> bool:
         """Wait unless asked to end; whether that was asked."""
@@ -96,5 +98,4 @@ class Intake:
             self._events = 0
             if from_now_on:
                 self._refusal = detail
-        for command in commands:
-            refuse(command, LedgerUnavailable(detail, outcome_unknown=False))
+        give((command.answer, LedgerUnavailable(detail, outcome_unknown=False)) for command in commands)

@@ -32,14 +32,13 @@ import structlog
 
 from foundation.clock import Clock
 from ledger import state_machine
+from ledger.answers import give
 from ledger.commands import (
     Command,
     CreateAccounts,
     CreateTransfers,
     FindHead,
     LookupAccounts,
-    refuse,
-    resolve,
 )
 from ledger.decisions import decide_requests
 from ledger.draft import Draft
@@ -63,6 +62,8 @@ OWN_SESSION_RETRY_SECONDS = 0.01
 """How often we ask for the lock meanwhile."""
 OUTAGE_SECONDS = 5.0
 """How long callers wait for a lost database before they are told so."""
+PIPELINE_EVENTS_MIN = 1024
+"""Fewer events that wait are not worth deciding before the commit has ended."""
 INLINE_ROWS_MAX = 512
 """A smaller batch is committed by the writer itself: handing it over costs more."""
 
@@ -157,10 +158,16 @@ class Writer:
         committing: _Group | None = None
         while True:
             closing = self._intake.is_closing
-            commands = self._intake.take(0 if committing else IDLE_SECONDS)
-            if not commands and committing is None and closing:
-                return
+            commands: list[Command] = []
             try:
+                if committing is not None and self._intake.waiting_events < PIPELINE_EVENTS_MIN:
+                    # Few wait: the end of the commit brings more, and one large
+                    # group costs less than two small ones.
+                    self._finish(committing)
+                    committing = None
+                commands = self._intake.take(0 if committing else IDLE_SECONDS)
+                if not commands and committing is None and closing:
+                    return
                 decided = self._decide(commands, committing)
                 if committing is not None:
                     self._finish(committing)
@@ -223,7 +230,7 @@ class Writer:
             self._answer(group)
             return None
         rows = batch.transfer_count + batch.account_count
-        if rows <= INLINE_ROWS_MAX and self._intake.is_empty():
+        if rows <= INLINE_ROWS_MAX:
             tenure.journal.append(batch)
             self._answer(group)
             return None
@@ -239,8 +246,7 @@ class Writer:
     def _answer(self, group: _Group) -> None:
         if group.batch is not None:
             self.stored_head = group.batch.head
-        for command, answer in zip(group.commands, group.answers, strict=True):
-            resolve(command, answer)
+        give(zip((command.answer for command in group.commands), group.answers, strict=True))
         # The draft may be what a later one is decided on top of; what is before
         # it is stored and needs no memory.
         group.draft.in_flight = None
@@ -289,7 +295,7 @@ class Writer:
             group.batch = None
         while waiting:
             commands = waiting[0].commands
-            if all(command.answer.done() for command in commands):
+            if all(command.answer.is_given for command in commands):
                 # Everybody was told of an outage; nobody waits for this group.
                 waiting.pop(0)
                 continue
@@ -353,5 +359,5 @@ class Writer:
     def _refuse_unfinished(self, detail: str, *, outcome_unknown: bool) -> None:
         """Tell the callers of unfinished groups; the groups themselves go on."""
         for group in self._unfinished:
-            for command in group.commands:
-                refuse(command, LedgerUnavailable(detail, outcome_unknown=outcome_unknown))
+            error = LedgerUnavailable(detail, outcome_unknown=outcome_unknown)
+            give((command.answer, error) for command in group.commands)
