@@ -7,11 +7,9 @@ rest is asked like anybody asks, with the public client.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -33,14 +31,12 @@ from ledger.chart import AccountCode, system_account_id
 from ledger.client import LedgerClient
 from ops.errors import OperationError
 from ops.node import BLOCK_SECONDS
-from ops.processes import Roster, running_roster
+from ops.processes import running_roster
+from ops.up import running_bank
 from ops.wiring import current_settings, needed_database
 from treasury.custody import Custody, custody_of
 from treasury.custody_addresses import custody_addresses
 from treasury.custody_balances import units_at
-
-START_SECONDS_MAX = 300
-"""How long a bank may take to come up; crash recovery included."""
 
 POLL_SECONDS = 0.1
 """Between two looks at something that is awaited."""
@@ -163,7 +159,11 @@ class Stage:
 @contextlib.asynccontextmanager
 async def open_stage(console: Console, settings: Settings) -> AsyncIterator[Stage]:
     """A stage on a running bank; one that was started for it is stopped afterwards."""
-    async with _running_bank(console, settings):
+
+    def say(words: str) -> None:
+        console.print(Text(words, "dim"))
+
+    async with running_bank(settings, say=say, busy=console.status):
         settings = current_settings()
         database = Database(needed_database(settings), pool_size=2)
         ledger, rpc = LedgerClient(settings.ledger_address), RPC(settings.rpc_url)
@@ -184,46 +184,3 @@ async def open_stage(console: Console, settings: Settings) -> AsyncIterator[Stag
             await rpc.close()
             await ledger.close()
             await database.close()
-
-
-@contextlib.asynccontextmanager
-async def _running_bank(console: Console, settings: Settings) -> AsyncIterator[None]:
-    roster = running_roster(settings.home)
-    if roster is not None and roster.ready:
-        console.print(Text(f"playing on the bank that runs in {settings.home}", "dim"))
-        yield
-        return
-    with console.status("starting PostgreSQL, the EVM node, ledger, signer, worker and API"):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ops", "up", "--quiet", stdout=asyncio.subprocess.DEVNULL
-        )
-        try:
-            await _until_ready(settings, process)
-        except BaseException:
-            await _stop(process)
-            raise
-    try:
-        yield
-    finally:
-        with console.status("stopping everything in order"):
-            await _stop(process)
-
-
-async def _until_ready(settings: Settings, process: asyncio.subprocess.Process) -> Roster:
-    for _ in range(int(START_SECONDS_MAX / POLL_SECONDS)):
-        roster = running_roster(settings.home)
-        if roster is not None and roster.ready:
-            return roster
-        if process.returncode is not None:
-            break
-        await asyncio.sleep(POLL_SECONDS)
-    raise OperationError(
-        "The bank did not come up", f"./nugpay up shows why; its logs are in {settings.home / 'logs'}"
-    )
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGINT)
-        await process.wait()

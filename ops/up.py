@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -270,25 +271,34 @@ async def run(bank: Bank, show: Callable[[Roster], None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running_bank(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[Roster]:
+async def running_bank(
+    settings: Settings, *, say: Callable[[str], None], busy: Callable[[str], AbstractContextManager[object]]
+) -> AsyncIterator[Roster]:
     """The bank of a home: the one that is up, else one that is brought up, and taken down at the end.
 
-    Raises ``OperationError`` with its last words when it does not come up.
+    ``say`` tells the operator something, ``busy`` shows it while something long goes on.
+    Raises ``OperationError`` when it does not come up.
     """
-    roster = running_roster(settings.home)
     started: asyncio.subprocess.Process | None = None
-    if roster is None:
-        say("starting everything (./nugpay up keeps it running)")
+    if running_roster(settings.home) is not None:
+        say(f"on the bank that runs in {settings.home}")
+    else:
         started = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "ops", "up", "--quiet",
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            *(sys.executable, "-P", "-m", "ops", "up", "--quiet"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            # Ctrl-C at the terminal is for the caller, who then ends the bank, once.
+            start_new_session=True,
+        )
     try:
-        yield await _wait_until_ready(settings.home, started)
+        with busy("starting PostgreSQL, the EVM node, ledger, signer, worker and API"):
+            roster = await _wait_until_ready(settings.home, started)
+        yield roster
     finally:
         if started is not None and started.returncode is None:
-            started.terminate()
-            await started.wait()
+            with busy("stopping everything in order"):
+                started.terminate()
+                await started.wait()
 
 
 async def _wait_until_ready(home: Path, started: asyncio.subprocess.Process | None) -> Roster:
@@ -299,7 +309,7 @@ async def _wait_until_ready(home: Path, started: asyncio.subprocess.Process | No
         ended = started.returncode is not None if started is not None else roster is None
         if ended:
             raise OperationError(
-                "The bank did not come up", f"Its last words are in {home / 'logs' / 'up.log'}"
+                "The bank did not come up", f"./nugpay up shows why; its logs are in {home / 'logs'}"
             )
         await asyncio.sleep(POSTGRES_POLL_SECONDS)
 
