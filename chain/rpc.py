@@ -63,15 +63,19 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Log(msgspec.Struct, frozen=True, rename="camel"):
-    """An event log of a mined block, as the node gives it."""
+    """An event log of a mined block, as the node gives it; its texts are not checked here.
 
-    address: Bytes
-    topics: list[Word]
-    data: Bytes
-    block_hash: Word
-    block_number: Quantity
-    transaction_hash: Word
-    log_index: Quantity
+    There are too many of them for a pattern each: who takes them further checks
+    them all together.
+    """
+
+    address: str
+    topics: list[str]
+    data: str
+    block_hash: str
+    block_number: str
+    transaction_hash: str
+    log_index: str
 
 
 class Receipt(msgspec.Struct, frozen=True, rename="camel"):

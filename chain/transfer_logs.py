@@ -10,6 +10,7 @@ answer stands: bloom filters have false positives, never false negatives.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ RANGE_BLOCKS_MAX = 2_000
 
 _WORD_LENGTH = 66
 _ADDRESS_PADDING = "0x" + "0" * 24
+_PADDING_LENGTH = len(_ADDRESS_PADDING)
+_HEX = re.compile("[0-9a-fx]*")
 _TOPIC_COUNT = 3
 _METHOD = "eth_getLogs"
 
@@ -124,38 +127,55 @@ async def _by_range(
 def _decoded(logs: Iterable[Log], hashes: dict[int, str], watched: frozenset[str]) -> list[TransferLog]:
     """The logs that are ERC-20 transfers, by hand slicing; each tied to its header's hash."""
     decoded = []
-    for log in logs:
-        topics = log.topics
-        number = int(log.block_number, 16)
-        if hashes.get(number) != log.block_hash:
-            raise RPCMalformed(_METHOD, f"a log of block {log.block_hash}, which is not the header's")
-        token = log.address.lower()
-        # A node that ignores the filter, and ERC-721's Transfer, which has four
-        # topics: neither is a transfer of our token.
-        if token not in watched or len(topics) != _TOPIC_COUNT or topics[0] != TRANSFER_TOPIC:
-            continue
-        if len(log.data) != _WORD_LENGTH:
-            continue
-        decoded.append(
-            TransferLog(
-                number,
-                int(log.log_index, 16),
-                log.block_hash,
-                log.transaction_hash,
-                token,
-                _address(topics[1]),
-                _address(topics[2]),
-                int(log.data, 16),
+    try:
+        for log in logs:
+            topics = log.topics
+            number = int(log.block_number, 16)
+            if hashes.get(number) != log.block_hash:
+                raise RPCMalformed(_METHOD, f"a log of block {log.block_hash}, which is not the header's")
+            token = log.address.lower()
+            # A node that ignores the filter, and ERC-721's Transfer, which has four
+            # topics: neither is a transfer of our token.
+            if token not in watched or len(topics) != _TOPIC_COUNT or topics[0] != TRANSFER_TOPIC:
+                continue
+            if len(log.data) != _WORD_LENGTH:
+                continue
+            decoded.append(
+                TransferLog(
+                    number,
+                    int(log.log_index, 16),
+                    log.block_hash,
+                    log.transaction_hash,
+                    token,
+                    "0x" + topics[1][_PADDING_LENGTH:],
+                    "0x" + topics[2][_PADDING_LENGTH:],
+                    int(log.data, 16),
+                )
             )
-        )
+            _check_words(log)
+    except ValueError as error:
+        raise RPCMalformed(_METHOD, f"a log that is not hex: {error}") from error
+    _check_texts(decoded)
     decoded.sort(key=lambda log: (log.block_number, log.log_index))
     return decoded
 
 
-def _address(topic: str) -> str:
-    if not topic.startswith(_ADDRESS_PADDING):
-        raise RPCMalformed(_METHOD, f"topic {topic} is no address")
-    return "0x" + topic[26:]
+def _check_words(log: Log) -> None:
+    """The log's words have 32 bytes each, and those that are addresses their padding."""
+    _, sender, receiver = log.topics
+    if not (len(log.transaction_hash) == len(sender) == len(receiver) == _WORD_LENGTH):
+        raise RPCMalformed(_METHOD, "a word that has not 32 bytes")
+    if not (sender.startswith(_ADDRESS_PADDING) and receiver.startswith(_ADDRESS_PADDING)):
+        raise RPCMalformed(_METHOD, "a topic that is no address")
+    if not (log.data.startswith("0x") and log.log_index.startswith("0x")):
+        raise RPCMalformed(_METHOD, "a number that does not begin with 0x")
+
+
+def _check_texts(logs: Sequence[TransferLog]) -> None:
+    """Nothing but lower-case hex may reach a table: all texts are looked at in one pass."""
+    texts = "".join([text for log in logs for text in (log.tx_hash, log.from_address, log.to_address)])
+    if not _HEX.fullmatch(texts):
+        raise RPCMalformed(_METHOD, "a text that is not lower-case hex")
 
 
 def _may_hold(block: BlockKey, tokens: Sequence[str]) -> bool:

@@ -67,7 +67,10 @@ def altered(method: str, **fields: Any) -> Rule:
         ("eth_getLogs", {"logIndex": "0x"}),
         ("eth_getLogs", {"data": "-0x" + "1" * 63}),
         ("eth_getLogs", {"blockNumber": None}),
-        ("eth_getLogs", {"topics": ["0x12"]}),
+        ("eth_getLogs", {"logIndex": "-0x1"}),
+        ("eth_getLogs", {"transactionHash": "0x12"}),
+        ("eth_getLogs", {"topics": [TRANSFER_TOPIC, "0x12", "0x" + "00" * 32]}),
+        ("eth_getLogs", {"topics": [TRANSFER_TOPIC, "0x" + "00" * 31 + "\\.", "0x" + "00" * 32]}),
     ],
 )
 async def test_answer_that_is_not_what_it_should_be_is_refused_and_nothing_is_written(
