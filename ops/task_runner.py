@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from foundation.database import Database
 from ops.task_locks import task_lock
@@ -56,8 +57,15 @@ class TaskRunner(Generic[T]):
             raise
 
     def run(self, name: str, work: Callable[[T], Awaitable[None]]) -> None:
-        """Do the work to its end, unless the same runs already; called from any thread."""
-        self._on_loop(self._locked(name, work), None)
+        """Do the work to its end, unless the same runs already; called from any thread.
+
+        A database that is away ends it with a warning, for the schedule comes again;
+        whatever else the work raises is raised here.
+        """
+        try:
+            self._on_loop(self._locked(name, work), None)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("the database is away", task=name, error=str(error.orig)[:200])
 
     def close(self) -> None:
         """Close the tools and end the loop; tasks must have ended."""

@@ -20,7 +20,7 @@ from sqlalchemy import select, update
 
 from chain.errors import ChainCode, RPCError, RPCMalformed
 from chain.models import ChainAttempt, ChainOrder
-from chain.order_status import OrderState
+from chain.order_status import OrderState, OrderStatus
 from chain.orders import revoke_order
 from chain.rpc import RPC
 from chain.sender import Sender
@@ -121,11 +121,13 @@ class _Step:
         self._custody: Final = custody
         self._sender: Final = sender
         self.report: Final = PayoutReport()
+        self._statuses: Final[dict[UUID, OrderStatus]] = {}
+        """Of the orders on their way, as they were when this step began."""
 
     async def tend(self) -> None:
         """Send again, or with a higher fee, what is on its way."""
         try:
-            await self._sender.tend_lane()
+            self._statuses.update({status.order_id: status for status in await self._sender.tend_lane()})
         except (Unavailable, RPCError, RPCMalformed) as error:
             self.report.troubles.append(str(error))
 
@@ -194,7 +196,7 @@ class _Step:
 
     async def _look_after(self, row: TreasuryWithdrawal) -> None:
         """A withdrawal that is signed: returned if it can never pay, else waited for."""
-        status = await self._sender.status(row.id)
+        status = self._statuses.get(row.id) or await self._sender.status(row.id)
         if status.state.never_pays:
             await return_withdrawal(self._ledger, row)
             # Dies here: returned; the next step finds the void and closes.

@@ -155,6 +155,21 @@ class TestTaskRunner:
             runner.run("hangs", hang)
         runner.close()
 
+    def test_database_that_is_away_ends_the_task_and_not_the_worker(self, tmp_path: Path) -> None:
+        @asynccontextmanager
+        async def connected() -> AsyncIterator[Database]:
+            database = Database(f"postgresql://nobody@/nothing?host={tmp_path}")
+            yield database
+            await database.close()
+
+        async def work(_database: Database) -> None:
+            raise AssertionError("it has no lock")
+
+        runner = TaskRunner(connected, lambda database: database)
+        runner.start()
+        runner.run("a task", work)
+        runner.close()
+
     def test_tools_that_cannot_be_opened_are_told_at_the_start(self, database_url: str) -> None:
         @asynccontextmanager
         async def broken() -> AsyncIterator[Database]:
