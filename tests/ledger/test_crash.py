@@ -43,7 +43,7 @@ async def test_three_kills_of_postgresql_lose_and_double_nothing(make_home: Call
     "crime",
     [
         "DELETE FROM ledger_transfer WHERE timestamp = (SELECT max(timestamp) FROM ledger_transfer)",
-        "UPDATE ledger_transfer SET amount = 77 WHERE timestamp = (SELECT max(timestamp) FROM ledger_transfer)",
+        "UPDATE ledger_transfer SET amount = amount + 1 WHERE flags = 0",
         "UPDATE ledger_transfer SET code = 2 WHERE timestamp = (SELECT min(timestamp) FROM ledger_transfer)",
         "DELETE FROM ledger_failed_id",
     ],
