@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -24,11 +24,18 @@ SECRET_NAMES = (
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace the value of every field whose name marks a secret."""
-    for name in event:
-        if any(part in name.lower() for part in SECRET_NAMES):
-            event[name] = REDACTED
-    return event
+    """Replace the value of every field, at any depth, whose name marks a secret."""
+    return {name: _redacted(name, value) for name, value in event.items()}
+
+
+def _redacted(name: object, value: Any) -> Any:
+    if any(part in str(name).lower() for part in SECRET_NAMES):
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {key: _redacted(key, item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted("", item) for item in value]
+    return value
 
 
 def configure_logging(process: str, level: str = "info") -> None:
