@@ -103,6 +103,15 @@ def test_killed_installation_is_done_again_and_completes(clone: Path) -> None:
 
 
 @pytest.mark.slow
+def test_pip_does_it_where_the_faster_installer_cannot(clone: Path) -> None:
+    # As behind a mirror that only pip's own settings name.
+    done = run(clone, UV_DEFAULT_INDEX="http://127.0.0.1:1/", UV_HTTP_RETRIES="0")
+    assert done.returncode == 0, done.stderr
+    assert "trying pip instead" in done.stderr
+    assert done.stdout == "ran [] True\n"
+
+
+@pytest.mark.slow
 def test_two_first_starts_at_once_install_once(clone: Path) -> None:
     command = [sys.executable, str(clone / "nugpay")]
     both = [
