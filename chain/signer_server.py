@@ -142,6 +142,11 @@ async def _answer(signer: Signer, line: bytes) -> Answer:
         request = request_decoder.decode(line)
     except msgspec.DecodeError as error:
         return UnavailableAnswer(f"not a request: {error}")
+    except (ValueError, RecursionError):
+        # What msgspec does not name: bytes that are no UTF-8 within a string, and brackets
+        # within brackets. Decoding is over before anything is decided, so the asker has
+        # only this line's answer to lose; an end of the process would stop every payout.
+        return UnavailableAnswer("not a request: no JSON in UTF-8, or nested too deeply")
     if not isinstance(request, SignRequest):
         deployment = signer.deployment
         return IdentityAnswer(

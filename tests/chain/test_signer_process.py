@@ -107,6 +107,14 @@ MALFORMED_LINES = {
     "unknown type": b'{"type":"drain"}',
     "more fields": b'{"type":"identity","also":1}',
     "no utf-8": b"\xff\xfe",
+    "no utf-8 in a type": b'{"type":"\xff"}',
+    "no utf-8 in a name": b'{"\xff":1,"type":"identity"}',
+    "no utf-8 in an id": b'{"type":"sign","order_id":"\xff"}',
+    "half a surrogate pair": b'{"type":"\\ud800"}',
+    "nested": b"[" * 60_000,
+    "nested in a field": b'{"also":' + b"[" * 60_000,
+    "nested objects": b'{"type":' * 7_000,
+    "digits": b'{"type":"sign","chain_id":' + b"9" * 60_000 + b"}",
     "negative": SIGN_NOTHING + b'"nonce":-1,"max_fee_per_gas":1,"max_priority_fee_per_gas":1}',
     "too large": SIGN_NOTHING
     + b'"nonce":0,"max_fee_per_gas":1%s,"max_priority_fee_per_gas":1}' % (b"0" * 80),
@@ -187,6 +195,21 @@ SigningLog.append = append_to_a_full_disk
 
 
 class TestProcess:
+    async def test_no_nonsense_ends_the_process(self, orders: Orders, database_url: str) -> None:
+        home = orders.contracts.home
+        socket = home / "run" / "signer.sock"
+        process = start_signer_process(home, database_url)
+        try:
+            for nonce, line in enumerate(MALFORMED_LINES.values()):
+                reader, writer = await asyncio.open_unix_connection(socket)
+                writer.write(line + b"\n")
+                assert json.loads(await reader.readline())["type"] == "unavailable"
+                writer.close()
+                await orders.sign(SignerClient(socket), await orders.withdrawal(), nonce=nonce)
+            assert process.poll() is None
+        finally:
+            end_process(process)
+
     async def test_a_signer_killed_between_log_and_answer_gives_the_same_bytes_and_counts_once(
         self, orders: Orders, database_url: str
     ) -> None:
