@@ -23,7 +23,7 @@ import structlog
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -79,6 +79,14 @@ def create_app(engine: LedgerEngine) -> Starlette:
             return _problem(
                 503, error.code, error.detail, retryable=retryable, outcome_unknown=error.outcome_unknown
             )
+        except ClientDisconnect:
+            # Nobody is left to read this, and nothing was asked of the engine yet.
+            return _problem(400, "invalid_request", "The body is incomplete.", retryable="true")
+        # A caller gets an answer that says whether anything may be stored; what broke stays
+        # in our log. An engine that is not sure has stopped by itself, and ends the process.
+        except Exception:
+            log.exception("request_failed", operation=operation.name)
+            return _fault(operation)
 
     async def health(_request: Request) -> Response:
         serving = engine.phase is Phase.SERVING
@@ -101,17 +109,22 @@ async def _operate(engine: LedgerEngine, operation: Operation, request: Request)
     if kind == PACKED and operation.name == "create_transfers":
         records = await _create_records(engine, transfer_records(body), request.headers.get(BATCHES_HEADER))
         return Response(records, media_type=PACKED)
-    if kind == PACKED:
-        question = operation.unpack(body)
-    else:
-        try:
-            question = operation.from_json(msgspec.json.decode(body))
-        except msgspec.DecodeError as error:
-            raise InvalidRequest(f"the body is no JSON: {error}") from None
+    question = operation.unpack(body) if kind == PACKED else operation.from_json(_read_json(body))
     answer = await _ask(engine, operation, question, request.headers.get(BATCHES_HEADER))
     if kind == PACKED:
         return Response(operation.pack_answer(answer), media_type=PACKED)
     return Response(msgspec.json.encode(to_json(answer)), media_type=JSON)
+
+
+def _read_json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the body is no JSON: {error}") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest("the body is no JSON: it is not UTF-8") from None
+    except RecursionError:
+        raise InvalidRequest("the body is no JSON that is read here: it is nested too deeply") from None
 
 
 async def _ask(engine: LedgerEngine, operation: Operation, question: Any, batches: str | None) -> Any:
@@ -156,6 +169,18 @@ async def _read_body(request: Request, limit: int) -> bytes:
             raise InvalidRequest(f"the body is larger than {limit} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _fault(operation: Operation) -> Response:
+    """The answer to a fault of ours; what writes may have written before it."""
+    writes = operation.name.startswith("create_")
+    return _problem(
+        500,
+        "internal_error",
+        "Something of ours broke.",
+        retryable="unknown" if writes else "true",
+        outcome_unknown=writes,
+    )
 
 
 def _problem(status: int, code: str, detail: str, *, retryable: str, **more: Any) -> Response:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from foundation.clock import SettableClock
 from ledger.client import LedgerClient
@@ -148,6 +149,11 @@ async def test_json_speaks_uuids_names_and_digits(engine: LedgerEngine) -> None:
     [
         ("no_such", [], 404, "unknown_operation"),
         ("create_transfers", b"{", 400, "invalid_request"),
+        ("create_transfers", b'["\xff"]', 400, "invalid_request"),
+        ("create_transfers", b'[{"\xff": 1}]', 400, "invalid_request"),
+        ("create_transfers", b"[" * 100_000, 400, "invalid_request"),
+        ("query_transfers", b'{"code": ' * 100_000, 400, "invalid_request"),
+        ("create_transfers", b'["\\ud800"]', 400, "invalid_request"),
         ("create_transfers", {"id": 1}, 400, "invalid_request"),
         ("create_transfers", [{"colour": 1}], 400, "invalid_request"),
         ("create_transfers", [{"id": "x"}], 400, "invalid_request"),
@@ -170,6 +176,27 @@ async def test_bad_json_gets_a_problem_with_a_stable_code(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == code
     assert engine.sequence == 0
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "retryable"),
+    [("create_transfers", [{"id": 1}], "unknown"), ("lookup_transfers", [1], "true")],
+)
+async def test_a_fault_of_ours_is_a_problem_that_shows_nothing_and_is_logged_once(
+    engine: LedgerEngine, monkeypatch: pytest.MonkeyPatch, operation: str, body: object, retryable: str
+) -> None:
+    async def fail(_events: object) -> None:
+        raise ZeroDivisionError("the inside of the engine")
+
+    monkeypatch.setattr(engine, operation, fail)
+    with capture_logs() as logs:
+        answer = await _post(engine, operation, body)
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.json()["code"], answer.json()["retryable"]) == ("internal_error", retryable)
+    assert answer.json()["outcome_unknown"] is (retryable == "unknown")
+    assert "inside" not in answer.text
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("request_failed", "error")]
 
 
 async def test_bad_packed_requests_are_refused(engine: LedgerEngine) -> None:
