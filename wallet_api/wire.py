@@ -8,6 +8,7 @@ the full scale. Times are UTC in RFC 3339.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -91,11 +92,27 @@ AskedType = TypeVar("AskedType", bound=Asked)
 
 
 def read(kind: type[AskedType], body: bytes) -> AskedType:
-    """Read a body; refused as ``json_malformed`` or ``request_malformed`` with the field's name."""
+    """Read a body; refused as ``json_malformed`` or ``request_malformed`` with the field's name.
+
+    A name that stands twice in an object is refused: RFC 8259 section 4 leaves open
+    which one counts, and a person may have been shown the other amount.
+    """
     try:
-        return kind.model_validate_json(body)
+        asked = kind.model_validate_json(body)
     except ValidationError as error:
         raise malformed(error.errors(include_url=False, include_context=False)) from None
+    # It is sound JSON by now. Numbers stay text: only the names are looked at.
+    json.loads(body.decode(), object_pairs_hook=_refuse_twice, parse_int=str, parse_float=str)
+    return asked
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            field = name[:100]
+            raise Refusal(ApiCode.REQUEST_MALFORMED, f"{field}: Stands twice in its object.", field=field)
+        seen.add(name)
 
 
 def malformed(errors: list[Any]) -> Refusal:

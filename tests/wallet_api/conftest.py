@@ -76,6 +76,16 @@ class Phone:
             method, path, content=sent if sent is not None else content, headers=made
         )
 
+    def signed(self, method: str, path: str, body: bytes = b"") -> dict[str, str]:
+        """The headers of a good signature, for requests that are put together by hand."""
+        return signature_headers(
+            self.key,
+            method=method,
+            url=BASE + path,
+            body=body,
+            created=self.api.clock.now_ns() // SECOND_NS,
+        )
+
     async def get(self, path: str, **how: Any) -> httpx.Response:
         return await self.send("GET", path, **how)
 

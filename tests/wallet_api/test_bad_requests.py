@@ -35,6 +35,42 @@ class TestBody:
             with subtests.test(raw=raw):
                 assert await refusals.code(aye.post("/v1/payments", raw=raw), nonces=1) == "request_malformed"
 
+    async def test_a_name_that_stands_twice(self, aye, ko, refusals, subtests):
+        once = json.dumps(aye.payment(ko, "0.01"))
+        for again in ['"amount":"50"', '"amount":"0.01"', '"\\u0061mount":"50"', '"payee":"@aye_aye"']:
+            raw = (once.removesuffix("}") + f",{again}}}").encode()
+            with subtests.test(again=again):
+                assert await refusals.code(aye.post("/v1/payments", raw=raw), nonces=1) == "request_malformed"
+        assert await aye.available() == "100.000000"
+
+    async def test_a_name_that_stands_twice_says_which(self, aye):
+        answer = await aye.post("/v1/wallet", raw=b'{"handle":"one_one","handle":"two_two"}')
+        assert (answer.status_code, answer.json()["field"]) == (422, "handle")
+
+    async def test_a_name_that_stands_twice_further_inside(self, api):
+        phone = Phone(api, DeviceKey.generate())
+        body = json.dumps({"code": await api.code(), "public_key": phone.key.public_jwk})
+        raw = body.replace('"public_key": {', '"public_key": {"kty": "EC", ').encode()
+        before = api.rows()
+        answer = await phone.post("/v1/enrolments", raw=raw)
+        assert (answer.json()["code"], answer.json()["field"]) == ("request_malformed", "kty")
+        assert api.rows() == before
+
+    async def test_two_content_types(self, aye, ko, refusals, subtests):
+        for name, values in [
+            ("content-type", ("application/json", "text/plain")),
+            ("content-type", ("text/plain", "application/json")),
+            ("content-type", ("application/json", "application/json")),
+            ("content-encoding", ("gzip", "identity")),
+        ]:
+            with subtests.test(name=name, values=values):
+                body = json.dumps(aye.payment(ko, "1")).encode()
+                made = {**aye.signed("POST", "/v1/payments", body), "content-type": "application/json"}
+                made.pop(name, None)
+                headers = [*made.items(), *((name, value) for value in values)]
+                sending = aye.api.http.post("/v1/payments", content=body, headers=headers)
+                assert await refusals.code(sending) == "content_type_not_accepted"
+
     async def test_no_body_at_all(self, aye, refusals):
         assert await refusals.code(aye.post("/v1/payments"), nonces=1) == "json_malformed"
 
