@@ -1,8 +1,8 @@
 """The contracts under a bank that is being started: found, deployed, or found lost.
 
 In development the contracts are deployed when the chain is new. A development
-chain can be lost (its file deleted, its disk restored) while the database still
-remembers it. Then both books start anew together: the database is set aside under
+chain can be lost, whole or its last blocks (its file deleted, its disk restored),
+while the database still remembers it. Then both books start anew together: the database is set aside under
 another name, never deleted, and the operator is told. On a real chain nothing is
 ever deployed or set aside here; a chain that does not match stops the start.
 """
@@ -63,6 +63,33 @@ async def chain_was_lost(settings: Settings, rpc: RPC) -> bool:
     return False
 
 
+async def finality_was_lost(settings: Settings, database_url: str, rpc: RPC, *, ours: bool) -> bool:
+    """Whether the node's chain lacks the block that the books of this development home took for final.
+
+    A node that is not of this home's own (``ours``) may only lag behind; then nothing is lost.
+    """
+    final = None if settings.environment != "development" else _final_block(database_url, settings.chain_id)
+    if final is None:
+        return False
+    number, block_hash = final
+    found = (await rpc.find([("eth_getBlockByNumber", (hex(number), False))], Header))[0]
+    return ours if found is None else found.hash != block_hash
+
+
+def _final_block(database_url: str, chain_id: int) -> tuple[int, str] | None:
+    """Number and hash of the last block that the mirror has as final; None while there is none."""
+    with psycopg.connect(database_url) as connection:
+        known = connection.execute("select to_regclass('chain_cursor')").fetchone()
+        if known == (None,):
+            return None
+        row: tuple[int, str] | None = connection.execute(
+            "select number, hash from chain_block join chain_cursor using (chain_id)"
+            " where chain_id = %s and number = finalized_number",
+            [chain_id],
+        ).fetchone()
+        return row
+
+
 async def start_over(settings: Settings, database_url: str, rpc: RPC, clock: Clock, say: Say) -> None:
     """Set aside what is about a lost development chain, so that both books begin anew.
 
@@ -92,8 +119,8 @@ async def start_over(settings: Settings, database_url: str, rpc: RPC, clock: Clo
     record.rename(kept)
     say(
         "The development chain that this home's contracts were on is gone: its state was deleted or is\n"
-        f"older than the contracts. Both books begin anew. The old ledger is kept as database {aside},\n"
-        f"the old addresses in {kept}."
+        f"older than the contracts, or than blocks that the books took for final. Both books begin anew.\n"
+        f"The old ledger is kept as database {aside}, the old addresses in {kept}."
     )
 
 

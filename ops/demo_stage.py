@@ -30,7 +30,6 @@ from identity.enrolment import issue_enrolment_code
 from ledger.chart import AccountCode, system_account_id
 from ledger.client import LedgerClient
 from ops.errors import OperationError
-from ops.node import BLOCK_SECONDS
 from ops.processes import running_roster
 from ops.up import running_bank
 from ops.wiring import current_settings, needed_database
@@ -140,11 +139,12 @@ class Stage:
     @contextlib.asynccontextmanager
     async def blocks_by_hand(self) -> AsyncIterator[None]:
         """No block comes by itself meanwhile."""
+        interval = await self.rpc.call("anvil_getIntervalMining")
         await self.rpc.call("evm_setIntervalMining", 0)
         try:
             yield
         finally:
-            await self.rpc.call("evm_setIntervalMining", BLOCK_SECONDS)
+            await self.rpc.call("evm_setIntervalMining", interval or 0)
 
     def kill_ledger(self) -> int:
         """Kill the ledger process with SIGKILL; its pid."""

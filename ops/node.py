@@ -1,27 +1,30 @@
 """The development node: an anvil of ours, whose chain survives restarts.
 
-anvil keeps its chain in memory. While it runs, its state is saved about once a
-second, whole or not at all, so that even a node that was killed comes back with
-every block that was final. Block 0 carries the time of the home's first start
-(``genesis.json``), since anvil would otherwise make a new one at every start and
-nobody could tell one chain from another. The block two behind the head is final.
+anvil keeps its chain in memory, and the block two behind its head is final. So
+anvil makes no block by itself: we have it make each one, and only once the chain
+as it stands is saved on disk. However long a save takes and whenever the node is
+killed, what was final is in the newest save, with a block to spare. Block 0
+carries the time of the home's first start (``genesis.json``), since anvil would
+otherwise make a new one at every start and nobody could tell one chain from another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import os
 import platform
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from chain.errors import RPCUnavailable
+from chain.errors import RPCError, RPCUnavailable
 from chain.rpc import RPC
 from foundation.clock import SECOND_NS, Clock
 from ops.errors import NodeError
@@ -29,17 +32,27 @@ from ops.errors import NodeError
 ROOT = Path(__file__).parents[1]
 """The clone's root, where node_modules is."""
 
-BLOCK_SECONDS = 1
-"""Time between two blocks."""
+BLOCK_SECONDS = 1.0
+"""Time between two blocks, unless a save takes longer."""
 
-SAVE_SECONDS = 1.0
-"""Least time between two saves."""
+IDLE_SHARE = 20
+"""Rest after a block when nobody waits for one, in times the length of its save: a large chain, whose
+saves are long, grows more rarely. A save costs about 40 ms for each thousand blocks."""
 
-SAVE_SHARE = 20
-"""Rest after a save, in times its own length: a large chain is saved more rarely."""
+POLL_SECONDS = 0.1
+"""Between two looks whether somebody waits for a block."""
+
+FINAL_AFTER_BLOCKS = 2
+"""Blocks after a transaction's own that make it final."""
+
+NEVER_SECONDS = 1_000_000_000
+"""anvil's own time between blocks: it makes none by itself. Whoever sets another one
+(``evm_setIntervalMining``, 0 for none) has stopped us from making them, until it is set back."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts on which a development node may be started."""
+
+_NO_ANSWER = (RPCError, RPCUnavailable)
 
 
 class Genesis(msgspec.Struct, frozen=True):
@@ -67,7 +80,12 @@ class DevelopmentNode:
         self._rpc = RPC(rpc_url)
         self._saved = self.directory / "state.json"
         self._at_exit = self.directory / "exit.json"
-        self._saved_block = -1
+        self._saving = asyncio.Lock()
+        self._saved_head = ""
+        self._answered = False
+        self._waited_for = 0
+        """Blocks that somebody still waits for."""
+        self._finishing = False
 
     def command(self) -> list[str]:
         """The command line that starts the node with the newest state there is."""
@@ -78,13 +96,14 @@ class DevelopmentNode:
             *("--port", str(parts.port or 8545)),
             *("--chain-id", str(self.chain_id)),
             *("--timestamp", str(self._genesis().timestamp)),
-            *("--block-time", str(BLOCK_SECONDS)),
+            *("--block-time", str(NEVER_SECONDS)),
             *("--slots-in-an-epoch", "1"),
             *("--dump-state", str(self._at_exit)),
             "--silent",
         ]
         state = self._newest_state()
-        self._saved_block = -1
+        # The new process may know less than the old one did: it makes no block before it was saved itself.
+        self._saved_head, self._answered = "", False
         return command if state is None else [*command, "--load-state", str(state)]
 
     def _genesis(self) -> Genesis:
@@ -126,34 +145,72 @@ class DevelopmentNode:
             await self._rpc.call("evm_setTime", self._clock.now_ns() // SECOND_NS)
         except RPCUnavailable:
             return False
+        self._answered = True
         return True
 
-    async def keep_saving(self) -> None:
-        """Save the chain as long as this task lives."""
+    async def keep_growing(self, say: Callable[[str], None]) -> None:
+        """Make blocks, and save each, as long as this task lives."""
+        troubled = False
         while True:
             began = time.monotonic()
-            await self.save()
-            await asyncio.sleep(max(SAVE_SECONDS, SAVE_SHARE * (time.monotonic() - began)))
+            try:
+                await self.grow()
+                troubled = False
+            except OSError as error:
+                if not troubled:
+                    say(f"the chain stands still, since it cannot be saved: {error}")
+                troubled = True
+            except _NO_ANSWER:
+                # It is down, or on its way up or down.
+                pass
+            await self._rest(began, time.monotonic() - began)
+
+    async def grow(self) -> None:
+        """Save the chain, then make one block, unless somebody else makes them at the moment.
+
+        Raises ``OSError`` when the chain cannot be saved, and the RPC's errors; then no block is made.
+        """
+        if not self._answered:
+            return
+        # In this order: the new block makes the one before the saved head final, never more than that.
+        # If the node dies after the save it comes back with the saved head; if it dies before, no block
+        # became final since the last save.
+        await self.save()
+        if not self._finishing and await self._rpc.call("anvil_getIntervalMining") == NEVER_SECONDS:
+            await self._rpc.call("evm_mine")
+            made = await self._rpc.call("eth_getBlockByNumber", "latest", False)
+            self._waited_for = FINAL_AFTER_BLOCKS if made["transactions"] else max(self._waited_for - 1, 0)
+
+    async def _somebody_waits(self) -> bool:
+        return int((await self._rpc.call("txpool_status"))["pending"], 16) > 0
+
+    async def _rest(self, began: float, took: float) -> None:
+        """Wait until the next block is due: at once after a second if somebody waits for it."""
+        await asyncio.sleep(max(BLOCK_SECONDS - took, POLL_SECONDS))
+        while self._waited_for == 0 and time.monotonic() - began < IDLE_SHARE * took:
+            with contextlib.suppress(*_NO_ANSWER):
+                if await self._somebody_waits():
+                    return
+            await asyncio.sleep(POLL_SECONDS)
 
     async def save(self) -> None:
-        """Save the chain, unless nothing happened since the last time or the node is down."""
-        try:
-            block = int(await self._rpc.call("eth_blockNumber"), 16)
-            if block == self._saved_block:
-                return
-            answer: str = await self._rpc.call("anvil_dumpState")
-        except RPCUnavailable:
+        """Save the chain, unless its head is the saved one. Raises the RPC's errors, and ``OSError``."""
+        async with self._saving:
+            await self._save()
+
+    async def _save(self) -> None:
+        head: str = (await self._rpc.call("eth_getBlockByNumber", "latest", False))["hash"]
+        if head == self._saved_head:
             return
+        answer: str = await self._rpc.call("anvil_dumpState")
         await asyncio.to_thread(_save_state, self._saved, answer)
-        self._saved_block = block
+        self._saved_head = head
 
     async def finish(self) -> None:
         """Stop making blocks and save the last of them, before the node is ended."""
-        try:
-            await self._rpc.call("evm_setIntervalMining", 0)
-        except RPCUnavailable:
-            return
-        await self.save()
+        self._finishing = True
+        with contextlib.suppress(*_NO_ANSWER):
+            await self.save()
 
     async def close(self) -> None:
         """Close the connections to the node."""
@@ -200,3 +257,9 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    # The name too must be on disk: after a power cut an older state would miss what was final.
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

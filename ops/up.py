@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 from sqlalchemy.engine import make_url
 
 from chain.deployments import Deployment
@@ -29,7 +30,7 @@ from chain.rpc import RPC
 from foundation.clock import Clock
 from foundation.settings import Settings
 from ops import postgres
-from ops.chain_setup import chain_was_lost, prepare_contracts, start_over
+from ops.chain_setup import chain_was_lost, finality_was_lost, prepare_contracts, start_over
 from ops.errors import AlreadyRunningError, NodeError, OperationError
 from ops.guardian import start_guardian
 from ops.migrations import migrate
@@ -77,7 +78,7 @@ class Bank:
         self._guardian = start_guardian(self._supervisor_mark, self.settings.home, roster=self._roster_path)
         self._write_roster()
         await asyncio.gather(self._start_postgres(), self._start_node())
-        if await chain_was_lost(self.settings, self._rpc):
+        if await self._chain_was_lost():
             await start_over(self.settings, self._database_url, self._rpc, self._clock, self._output.say)
         ledger, deployment = await asyncio.gather(
             self._start_ledger(), prepare_contracts(self.settings, self._rpc)
@@ -88,6 +89,12 @@ class Bank:
         self._ready = True
         self._write_roster()
         return self.roster()
+
+    async def _chain_was_lost(self) -> bool:
+        settings = self.settings
+        return await chain_was_lost(settings, self._rpc) or await finality_was_lost(
+            settings, self._database_url, self._rpc, ours=self._node is not None
+        )
 
     async def stop(self) -> None:
         """Take everything down, in order."""
@@ -197,9 +204,25 @@ class Bank:
             )
         node = DevelopmentNode(self.settings.home, self.settings.rpc_url, self.settings.chain_id, self._clock)
         self._node = node
-        spec = ChildSpec("node", node.command, node.is_ready, finish=node.finish)
+        spec = ChildSpec("node", node.command, self._node_is_ready, finish=node.finish)
         await self.supervisor.start(spec).wait_ready()
-        self._tasks.append(asyncio.create_task(node.keep_saving()))
+        self._tasks.append(asyncio.create_task(node.keep_growing(self._output.say)))
+
+    async def _node_is_ready(self) -> bool:
+        """Whether the node answers; one that came back without what was final is not let on."""
+        assert self._node is not None
+        if not await self._node.is_ready():
+            return False
+        with contextlib.suppress(psycopg.OperationalError):
+            # At the start the same is asked once PostgreSQL runs, and without it nobody follows the chain.
+            if self._ready and await self._chain_was_lost():
+                error = NodeError(
+                    "The node came back without blocks that the books took for final; it stays down",
+                    "End this up and start it again: both books then begin anew, and the old are kept.",
+                )
+                self._output.say(f"{error}\n{error.advice}")
+                raise error
+        return True
 
     def _ledger(self) -> ChildSpec:
         return self._ours("ledger", lambda: answers(self.settings.ledger_address, "/health"))

@@ -208,6 +208,23 @@ def test_lost_development_chain_is_told_and_both_books_begin_anew(bank: Bank) ->
     bank.until(lambda: bank.status()["well"])
 
 
+def test_chain_without_what_was_final_is_told_and_both_books_begin_anew(bank: Bank) -> None:
+    bank.up()
+    bank.until(lambda: (bank.status()["chain"]["mirror_finalized"] or 0) > 0)
+    state = bank.home / "anvil" / "state.json"
+    older = state.read_bytes()
+    final = bank.status()["chain"]["mirror_finalized"]
+    bank.until(lambda: bank.status()["chain"]["mirror_finalized"] > final + 5)
+    bank.stop()
+    # The contracts are on it, but not the last blocks that were final.
+    state.write_bytes(older)
+    state.with_name("exit.json").unlink(missing_ok=True)
+    bank.up()
+    assert "took for final" in bank.shown()
+    assert "kept as database" in bank.shown()
+    bank.until(lambda: bank.status()["well"])
+
+
 def test_port_that_is_taken_is_told_in_words(bank: Bank) -> None:
     port = bank.environment["NUGPAY_API_PORT"]
     listener = subprocess.Popen([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", port],
