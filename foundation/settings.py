@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     api_workers: int = Field(default=1, ge=1, le=256)
     """Processes of the API; it is stateless."""
     api_public_url: str | None = None
-    """Base URL that clients sign, when a proxy stands before the API."""
+    """Base URL that clients sign; needed in production. Unset: a loopback name, or the API's own address."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
 

@@ -14,8 +14,11 @@ import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import psycopg
+
 from foundation.clock import Clock, SystemClock
 from foundation.database import Database
+from foundation.errors import NUGPayError
 from foundation.settings import Settings, get_settings
 from ops import postgres
 from ops.errors import OperationError
@@ -39,12 +42,18 @@ def current_settings() -> Settings:
 
 
 def needed_database(settings: Settings) -> str:
-    """The database's URL. Raises ``OperationError`` when there is none."""
+    """The database's URL. Raises ``OperationError`` when there is none.
+
+    Raises ``DurabilityRefused`` when the server there could forget a commit. One that does not answer
+    at the moment is no reason to refuse: whoever works with it asks again.
+    """
     if settings.database_url is None:
         raise OperationError(
             "PostgreSQL is not running",
             "./nugpay up starts it with everything else; or set NUGPAY_DATABASE_URL to a server of yours.",
         )
+    with contextlib.suppress(psycopg.OperationalError):
+        postgres.refuse_weak_server(settings.database_url)
     return settings.database_url
 
 
@@ -78,7 +87,14 @@ def run_api(settings: Settings, workers: int) -> None:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces, Loops
 
+    from wallet_api.hosts import check_public_url
+
     needed_database(settings)
+    try:
+        # Each worker would refuse by itself, and be started again for ever.
+        check_public_url(settings)
+    except NUGPayError as error:
+        raise OperationError("The API does not start", str(error)) from None
     Granian(
         "wallet_api.app:create_app",
         factory=True,

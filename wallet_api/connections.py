@@ -19,6 +19,7 @@ from identity.signed_requests import Doorkeeper
 from ledger.client import LedgerClient
 from ledger.interface import Ledger
 from treasury.custody import Custody, custody_of
+from wallet_api.hosts import check_public_url
 from wallets.wallets import WalletDirectory
 
 
@@ -58,11 +59,15 @@ def connections_of(request: Request) -> Connections:
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Connections]:
-    """Connect to the database and the ledger process that ``settings`` name."""
+    """Connect to the database and the ledger process that ``settings`` name.
+
+    Raises ``NUGPayError`` when a setting that the API needs is missing.
+    """
     if settings.database_url is None:
         raise NUGPayError(
             "NUGPAY_DATABASE_URL is not set: start the API with ./nugpay api, which knows the database."
         )
+    check_public_url(settings)
     database = Database(settings.database_url, pool_size=5, pool_overflow=10)
     ledger = LedgerClient(settings.ledger_address)
     try:

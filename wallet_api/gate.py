@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foundation.errors import Refusal
 from wallet_api.errors import ApiCode
+from wallet_api.hosts import host_of
 from wallet_api.problem import internal_response, refusal_response
 
 log = structlog.get_logger()
@@ -110,6 +111,7 @@ def _request_id(asked: bytes) -> str:
 
 async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
     _check_size_of_headers(scope)
+    host_of(scope)
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > BODY_BYTES_MAX:
         raise _too_large()

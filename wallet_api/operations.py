@@ -19,6 +19,7 @@ from wallet_api.problem_kinds import PROBLEM_KINDS
 from wallets.errors import WalletCode
 
 EVERYWHERE: Final = (
+    ApiCode.HOST_MALFORMED,
     ApiCode.HEADERS_TOO_LARGE,
     ApiCode.REQUEST_MALFORMED,
     ApiCode.METHOD_NOT_ALLOWED,
@@ -28,6 +29,7 @@ EVERYWHERE: Final = (
 """Problems that any operation may answer with."""
 
 SIGNED: Final = (
+    ApiCode.HOST_NOT_ACCEPTED,
     IdentityCode.SIGNATURE_MISSING,
     IdentityCode.SIGNATURE_MALFORMED,
     IdentityCode.SIGNATURE_COMPONENTS_NOT_ACCEPTED,

@@ -41,6 +41,10 @@ _NEW_CODE: Final = "Ask whoever gave the code for a new one."
 PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     ApiCode.ROUTE_NOT_FOUND: ProblemKind(404, "Look up the path in the API's description."),
     ApiCode.METHOD_NOT_ALLOWED: ProblemKind(405, "Look up the method in the API's description."),
+    ApiCode.HOST_MALFORMED: ProblemKind(400, "Send one Host header with the host and port of the URL."),
+    ApiCode.HOST_NOT_ACCEPTED: ProblemKind(
+        421, "Use the URL that the operator gave; an operator sets NUGPAY_API_PUBLIC_URL."
+    ),
     ApiCode.HEADERS_TOO_LARGE: ProblemKind(431, _CORRECT),
     ApiCode.BODY_TOO_LARGE: ProblemKind(413, _CORRECT),
     ApiCode.BODY_TOO_SLOW: ProblemKind(408, _LATER),

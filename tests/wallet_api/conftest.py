@@ -170,7 +170,8 @@ class API:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    return Settings(home=tmp_path, database_url=database_url)
+    # The API is called by BASE, without a proxy before it.
+    return Settings(home=tmp_path, database_url=database_url, api_host="api.test", api_port=80)
 
 
 @pytest.fixture

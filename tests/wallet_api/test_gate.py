@@ -19,7 +19,7 @@ SCOPE = {
     "path": "/v1/payments",
     "raw_path": b"/v1/payments",
     "query_string": b"",
-    "headers": [(b"content-type", b"application/json")],
+    "headers": [(b"host", b"api.test"), (b"content-type", b"application/json")],
 }
 
 
