@@ -7,12 +7,14 @@ journal through a small pool of connections, after the commits they depend on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from psycopg_pool import AsyncConnectionPool
+import psycopg
+import structlog
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from foundation.clock import Clock
 from foundation.database import sync_url
@@ -46,13 +48,19 @@ from ledger.contract import (
 )
 from ledger.decisions import TransferRequest
 from ledger.filters import check_filter
-from ledger.reader import AccountHead
+from ledger.interface import LedgerUnavailable
+from ledger.reader import AccountHead, ReadConnection
 from ledger.writer import Phase, Writer
 
+log = structlog.get_logger()
+
+Answer = TypeVar("Answer")
 Records = npt.NDArray[np.void]
 
 READ_CONNECTIONS = 4
 """Connections for histories and queries."""
+READ_WAIT_SECONDS = 10.0
+"""How long a read waits for a connection before it is told that there is none."""
 START_POLL_SECONDS = 0.005
 """How often a start looks whether the writer serves."""
 
@@ -79,7 +87,7 @@ class LedgerEngine:
             max_size=READ_CONNECTIONS,
             kwargs={"autocommit": True, "application_name": "nugpay-ledger-reader"},
             open=False,
-            timeout=10,
+            timeout=READ_WAIT_SECONDS,
         )
         engine = cls(writer, pool)
         writer.start()
@@ -150,8 +158,7 @@ class LedgerEngine:
     async def lookup_transfers(self, ids: Sequence[int]) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
         _check_size(ids)
-        async with self._pool.connection() as connection:
-            return await reader.find_transfers(connection, ids)
+        return await self._read(lambda connection: reader.find_transfers(connection, ids))
 
     async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
@@ -168,21 +175,18 @@ class LedgerEngine:
     async def query_accounts(self, filter: QueryFilter) -> list[Account]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
-        async with self._pool.connection() as connection:
-            ids = await reader.query_account_ids(connection, filter)
+        ids = await self._read(lambda connection: reader.query_account_ids(connection, filter))
         return await self.lookup_accounts(ids) if ids else []
 
     async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
-        async with self._pool.connection() as connection:
-            return await reader.query_transfers(connection, filter)
+        return await self._read(lambda connection: reader.query_transfers(connection, filter))
 
     async def get_change_events(self, filter: ChangeEventsFilter) -> list[ChangeEvent]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
-        async with self._pool.connection() as connection:
-            return await reader.get_change_events(connection, filter)
+        return await self._read(lambda connection: reader.get_change_events(connection, filter))
 
     async def get_statement(
         self, account_id: int, *, before: int | None = None, limit: int = 50
@@ -208,8 +212,20 @@ class LedgerEngine:
         head = await self._find_head(filter.account_id)
         if head is None or not head.last_transfer:
             return []
-        async with self._pool.connection() as connection:
-            return await reader.select_history(connection, head, filter)
+        return await self._read(lambda connection: reader.select_history(connection, head, filter))
+
+    async def _read(self, ask: Callable[[ReadConnection], Awaitable[Answer]]) -> Answer:
+        """Ask the journal; a session that broke since its last use is replaced, and asked again."""
+        for _ in range(READ_CONNECTIONS + 1):
+            try:
+                async with self._pool.connection() as connection:
+                    return await ask(connection)
+            except PoolTimeout:
+                break
+            except psycopg.OperationalError as error:
+                # After a restart of the database every session of the pool is such a one.
+                log.warning("ledger_read_lost", error=str(error).strip())
+        raise LedgerUnavailable("The ledger's database does not answer.", outcome_unknown=False)
 
     async def _find_head(self, account_id: int) -> AccountHead | None:
         command = FindHead(account_id)
