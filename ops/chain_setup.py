@@ -55,12 +55,19 @@ async def prepare_contracts(settings: Settings, rpc: RPC) -> Deployment:
 
 async def chain_was_lost(settings: Settings, rpc: RPC) -> bool:
     """Whether this home's contracts were deployed on a chain that the node does not have any more."""
+    if _mark(settings).exists():
+        return True
     try:
         deployment = load_deployment(settings.home, settings.chain_id)
         await verify_deployment(rpc, deployment)
     except Refusal as refusal:
         return refusal.code is ChainCode.DEPLOYMENT_MISMATCH
     return False
+
+
+def _mark(settings: Settings) -> Path:
+    """A file that is there while what is about a lost chain is set aside."""
+    return Path(f"{deployment_path(settings.home, settings.chain_id)}.lost")
 
 
 async def finality_was_lost(settings: Settings, database_url: str, rpc: RPC, *, ours: bool) -> bool:
@@ -108,15 +115,20 @@ async def start_over(settings: Settings, database_url: str, rpc: RPC, clock: Clo
     record = deployment_path(settings.home, settings.chain_id)
     # The signer's log is about the lost chain's nonces, and a chain that begins anew from the same
     # block 0 counts them anew. It is kept too, and its caps with it are over: there is no money here.
-    log = signing_log_path(settings.home, load_deployment(settings.home, settings.chain_id))
-    if log.exists():
-        log.rename(f"{log}.lost_{stamp}")
-    # The database first: if we die between the two, the record still says that the chain was lost,
-    # and the next start sets aside an empty database. The other way round the old books would meet
-    # the new chain.
-    set_database_aside(database_url, aside)
+    # The mark first and away last: if we die in between, the next start knows that the chain was lost and
+    # does it all again, with an empty database at worst. Otherwise the old books could meet the new chain,
+    # or new books the old contracts.
+    mark = _mark(settings)
+    mark.touch()
     kept = Path(f"{record}.lost_{stamp}")
-    record.rename(kept)
+    if record.exists():
+        log = signing_log_path(settings.home, load_deployment(settings.home, settings.chain_id))
+        if log.exists():
+            log.rename(f"{log}.lost_{stamp}")
+    set_database_aside(database_url, aside)
+    if record.exists():
+        record.rename(kept)
+    mark.unlink()
     say(
         "The development chain that this home's contracts were on is gone: its state was deleted or is\n"
         f"older than the contracts, or than blocks that the books took for final. Both books begin anew.\n"

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, pool
 
 import migrations
 from foundation.database import sqlalchemy_url
+from ops.postgres import refuse_weak_server
 
 
 def alembic_config(database_url: str) -> Config:
@@ -27,8 +28,9 @@ def migrate(database_url: str) -> tuple[str | None, str]:
     """Bring the database to the newest revision; returns the ones before and after.
 
     Each migration is one database transaction: one that fails leaves the database
-    at the revision before it.
+    at the revision before it. Raises ``DurabilityRefused`` when the server could forget a commit.
     """
+    refuse_weak_server(database_url)
     config = alembic_config(database_url)
     before, head = revisions(database_url)
     if before != head:

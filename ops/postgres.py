@@ -26,7 +26,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from foundation.database import DURABLE_SETTINGS, DurabilityRefused, refuse_weak_durability
+from foundation.database import DURABLE_SETTINGS, DurabilityRefused, refuse_weak_durability, sync_url
 from foundation.settings import Settings
 from ops.errors import PostgresError
 from ops.postgres_settings import OPERATOR_FILE, ROLE, SUPERUSER, configuration, host_based_access, identities
@@ -102,6 +102,17 @@ def running_pid(home: Path) -> int | None:
 def database_url(settings: Settings) -> str:
     """Where the database is: as set, or where the embedded server would be."""
     return settings.database_url or Cluster(settings.home, lambda _: None).url(ROLE)
+
+
+def refuse_weak_server(url: str) -> None:
+    """Raise ``DurabilityRefused`` when the server there could forget a commit."""
+    with psycopg.connect(sync_url(url), autocommit=True, connect_timeout=10) as connection:
+        values = {}
+        for name in DURABLE_SETTINGS:
+            row = connection.execute("select current_setting(%s)", [name]).fetchone()
+            assert row is not None
+            values[name] = row[0]
+    refuse_weak_durability(values)
 
 
 class Cluster:
@@ -282,14 +293,8 @@ class Cluster:
 
     def refuse_weak_durability(self) -> None:
         """Raise ``DurabilityRefused``, with the server stopped, when it could forget a commit."""
-        with psycopg.connect(self.url(ROLE), autocommit=True) as connection:
-            values = {}
-            for name in DURABLE_SETTINGS:
-                row = connection.execute("select current_setting(%s)", [name]).fetchone()
-                assert row is not None
-                values[name] = row[0]
         try:
-            refuse_weak_durability(values)
+            refuse_weak_server(self.url(ROLE))
         except DurabilityRefused:
             self.stop(immediate=False)
             raise

@@ -70,6 +70,7 @@ class Bank:
         self._database_url = postgres.database_url(self.settings)
         self._node: DevelopmentNode | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._postgres_start: asyncio.Task[str] | None = None
 
     async def start(self) -> Roster:
         """Bring everything up, in order; returns when everything answers."""
@@ -108,6 +109,9 @@ class Bank:
         await self._rpc.close()
         if self.settings.database_url is None:
             self._output.say("stopping postgres")
+            # A start that was given up goes on in its thread, and would bring the server up behind our back.
+            if self._postgres_start is not None:
+                await asyncio.gather(self._postgres_start, return_exceptions=True)
             await asyncio.to_thread(postgres.stop, self.settings.home)
         guardian = self._guardian.process() if self._guardian is not None else None
         if guardian is not None:
@@ -158,12 +162,11 @@ class Bank:
 
     async def _start_postgres(self) -> None:
         if self.settings.database_url is not None:
+            # One that does not answer is told by the migrations.
+            with contextlib.suppress(psycopg.OperationalError):
+                await asyncio.to_thread(postgres.refuse_weak_server, self.settings.database_url)
             return
-        await asyncio.to_thread(
-            postgres.ensure_running,
-            self.settings.home,
-            report=lambda word: self._output.line("postgres", word),
-        )
+        await self._ensure_postgres()
         self._tasks.append(asyncio.create_task(self._keep_postgres()))
 
     async def _keep_postgres(self) -> None:
@@ -176,10 +179,17 @@ class Bank:
                 await asyncio.sleep(POSTGRES_POLL_SECONDS)
             self._output.say("postgres died; starting it again")
             try:
-                await asyncio.to_thread(postgres.ensure_running, home, report=self._tell_postgres)
+                await self._ensure_postgres()
             except OperationError as error:
                 self._output.say(f"{error}\n{error.advice}")
                 await asyncio.sleep(1)
+
+    async def _ensure_postgres(self) -> None:
+        # A thread cannot be cancelled, so whoever waits for it is, and ``stop`` waits for the thread.
+        self._postgres_start = asyncio.create_task(
+            asyncio.to_thread(postgres.ensure_running, self.settings.home, report=self._tell_postgres)
+        )
+        await asyncio.shield(self._postgres_start)
 
     def _tell_postgres(self, word: str) -> None:
         self._output.line("postgres", word)
@@ -358,13 +368,18 @@ def home_lock(home: Path) -> Iterator[None]:
 
 
 def with_free_ports(settings: Settings) -> Settings:
-    """The settings with every port that is 0 replaced by a free one."""
+    """The settings with every port that is 0 replaced by a free one.
+
+    So is the node's port when the operator named none and somebody listens on the usual one: it is
+    another home's node, or another program's, and the roster tells which port was taken instead.
+    """
     changes: dict[str, object] = {}
     if settings.api_port == 0:
         changes["api_port"] = free_port(settings.api_host)
     parts = urlsplit(settings.rpc_url)
-    if parts.port == 0:
-        host = parts.hostname or LOOPBACK[0]
+    host = parts.hostname or LOOPBACK[0]
+    usual = settings.environment == "development" and "rpc_url" not in settings.model_fields_set
+    if parts.port == 0 or (usual and host in LOOPBACK and port_is_taken(host, parts.port or 80)):
         changes["rpc_url"] = f"{parts.scheme}://{host}:{free_port(host)}"
     return settings.model_copy(update=changes)
 

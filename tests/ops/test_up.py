@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,8 +18,11 @@ import psutil
 import psycopg
 import pytest
 
-from ops.node import free_port
+from foundation.settings import Settings
+from ops import postgres
+from ops.node import free_port, port_is_taken
 from ops.processes import ProcessMark, Roster, read_roster, roster_path
+from ops.up import with_free_ports
 from tests.fixtures.postgres import url_of
 
 WAIT_SECONDS_MAX = 120
@@ -238,6 +242,52 @@ def test_port_that_is_taken_is_told_in_words(bank: Bank) -> None:
     finally:
         listener.terminate()
         listener.wait()
+
+
+def test_ctrl_c_at_any_moment_of_the_first_start_leaves_nothing_running(
+    make_home: Callable[[], Path],
+) -> None:
+    for words in ("making the database cluster", "starting PostgreSQL"):
+        bank = Bank(make_home())
+        with bank.log.open("wb") as log:
+            bank.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "ops", "up"],
+                env=bank.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        bank.until(functools.partial(_is_shown, bank, words))
+        assert bank.stop() == 0
+        assert "all stopped" in bank.shown()
+        assert postgres.running_pid(bank.home) is None
+
+
+def test_server_that_could_forget_is_refused_by_every_command(bank: Bank) -> None:
+    url = postgres.ensure_running(bank.home)
+    try:
+        bank.environment["NUGPAY_DATABASE_URL"] = f"{url}&options=-csynchronous_commit%3Doff"
+        for command in (("migrate",), ("up",), ("api",), ("invite",)):
+            refused = bank.run(*command)
+            assert refused.returncode == 1, command
+            assert "synchronous_commit = off: an acknowledged transfer could be lost" in refused.stderr
+            assert "Traceback" not in refused.stderr
+    finally:
+        postgres.stop(bank.home)
+
+
+def test_usual_node_port_that_is_taken_is_replaced_unless_the_operator_named_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert with_free_ports(Settings(home=tmp_path, rpc_url=url)).rpc_url == url
+        # As if that were the usual port, which may be anybody's while the tests run.
+        usual = Settings.model_construct(
+            _fields_set=set(), **{**dict(Settings(home=tmp_path)), "rpc_url": url}
+        )
+        chosen = with_free_ports(usual).rpc_url
+        assert chosen != url
+        assert not port_is_taken("127.0.0.1", int(chosen.rsplit(":", 1)[1]))
+
+
+def _is_shown(bank: Bank, words: str) -> bool:
+    return words in bank.shown()
 
 
 def _came_back(bank: Bank, name: str, before: ProcessMark) -> bool:
