@@ -10,10 +10,20 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from foundation.clock import SettableClock
 from foundation.database import sync_url
-from ledger.contract import Account, AccountFilter, CreateTransferStatus, Transfer
+from ledger import engine as engine_module
+from ledger import writer as writer_module
+from ledger.contract import (
+    Account,
+    AccountFilter,
+    ChangeEventsFilter,
+    CreateTransferStatus,
+    QueryFilter,
+    Transfer,
+)
 from ledger.engine import LedgerEngine
 from ledger.interface import LedgerUnavailable
 from ledger.journal import LOCK_KEY
@@ -185,3 +195,76 @@ async def _started(url: str, clock: SettableClock) -> AsyncIterator[LedgerEngine
         yield engine
     finally:
         await engine.close()
+
+
+async def test_a_read_whose_session_was_lost_is_asked_again(engine: LedgerEngine, database_url: str) -> None:
+    await engine.create_accounts([Account(id=A, ledger=1, code=1), Account(id=B, ledger=1, code=1)])
+    await engine.create_transfers([transfer(1)])
+    for _ in range(3):
+        # As many readers as there are get a session each; then all of these break.
+        await asyncio.gather(*(engine.lookup_transfers([1]) for _ in range(20)))
+        with psycopg.connect(sync_url(database_url), autocommit=True) as db:
+            db.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE application_name = 'nugpay-ledger-reader' AND datname = current_database()"
+            )
+        assert [t.id for t in await engine.lookup_transfers([1])] == [1]
+        assert [t.id for t in await engine.query_transfers(QueryFilter())] == [1]
+        assert len(await engine.get_statement(A)) == 1
+        assert len(await engine.get_change_events(ChangeEventsFilter())) == 1
+        assert len(await engine.query_accounts(QueryFilter())) == 2
+
+
+async def test_reads_of_a_database_that_is_gone_are_unavailable(
+    database_url: str,
+    postgres_admin: psycopg.Connection,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "READ_WAIT_SECONDS", 0.3)
+    name = conninfo_to_dict(sync_url(database_url))["dbname"]
+    async with _started(database_url, clock) as engine:
+        postgres_admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        postgres_admin.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
+        with pytest.raises(LedgerUnavailable) as refused:
+            await engine.lookup_transfers([1])
+        assert not refused.value.outcome_unknown
+
+
+async def test_callers_are_told_of_an_outage_and_the_engine_comes_back_by_itself(
+    database_url: str,
+    postgres_admin: psycopg.Connection,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer_module, "OUTAGE_SECONDS", 0.3)
+    name = conninfo_to_dict(sync_url(database_url))["dbname"]
+    async with _started(database_url, clock) as engine:
+        await engine.create_accounts([Account(id=A, ledger=1, code=1), Account(id=B, ledger=1, code=1)])
+        postgres_admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        postgres_admin.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
+        answers = await asyncio.gather(
+            *(engine.create_transfers([transfer(n)]) for n in range(1, 30)), return_exceptions=True
+        )
+        assert all(isinstance(answer, LedgerUnavailable) for answer in answers)
+        with pytest.raises(LedgerUnavailable) as later:
+            await engine.lookup_accounts([A])
+        assert not later.value.outcome_unknown
+        postgres_admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+        async def is_back() -> bool:
+            try:
+                return bool(await engine.lookup_accounts([A]))
+            except LedgerUnavailable:
+                return False
+
+        async with asyncio.timeout(30):
+            while not await is_back():
+                await asyncio.sleep(0.01)
+        again = await asyncio.gather(*(engine.create_transfers([transfer(n)]) for n in range(1, 30)))
+        assert {results[0].status for results in again} == {CreateTransferStatus.CREATED}
+    check_journal(database_url)

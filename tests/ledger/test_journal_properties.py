@@ -72,9 +72,9 @@ async def restart(engine: LedgerEngine, database_url: str, duel: JournaledDuel) 
 
 
 async def test_a_stream_gets_the_models_answers_over_the_socket(
-    client: LedgerClient, clock: SettableClock
+    client: LedgerClient, clock: SettableClock, crowded: bool
 ) -> None:
-    duel = JournaledDuel(Random(50), clock)
+    duel = JournaledDuel(Random(50 + crowded), clock)
     for number in range(1, 31):
         # The client has a lane for accounts and one for transfers, so order is the caller's.
         await duel.step(client, at_once=False)
