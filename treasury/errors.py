@@ -37,8 +37,6 @@ class TreasuryCode(RefusalCode):
     """The fee is higher than the customer agreed to."""
     WITHDRAWALS_STOPPED = "withdrawals_stopped"
     """The breaker has tripped; the books are being checked."""
-    WITHDRAWAL_ID_IN_USE = "withdrawal_id_in_use"
-    """The id is that of another transfer."""
     WITHDRAWAL_WALLET_UNUSABLE = "withdrawal_wallet_unusable"
     """The wallet's account is closed or does not exist."""
     WITHDRAWAL_EXCEEDS_BALANCE = "withdrawal_exceeds_balance"

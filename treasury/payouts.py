@@ -33,6 +33,7 @@ from treasury.custody import Custody
 from treasury.liquidity import why_unpayable
 from treasury.models import TreasuryBookingCursor, TreasuryDeparture, TreasuryWithdrawal
 from treasury.withdrawal_transfers import (
+    hold_transfer_id,
     return_withdrawal,
     settle_withdrawal,
     settlement_transfer_id,
@@ -139,7 +140,7 @@ class _Step:
             await self._close(row.id)
             return
         # Nothing is held: the client's retry will do it, or nobody.
-        if row.id.int not in booked:
+        if hold_transfer_id(row.id).int not in booked:
             return
         try:
             if one.departure is not None:
@@ -284,6 +285,10 @@ async def _booked(ledger: Ledger, page: Sequence[_Open]) -> set[int]:
     ids = [
         transfer.int
         for one in page
-        for transfer in (one.row.id, settlement_transfer_id(one.row.id), void_transfer_id(one.row.id))
+        for transfer in (
+            hold_transfer_id(one.row.id),
+            settlement_transfer_id(one.row.id),
+            void_transfer_id(one.row.id),
+        )
     ]
     return {transfer.id for transfer in await ledger.lookup_transfers(ids)}

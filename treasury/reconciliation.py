@@ -39,7 +39,7 @@ from treasury.models import (
     TreasuryReconciliation,
     TreasuryWithdrawal,
 )
-from treasury.withdrawal_transfers import settlement_transfer_id
+from treasury.withdrawal_transfers import hold_transfer_id, settlement_transfer_id
 
 
 class ItemKind(StrEnum):
@@ -201,7 +201,7 @@ async def _compare(
     # was written down before it was booked, so it is found here.
     later = await _later_postings(database, custody, side)
     earlier = [posting for one in side.unbooked for posting in _deposit_postings(token, one)]
-    earlier += [_withdrawal_posting(one) for one in side.unposted]
+    earlier += [_withdrawal_posting(one) for one in await _held(ledger, side.unposted)]
     booked = await _booked_by(ledger, [*earlier, *later], timestamp)
     items = [
         ReconciliationItem(posting.kind, posting.subject, posting.units)
@@ -276,6 +276,20 @@ def _withdrawal_posting(departure: TreasuryDeparture) -> _Posting:
     assert departure.order_id is not None, "a departure without an order explains nothing"
     settled = (settlement_transfer_id(departure.order_id).int,)
     return _Posting(ItemKind.WITHDRAWAL_UNPOSTED, departure.order_id, settled, -int(departure.units))
+
+
+async def _held(ledger: Ledger, departures: Sequence[TreasuryDeparture]) -> list[TreasuryDeparture]:
+    """Departures whose money the ledger has set aside; any other one explains nothing.
+
+    Tokens that left without a hold were paid with everybody's money, whatever row
+    or order they can show.
+    """
+    holds = {hold_transfer_id(one.order_id).int: one for one in departures if one.order_id is not None}
+    found: list[TreasuryDeparture] = []
+    ids = list(holds)
+    for first in range(0, len(ids), BATCH_MAX):
+        found += [holds[t.id] for t in await ledger.lookup_transfers(ids[first : first + BATCH_MAX])]
+    return found
 
 
 async def _booked_by(ledger: Ledger, postings: Sequence[_Posting], timestamp: int) -> set[int]:

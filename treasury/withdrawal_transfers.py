@@ -1,9 +1,11 @@
 """The transfers of a withdrawal: held, then settled or returned; each set is one chain.
 
 A withdrawal resolves exactly once, because a pending transfer does: its amount and
-its fee are held together, and posted or voided together. The hold's id is the
-withdrawal's own, the client's; the others are derived from it, so that any process
-that repeats a step repeats the same transfers.
+its fee are held together, and posted or voided together. All their ids are derived
+from the withdrawal's, so that any process that repeats a step repeats the same
+transfers, and so that nothing a client can name is ever taken for a hold: a
+payment's id is the client's own, and would otherwise stand for money that nobody
+set aside.
 """
 
 from __future__ import annotations
@@ -52,8 +54,11 @@ class HoldOutcome(Enum):
     """The wallet's account is closed or missing."""
     ALREADY_FAILED = "already_failed"
     """An earlier try failed; the id is burned."""
-    ID_IN_USE = "id_in_use"
-    """The id is that of another transfer."""
+
+
+def hold_transfer_id(withdrawal: UUID) -> UUID:
+    """Id of the pending transfer that holds the amount; it is there once the money is set aside."""
+    return derive_id("withdrawal-hold", withdrawal)
 
 
 def fee_transfer_id(withdrawal: UUID) -> UUID:
@@ -82,8 +87,6 @@ async def hold_withdrawal(ledger: Ledger, withdrawal: TreasuryWithdrawal) -> Hol
         return HoldOutcome.WALLET_UNUSABLE
     if status is CreateTransferStatus.ID_ALREADY_FAILED:
         return HoldOutcome.ALREADY_FAILED
-    if status.name.startswith("EXISTS_WITH_DIFFERENT_"):
-        return HoldOutcome.ID_IN_USE
     raise InvariantViolation(f"holding withdrawal {withdrawal.id}: {status.name}")
 
 
@@ -106,10 +109,11 @@ def _hold(withdrawal: TreasuryWithdrawal) -> list[Transfer]:
     wallet = wallet_account_id(withdrawal.wallet_id, asset)
     transfers = [
         Transfer(
-            id=withdrawal.id.int,
+            id=hold_transfer_id(withdrawal.id).int,
             debit_account_id=wallet,
             credit_account_id=system_account_id(AccountCode.WITHDRAWAL_IN_FLIGHT, asset),
             amount=withdrawal.amount,
+            user_data_128=withdrawal.id.int,
             ledger=asset.ledger,
             code=int(TransferCode.WITHDRAWAL),
             flags=int(TransferFlags.PENDING),
@@ -133,7 +137,9 @@ def _hold(withdrawal: TreasuryWithdrawal) -> list[Transfer]:
 
 def _settlement(withdrawal: TreasuryWithdrawal) -> list[Transfer]:
     asset = asset_by_code(withdrawal.asset)
-    transfers = [_resolution("withdrawal-post", withdrawal.id, withdrawal.id, _POST, AMOUNT_MAX)]
+    transfers = [
+        _resolution("withdrawal-post", withdrawal.id, hold_transfer_id(withdrawal.id), _POST, AMOUNT_MAX)
+    ]
     if withdrawal.fee:
         fee = fee_transfer_id(withdrawal.id)
         transfers.append(_resolution("withdrawal-fee-post", withdrawal.id, fee, _POST, AMOUNT_MAX))
@@ -152,7 +158,7 @@ def _settlement(withdrawal: TreasuryWithdrawal) -> list[Transfer]:
 
 
 def _return(withdrawal: TreasuryWithdrawal) -> list[Transfer]:
-    transfers = [_resolution("withdrawal-void", withdrawal.id, withdrawal.id, _VOID, 0)]
+    transfers = [_resolution("withdrawal-void", withdrawal.id, hold_transfer_id(withdrawal.id), _VOID, 0)]
     if withdrawal.fee:
         fee = fee_transfer_id(withdrawal.id)
         transfers.append(_resolution("withdrawal-fee-void", withdrawal.id, fee, _VOID, 0))

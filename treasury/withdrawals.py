@@ -41,6 +41,7 @@ from treasury.models import TreasuryDeparture, TreasuryDepositAddress, TreasuryW
 from treasury.withdrawal_fees import withdrawal_fee
 from treasury.withdrawal_transfers import (
     HoldOutcome,
+    hold_transfer_id,
     hold_withdrawal,
     settlement_transfer_id,
     void_transfer_id,
@@ -97,10 +98,6 @@ _REFUSALS: dict[HoldOutcome, tuple[TreasuryCode, str]] = {
     HoldOutcome.ALREADY_FAILED: (
         TreasuryCode.WITHDRAWAL_ALREADY_REFUSED,
         "This withdrawal was refused before. To try again, use a new id.",
-    ),
-    HoldOutcome.ID_IN_USE: (
-        TreasuryCode.WITHDRAWAL_ID_IN_USE,
-        "The id is that of another transfer. Use a new id.",
     ),
 }
 
@@ -323,7 +320,9 @@ async def _views(database: Database, ledger: Ledger, rows: Sequence[TreasuryWith
         )
         hashes |= {row.order_id: row.tx_hash for row in departures}
     asked = [
-        transfer for one in ids for transfer in (one, settlement_transfer_id(one), void_transfer_id(one))
+        transfer
+        for one in ids
+        for transfer in (hold_transfer_id(one), settlement_transfer_id(one), void_transfer_id(one))
     ]
     booked = {transfer.id for transfer in await ledger.lookup_transfers([one.int for one in asked])}
     return [_view(row, booked, hashes.get(row.id)) for row in rows]
@@ -337,7 +336,7 @@ def _view(row: TreasuryWithdrawal, booked: set[int], tx_hash: str | None) -> Wit
         state = WithdrawalState.PAID
     elif void_transfer_id(row.id).int in booked:
         state = WithdrawalState.RETURNED
-    elif row.id.int not in booked:
+    elif hold_transfer_id(row.id).int not in booked:
         state = WithdrawalState.REQUESTED
     else:
         state = WithdrawalState.SENT if tx_hash else WithdrawalState.HELD

@@ -124,7 +124,6 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_RECEIVER: ProblemKind(422, _OTHER_ID, new_id_needed=True),
     TreasuryCode.WITHDRAWAL_FEE_ABOVE_MAXIMUM: ProblemKind(409, "Agree to the fee shown."),
     TreasuryCode.WITHDRAWALS_STOPPED: ProblemKind(503, "Wait: the books are being checked; nothing is lost."),
-    TreasuryCode.WITHDRAWAL_ID_IN_USE: ProblemKind(409, _OTHER_ID, new_id_needed=True),
     TreasuryCode.WITHDRAWAL_WALLET_UNUSABLE: ProblemKind(
         409, "Ask an officer why the account is closed.", new_id_needed=True
     ),

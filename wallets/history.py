@@ -82,6 +82,9 @@ _KINDS: Final = {
 }
 
 
+_OF_A_WITHDRAWAL = frozenset({TransferCode.WITHDRAWAL, TransferCode.WITHDRAWAL_FEE})
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryLine:
     """One transfer of a wallet, and the balance of that asset after it."""
@@ -99,8 +102,8 @@ class HistoryLine:
     counterparty: str | None
     """Handle of the other wallet, where there is one."""
     reference: UUID | None
-    """Of a payment: the payer's number; of a fee: what it is the fee of; of money posted
-    or released: the line that reserved it."""
+    """Of a payment: the payer's number; of a fee: what it is the fee of; of a withdrawal's
+    lines: the withdrawal; of other money posted or released: the line that reserved it."""
     at_ns: int
     """The ledger's time, nanoseconds since 1970."""
 
@@ -153,6 +156,8 @@ def _line(account_id: int, line: StatementLine, other: Wallet | None) -> History
     balance = Money(after.credits_posted - after.debits_posted, asset)
     outward = transfer.debit_account_id == account_id
     reference = transfer.pending_id or transfer.user_data_128
+    if transfer.code in _OF_A_WITHDRAWAL:
+        reference = transfer.user_data_128
     return HistoryLine(
         id=UUID(int=transfer.id),
         kind=_kind(transfer.code),

@@ -218,7 +218,9 @@ class TestRequestWithdrawal:
         refused = await refusal(treasury, uuid7(treasury.clock))
         assert refused.code is TreasuryCode.WITHDRAWAL_WALLET_UNUSABLE
 
-    async def test_id_of_a_payment_is_refused(self, treasury: Treasury) -> None:
+    async def test_a_payment_is_never_taken_for_the_hold_of_a_withdrawal_with_its_id(
+        self, treasury: Treasury
+    ) -> None:
         payer, payee = await treasury.wallet(), await treasury.wallet()
         await treasury.fund(payer, "50.000000")
         payment_id = uuid7(treasury.clock)
@@ -234,8 +236,26 @@ class TestRequestWithdrawal:
                 )
             ]
         )
-        refused = await refusal(treasury, payer, withdrawal_id=payment_id)
-        assert refused.code is TreasuryCode.WITHDRAWAL_ID_IN_USE
+        # The ledger is away between the intent and the hold: the payment that has the
+        # withdrawal's id must not be taken for money that was set aside.
+        away = LedgerClient("unix:/nowhere/ledger.sock", deadline_seconds=0.2)
+        asked: dict[str, Any] = {
+            "withdrawal_id": payment_id,
+            "wallet_id": payer,
+            "amount": Money.parse("5000", USDT),
+            "to_address": OUTSIDE,
+        }
+        with pytest.raises(LedgerUnavailable):
+            await request_withdrawal(treasury.database, away, treasury.clock, treasury.custody, **asked)
+        await away.close()
+        found = await withdrawal_by_id(
+            treasury.database, treasury.ledger, withdrawal_id=payment_id, wallet_id=payer
+        )
+        assert found.state is WithdrawalState.REQUESTED
+        report = await treasury.advance()
+        assert (report.approved, report.sent, report.paid) == (0, 0, 0)
+        refused = await refusal(treasury, payer, "5000", withdrawal_id=payment_id)
+        assert refused.code is TreasuryCode.WITHDRAWAL_EXCEEDS_BALANCE
 
     async def test_tripped_breaker_refuses_new_requests_until_it_is_released(
         self, treasury: Treasury

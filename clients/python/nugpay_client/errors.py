@@ -163,7 +163,6 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "payment_id_taken": IdAlreadyUsed,
     "payment_id_used_differently": IdAlreadyUsed,
     "payment_already_refused": IdAlreadyUsed,
-    "withdrawal_id_in_use": IdAlreadyUsed,
     "withdrawal_already_refused": IdAlreadyUsed,
     "withdrawal_exists_with_different_wallet": IdAlreadyUsed,
     "withdrawal_exists_with_different_asset": IdAlreadyUsed,
