@@ -49,6 +49,7 @@ app.command("ledger")(ledger.command)
 app.command("api")(api.command)
 app.command("worker")(worker.command)
 app.command("signer")(signer.command)
+app.add_typer(breaker.app, name="breaker")
 app.add_typer(contracts.app, name="contracts")
 
 
