@@ -224,10 +224,22 @@ def publish(address: str, own: Path | None) -> None:
         own.replace(address.removeprefix("unix:"))
 
 
+def _inode(own: Path | None) -> int | None:
+    return None if own is None else own.lstat().st_ino
+
+
+def _withdraw(public: Path, inode: int | None) -> None:
+    """Take our socket's public name away; one that another process has published meanwhile stays."""
+    with contextlib.suppress(FileNotFoundError):
+        if public.lstat().st_ino == inode:
+            public.unlink()
+
+
 @contextlib.asynccontextmanager
 async def listening(engine: LedgerEngine, address: str) -> AsyncIterator[Path | None]:
     """Serve an engine's HTTP at an address; gives the socket's own name, for :func:`publish`."""
     listener, own = bind(address)
+    inode = _inode(own)
     config = uvicorn.Config(
         create_app(engine), log_config=None, lifespan="off", access_log=False, timeout_keep_alive=75
     )
@@ -240,6 +252,7 @@ async def listening(engine: LedgerEngine, address: str) -> AsyncIterator[Path | 
         await task
         if own is not None:
             own.unlink(missing_ok=True)
+            _withdraw(Path(address.removeprefix("unix:")), inode)
 
 
 async def serve(settings: Settings, database_url: str) -> None:

@@ -112,7 +112,7 @@ class DevelopmentNode:
             genesis = msgspec.json.decode(path.read_bytes(), type=Genesis)
         except (FileNotFoundError, msgspec.DecodeError):
             genesis = Genesis(self.chain_id, self._clock.now_ns() // SECOND_NS)
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             _replace(path, msgspec.json.encode(genesis))
         if genesis.chain_id != self.chain_id:
             raise NodeError(

@@ -46,7 +46,7 @@ class Output:
         self._quiet = quiet
         self._colour = sys.stdout.isatty()
         self._last: dict[str, deque[str]] = {}
-        logs.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def open_log(self, name: str) -> IO[bytes]:
         """The log file of a child, to append to."""

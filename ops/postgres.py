@@ -30,7 +30,7 @@ from foundation.database import DURABLE_SETTINGS, DurabilityRefused, refuse_weak
 from foundation.settings import Settings
 from ops.errors import PostgresError
 from ops.postgres_settings import OPERATOR_FILE, ROLE, SUPERUSER, configuration, host_based_access, identities
-from ops.unprivileged import OSUser, let_through, postgres_user
+from ops.unprivileged import OSUser, let_through, make_home, postgres_user
 
 VERSION = 18
 """Major version of the embedded server."""
@@ -140,6 +140,7 @@ class Cluster:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only one who starts or stops this server; the kernel releases it if we die."""
+        make_home(self.home)
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

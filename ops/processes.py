@@ -79,6 +79,7 @@ def roster_path(home: Path) -> Path:
 def write_roster(path: Path, roster: Roster) -> None:
     """Replace the roster; a reader sees the old one or the new one, never a part."""
     part = path.with_suffix(".part")
+    part.touch(mode=0o600)
     part.write_bytes(msgspec.json.encode(roster))
     part.replace(path)
 

@@ -85,6 +85,11 @@ def _make_system_user() -> pwd.struct_passwd:
         raise PostgresError(f"useradd {SYSTEM_USER} failed: {made.stderr.strip()}", advice) from None
 
 
+def make_home(home: Path) -> None:
+    """Make a home that nobody else can list; for root, whose PostgreSQL is another user, one to pass."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
+
+
 def let_through(path: Path, user: OSUser) -> None:
     """Let ``user`` pass through the directories above ``path``.
 

@@ -20,10 +20,12 @@ def command(
     from foundation.settings import get_settings
     from ops.output import Output
     from ops.processes import Roster
+    from ops.unprivileged import make_home
     from ops.up import Bank, home_lock, run
 
     began = time.monotonic()
     settings = get_settings()
+    make_home(settings.home)
     output = Output(settings.home.absolute() / "logs", quiet=quiet)
 
     def show(roster: Roster) -> None:
