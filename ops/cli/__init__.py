@@ -15,6 +15,7 @@ from foundation.errors import InvariantViolation, NUGPayError
 from ops.cli import (
     api,
     bench,
+    breaker,
     contracts,
     demo,
     faucet,
