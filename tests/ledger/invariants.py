@@ -38,7 +38,10 @@ def _replay(accounts: Any, transfers: Any, expiries: Any, batches: Any) -> dict[
     waiting_t, waiting_e = list(reversed(transfers)), list(reversed(expiries))
     for batch in batches:
         for _ in range(batch["expiry_count"]):
+            assert waiting_e, "an expiry is missing"
             row = waiting_e.pop()
+            assert row["pending_timestamp"] in by_timestamp, "an expiry of nothing"
+            assert {row["debit_account"], row["credit_account"]} <= accounts.keys(), "an account is missing"
             pending = by_timestamp[row["pending_timestamp"]]
             assert pending["flags"] & PENDING
             assert row["pending_timestamp"] not in resolved
@@ -49,14 +52,17 @@ def _replay(accounts: Any, transfers: Any, expiries: Any, batches: Any) -> dict[
             balances[row["credit_account"]][2] -= pending["amount"]
             _check_after(row, balances)
         for _ in range(batch["transfer_count"]):
+            assert waiting_t, "a transfer is missing"
             row = waiting_t.pop()
             debit, credit = row["debit_account"], row["credit_account"]
+            assert {debit, credit} <= accounts.keys(), "an account is missing"
             assert debit != credit
             assert accounts[debit]["ledger"] == accounts[credit]["ledger"] == row["ledger"]
             assert row["debit_previous"] == last[debit]
             assert row["credit_previous"] == last[credit]
             last[debit] = last[credit] = row["timestamp"]
             if row["flags"] & (POST | VOID):
+                assert row["pending_timestamp"] in by_timestamp, "an end of nothing"
                 pending = by_timestamp[row["pending_timestamp"]]
                 assert pending["id"] == row["pending_id"]
                 assert row["pending_timestamp"] not in resolved
@@ -127,6 +133,7 @@ def _check_chain(db: Any, batches: Any) -> None:
             ("ledger_failed_id", counts[3]),
         ):
             for _ in range(count):
+                assert rows[table], f"a row of {table} is missing"
                 digest.update(rows[table].pop(0))
         assert digest.digest() == bytes(b["hash"]), f"hash of batch {number}"
         previous = digest.digest()
