@@ -43,6 +43,13 @@ log = structlog.get_logger()
 
 BODY_MAX = 16 * 1024 * 1024
 """Largest body of a JSON request; packed ones are smaller by nature."""
+_Scalar = int | float | str | bool | None
+_BODY: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+    list[dict[str, _Scalar] | _Scalar] | dict[str, _Scalar]
+)
+"""Reads a question: objects of plain values, one or a list. A value that is nested is refused where it
+begins, so that no body can exhaust the stack, whatever the process' recursion limit is."""
+
 PHASE_POLL_SECONDS = 0.02
 """How often a starting process looks whether its engine serves."""
 SOCKET_MODE = 0o600
@@ -118,13 +125,11 @@ async def _operate(engine: LedgerEngine, operation: Operation, request: Request)
 
 def _read_json(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
+        return _BODY.decode(body)
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"the body is no JSON: {error}") from None
     except UnicodeDecodeError:
         raise InvalidRequest("the body is no JSON: it is not UTF-8") from None
-    except RecursionError:
-        raise InvalidRequest("the body is no JSON that is read here: it is nested too deeply") from None
 
 
 async def _ask(engine: LedgerEngine, operation: Operation, question: Any, batches: str | None) -> Any:
