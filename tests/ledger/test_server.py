@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -213,3 +214,19 @@ async def test_bad_packed_requests_are_refused(engine: LedgerEngine) -> None:
 async def test_the_socket_is_for_its_owner_only(client: LedgerClient) -> None:
     mode = await asyncio.to_thread(os.stat, client.url.removeprefix("unix:"))
     assert stat.S_IMODE(mode.st_mode) == 0o600
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"id":' * 100_000, b'[{"id": [1]}]'])
+async def test_a_nested_body_is_refused_whatever_the_recursion_limit_is(
+    engine: LedgerEngine, body: bytes
+) -> None:
+    # A library may raise the limit of the whole process, and a decoder that follows
+    # the nesting would then run off the stack instead of raising.
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        answer = await _post(engine, "create_transfers", body)
+    finally:
+        sys.setrecursionlimit(before)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "invalid_request"
