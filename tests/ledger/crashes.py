@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import psutil
+import psycopg
 
 from ledger.client import LedgerClient
 from ops import postgres
@@ -92,7 +93,7 @@ async def crash_postgres(home: Path, database_url: str, *, kills: int, seed: int
 
     async def kill() -> None:
         await asyncio.to_thread(kill_postgres, home, random)
-        await asyncio.to_thread(postgres.ensure_running, home)
+        await asyncio.to_thread(bring_back_postgres, home)
 
     async with ledger_process(database_url) as process:
         return await _under_load(database_url, process.url, kill, kills=kills, seed=seed, pause=pause)
@@ -111,6 +112,19 @@ def kill_postgres(home: Path, random: Random) -> None:
             victim.kill()
     if postmaster in victims:
         postmaster.wait(timeout=60)
+
+
+def bring_back_postgres(home: Path) -> None:
+    """Start the server if it is gone; one that lost a child alone recovers by itself, at any moment."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            postgres.ensure_running(home)
+            return
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 async def _under_load(

@@ -80,6 +80,7 @@ async def test_groups_decided_on_top_of_an_interrupted_one_are_neither_lost_nor_
     database_url: str, clock: SettableClock, cut: Cut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "INLINE_ROWS_MAX", -1)
+    monkeypatch.setattr(writer_module, "PIPELINE_EVENTS_MIN", 0)
     monkeypatch.setattr(intake, "BATCH_MAX", 250)
     random = Random(cut.value)
 

@@ -23,7 +23,8 @@ def crowded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "crowded":
         monkeypatch.setattr(intake, "BATCH_MAX", 6)
         monkeypatch.setattr(writer, "INLINE_ROWS_MAX", -1)
-        monkeypatch.setattr(decisions, "VECTOR_EVENTS_MIN", 1)
+        monkeypatch.setattr(writer, "PIPELINE_EVENTS_MIN", 0)
+        monkeypatch.setattr(decisions, "VECTOR_EVENTS_MIN", 4)
         monkeypatch.setattr(decisions, "YIELD_MIN", 1)
     return bool(request.param == "crowded")
 
