@@ -117,14 +117,13 @@ def kill_postgres(home: Path, random: Random) -> None:
 def bring_back_postgres(home: Path) -> None:
     """Start the server if it is gone; one that lost a child alone recovers by itself, at any moment."""
     deadline = time.monotonic() + 120
-    while True:
-        try:
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psycopg.OperationalError):
             postgres.ensure_running(home)
-            return
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+            break
+        time.sleep(0.05)
+    else:
+        raise TimeoutError("PostgreSQL does not come back")
 
 
 async def _under_load(
