@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import secrets
+import secrets
 import shutil
 import tempfile
 import time
@@ -30,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="kill -9 under load, and check every promise")
     parser.add_argument("--ledger", type=int, default=200, help="kills of the ledger process")
     parser.add_argument("--postgres", type=int, default=50, help="kills of PostgreSQL")
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9))
     parser.add_argument("--pause", type=float, default=1.0, help="longest time between two kills, in seconds")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
