@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import secrets
-import secrets
 import shutil
 import tempfile
 import time
