@@ -1,7 +1,7 @@
 """Administration: transactions of operators' keys, outside the lanes of orders.
 
 Deploying, granting roles, issuing development tokens. They move no customer's
-money, are sent in one batch with consecutive nonces, and are waited for.
+money, are sent in order with consecutive nonces, and are waited for.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ async def execute(
         )
         for position, call in enumerate(calls)
     ]
-    await rpc.batch([("eth_sendRawTransaction", (hexadecimal(one.raw),)) for one in signed])
+    # One after the other: a node may take the parts of one request in any order, and
+    # anvil may then leave a transaction that came before its predecessor unmined.
+    for one in signed:
+        await rpc.call("eth_sendRawTransaction", hexadecimal(one.raw))
     receipts = await _receipts(rpc, [one.tx_hash for one in signed])
     for position, receipt in enumerate(receipts):
         if not receipt.succeeded:

@@ -43,7 +43,7 @@ log = structlog.get_logger()
 
 BODY_MAX = 16 * 1024 * 1024
 """Largest body of a JSON request; packed ones are smaller by nature."""
-_Scalar = int | float | str | bool | None
+_Scalar = int | str | bool | None
 _BODY: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
     list[dict[str, _Scalar] | _Scalar] | dict[str, _Scalar]
 )

@@ -318,14 +318,16 @@ class Writer:
         when another engine has taken over, they are told.
         """
         began = time.monotonic()
-        own_until = 0.0
+        own_until_seconds: float | None = None
         if self._tenure is not None:
             self._tenure.close()
             self._tenure = None
-            own_until = began + OWN_SESSION_SECONDS
+            own_until_seconds = began + OWN_SESSION_SECONDS
         while not self._intake.is_closing:
             try:
-                self._tenure = begin(self._url, self._open_journal, partial(self._stand_by, own_until))
+                self._tenure = begin(
+                    self._url, self._open_journal, partial(self._stand_by, own_until_seconds)
+                )
             except psycopg.OperationalError as error:
                 log.warning("ledger_waits_for_database", error=str(error).strip())
                 if time.monotonic() - began > OUTAGE_SECONDS:
@@ -341,13 +343,13 @@ class Writer:
             self._intake.pause(LOCK_RETRY_SECONDS)
         return False
 
-    def _stand_by(self, own_until: float) -> bool:
+    def _stand_by(self, own_until_seconds: float | None) -> bool:
         """Another engine holds the lock: send callers there, and wait; whether to give up.
 
-        Until ``own_until`` it is most likely our own session of before, which the
+        Until ``own_until_seconds`` it is most likely our own session of before, which the
         server has not ended yet: callers wait with us.
         """
-        if time.monotonic() < own_until:
+        if own_until_seconds is not None and time.monotonic() < own_until_seconds:
             return self._intake.pause(OWN_SESSION_RETRY_SECONDS)
         if self.phase is not Phase.STANDBY:
             log.info("ledger_standby")

@@ -61,9 +61,12 @@ async def test_money_held_back_is_shown_with_what_became_of_it(bank):
         "code": TransferCode.WITHDRAWAL,
     }
     first, second = uuid7(bank.clock).int, uuid7(bank.clock).int
+    one, other = uuid7(bank.clock), uuid7(bank.clock)
     for transfer in (
-        Transfer(id=first, amount=40_000_000, flags=TransferFlags.PENDING, **accounts),
-        Transfer(id=second, amount=10_000_000, flags=TransferFlags.PENDING, **accounts),
+        Transfer(id=first, amount=40_000_000, flags=TransferFlags.PENDING, user_data_128=one.int, **accounts),
+        Transfer(
+            id=second, amount=10_000_000, flags=TransferFlags.PENDING, user_data_128=other.int, **accounts
+        ),
         Transfer(
             id=uuid7(bank.clock).int,
             pending_id=first,
@@ -87,7 +90,7 @@ async def test_money_held_back_is_shown_with_what_became_of_it(bank):
         (Effect.RESERVED, "40.000000", "100.000000", "60.000000"),
         (Effect.SETTLED, "100.000000", "100.000000", "100.000000"),
     ]
-    assert [line.reference for line in page.lines[:2]] == [uuid.UUID(int=second), uuid.UUID(int=first)]
+    assert [line.reference for line in page.lines[:4]] == [other, one, other, one]
     assert {line.kind for line in page.lines[:4]} == {HistoryKind.WITHDRAWAL}
     assert {line.direction for line in page.lines[:4]} == {Direction.OUT}
 
