@@ -1,6 +1,6 @@
 """Kill -9: no acknowledged transfer is lost, none is doubled, and everything recovers by itself.
 
-The short form; ``benchmarks/crash.py`` is the long one.
+The short form; ``tests/simulation/crash.py`` is the long one.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Kill -9, the long form: 200 times the ledger process, 50 times PostgreSQL, under load.
 
-    python -m benchmarks.crash [--ledger N] [--postgres N] [--seed S]
+    python -m tests.simulation.crash [--ledger N] [--postgres N] [--seed S]
 
 Clients send payments, chains and reservations without pause and repeat them until
 they are answered. At the end everything that any of them was told must be true:
