@@ -1,6 +1,8 @@
 """The benchmarks' form: seven names a row, and a target that holds or does not."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,12 @@ def test_figures_are_shown_in_about_four_digits(value: float, text: str) -> None
 
 def test_every_benchmark_says_in_a_line_what_it_measures() -> None:
     assert [name for name, benchmark in registry().items() if not (benchmark.__doc__ or "").strip()] == []
+
+
+def test_benchmarks_are_listed_as_the_command_line_runs_them() -> None:
+    # As ./nugpay starts it: without the clone's root in the path, so that a benchmark
+    # that needs the tests would break every one of them.
+    listed = subprocess.run(
+        [sys.executable, "-P", "-m", "ops", "bench"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "ledger" in listed.stdout
