@@ -75,7 +75,13 @@ def ensure_running(
             cluster.start()
             if not cluster.becomes_ready(grace_seconds=APPEAR_SECONDS_MAX):
                 raise PostgresError("PostgreSQL does not start", f"Its last words:\n{cluster.last_words()}")
-        cluster.make_application_database()
+        try:
+            cluster.make_application_database()
+        except psycopg.OperationalError:
+            # Ready a moment ago: a backend was killed, and the server recovers by itself.
+            if not cluster.becomes_ready(grace_seconds=APPEAR_SECONDS_MAX):
+                raise
+            cluster.make_application_database()
         cluster.refuse_weak_durability()
     return cluster.url(ROLE)
 
