@@ -20,7 +20,7 @@ from psycopg import sql
 
 from benchmarks.laboratory import fresh_database
 from foundation.clock import SystemClock
-from foundation.database import sync_url
+from foundation.postgres import sync_url
 from ledger.contract import BATCH_MAX, CREATED, Account, CreateTransferStatus, Transfer
 from ledger.engine import LedgerEngine
 from ledger.records import TRANSFER_DTYPE

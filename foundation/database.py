@@ -1,23 +1,22 @@
 """The database: PostgreSQL through SQLAlchemy on psycopg 3, and nothing else.
 
 One ``session()`` block is one database transaction: it commits at its end and
-rolls back on any error, and nobody else commits. Durability is not a setting:
-a server that has ``fsync``, ``full_page_writes`` or ``synchronous_commit`` off
-is refused at start, since it could forget an acknowledged transfer.
+rolls back on any error, and nobody else commits. A server that could forget a
+commit is refused (:mod:`foundation.postgres`).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import MetaData, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
-from foundation.errors import NUGPayError
+from foundation.postgres import DURABLE_SETTINGS, refuse_weak_durability
 
 
 class Base(DeclarativeBase):
@@ -34,40 +33,9 @@ class Base(DeclarativeBase):
     )
 
 
-class DurabilityRefused(NUGPayError):
-    """The server may lose acknowledged commits; carries the setting's name."""
-
-    def __init__(self, setting: str, value: str) -> None:
-        super().__init__(
-            f"PostgreSQL has {setting} = {value}: an acknowledged transfer could be lost. "
-            f"Set it on and restart."
-        )
-        self.setting: Final = setting
-        self.value: Final = value
-
-
-DURABLE_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
-"""Server settings that must not be off where money is kept."""
-
-
-def refuse_weak_durability(values: dict[str, str]) -> None:
-    """Raise ``DurabilityRefused`` when one of ``DURABLE_SETTINGS`` is off."""
-    for setting in DURABLE_SETTINGS:
-        value = values[setting]
-        # "local" and "remote_write" still flush our own disk or a standby's
-        # memory; only "off" answers before anything is durable.
-        if value == "off":
-            raise DurabilityRefused(setting, value)
-
-
 def sqlalchemy_url(url: str) -> str:
     """The URL with the psycopg 3 driver named."""
     return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-
-
-def sync_url(url: str) -> str:
-    """The URL as libpq and psycopg take it."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 class Database:

@@ -17,7 +17,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from foundation.clock import Clock
-from foundation.database import sync_url
+from foundation.postgres import sync_url
 from ledger import reader
 from ledger.commands import (
     CreateAccounts,

@@ -24,7 +24,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.numeric import Int2, Int4, Int8
 
-from foundation.database import DURABLE_SETTINGS, refuse_weak_durability, sync_url
+from foundation.postgres import DURABLE_SETTINGS, refuse_weak_durability, sync_url
 from ledger.draft import Block, Draft, TransferRow
 from ledger.rows import (
     ACCOUNT_COLUMNS,

@@ -26,7 +26,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from foundation.database import DURABLE_SETTINGS, DurabilityRefused, refuse_weak_durability, sync_url
+from foundation.postgres import DURABLE_SETTINGS, DurabilityRefused, refuse_weak_durability, sync_url
 from foundation.settings import Settings
 from ops.errors import PostgresError
 from ops.postgres_settings import OPERATOR_FILE, ROLE, SUPERUSER, configuration, host_based_access, identities

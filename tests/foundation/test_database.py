@@ -1,39 +1,11 @@
-"""The database: one block is one database transaction, and durability is no setting."""
+"""The database: one block is one database transaction, and a weak server is refused."""
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
-from foundation.database import (
-    DURABLE_SETTINGS,
-    Database,
-    DurabilityRefused,
-    refuse_weak_durability,
-    sqlalchemy_url,
-    sync_url,
-)
-from foundation.errors import NUGPayError
-
-ON = dict.fromkeys(DURABLE_SETTINGS, "on")
-
-
-@pytest.mark.parametrize("setting", DURABLE_SETTINGS)
-def test_each_setting_that_could_forget_a_commit_is_refused_when_off(setting: str) -> None:
-    with pytest.raises(DurabilityRefused) as refused:
-        refuse_weak_durability(ON | {setting: "off"})
-    assert (refused.value.setting, refused.value.value) == (setting, "off")
-    assert isinstance(refused.value, NUGPayError)
-    assert setting in str(refused.value)
-
-
-@pytest.mark.parametrize("value", ["on", "local", "remote_write", "remote_apply"])
-def test_every_commit_that_waits_for_a_disk_is_accepted(value: str) -> None:
-    refuse_weak_durability(ON | {"synchronous_commit": value})
-
-
-def test_a_missing_setting_is_an_error_and_not_a_yes() -> None:
-    with pytest.raises(KeyError):
-        refuse_weak_durability({"fsync": "on"})
+from foundation.database import Database, sqlalchemy_url
+from foundation.postgres import DurabilityRefused, sync_url
 
 
 async def test_a_server_is_asked_for_its_settings(database_url: str) -> None:

@@ -14,8 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from foundation.clock import SettableClock
-from foundation.database import Database, sync_url
+from foundation.database import Database
 from foundation.outbox import RETRY_SECONDS_MAX, drain, enqueue
+from foundation.postgres import sync_url
 
 TOPIC = "things"
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import psycopg
 
-from foundation.database import sync_url
+from foundation.postgres import sync_url
 from ledger.contract import (
     Account,
     AccountFlags,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, quote, urlsplit
 
-from foundation.database import sync_url
+from foundation.postgres import sync_url
 from ledger.journal import Batch, Journal
 
 SOCKET = ".s.PGSQL.5432"

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from foundation.database import sync_url
+from foundation.postgres import sync_url
 
 PENDING, POST, VOID = 2, 4, 8
 

@@ -10,7 +10,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from foundation.clock import SettableClock
-from foundation.database import sync_url
+from foundation.postgres import sync_url
 from ledger import intake
 from ledger import writer as writer_module
 from ledger.contract import Account, CreateTransferStatus, QueryFilter, Transfer

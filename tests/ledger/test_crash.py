@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from foundation.clock import SystemClock
-from foundation.database import sync_url
+from foundation.postgres import sync_url
 from ledger.engine import LedgerEngine
 from ops import postgres
 from ops.migrations import migrate

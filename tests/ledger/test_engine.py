@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from foundation.clock import SettableClock
-from foundation.database import DurabilityRefused, sync_url
+from foundation.postgres import DurabilityRefused, sync_url
 from ledger import intake, writer
 from ledger.contract import (
     Account,

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from foundation.database import sync_url
+from foundation.postgres import sync_url
 from ledger.contract import Account, AccountFilter, InvalidFilter, InvalidRequest, Transfer
 from ledger.engine import LedgerEngine
 

@@ -13,7 +13,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from foundation.clock import SettableClock
-from foundation.database import sync_url
+from foundation.postgres import sync_url
 from ledger import engine as engine_module
 from ledger import writer as writer_module
 from ledger.contract import (

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from foundation.clock import SettableClock
-from foundation.database import sync_url
+from foundation.postgres import sync_url
 from ledger.engine import LedgerEngine
 from tests.ledger.invariants import check_journal
 from tests.ledger.world import World

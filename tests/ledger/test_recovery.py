@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from foundation.clock import SettableClock
-from foundation.database import sync_url
 from foundation.errors import InvariantViolation
+from foundation.postgres import sync_url
 from ledger import recovery
 from ledger.contract import CreateTransferStatus
 from ledger.engine import LedgerEngine

@@ -14,7 +14,7 @@ import psutil
 import psycopg
 import pytest
 
-from foundation.database import DURABLE_SETTINGS, DurabilityRefused
+from foundation.postgres import DURABLE_SETTINGS, DurabilityRefused
 from ops import postgres
 from ops.errors import PostgresError
 from ops.postgres_settings import OPERATOR_FILE, ROLE

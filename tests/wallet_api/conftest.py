@@ -15,9 +15,10 @@ from nugpay_client.signing import signature_headers
 
 from foundation.assets import USDT, Asset
 from foundation.clock import SECOND_NS, SettableClock
-from foundation.database import Database, sync_url
+from foundation.database import Database
 from foundation.ids import uuid7
 from foundation.money import Money
+from foundation.postgres import sync_url
 from foundation.settings import Settings
 from identity.enrolment import issue_enrolment_code
 from ledger.chart import (
