@@ -38,7 +38,10 @@ class Settings(BaseSettings):
     database_url: str | None = None
     """A PostgreSQL server (``postgresql://…``); unset means the embedded one."""
     ledger_url: str | None = None
-    """The ledger process: ``unix:/path`` or ``http://host:port``; unset means the local socket."""
+    """The ledger process: ``unix:/path`` or ``http://host:port``; unset means the local socket.
+
+    Callers may name several with commas between: the process that serves and its standbys.
+    """
     broker_url: str | None = None
     """Celery's broker (RabbitMQ or Redis); unset means one that needs no server."""
     rpc_url: str = "http://127.0.0.1:8545"

@@ -5,11 +5,18 @@ that many small callers get the speed of full batches. A connection that breaks
 is tried again until a deadline, with the same ids: the ledger knows what it has
 done, and a creation that went through before answers ``exists``. After the
 deadline the caller is told whether the outcome is unknown.
+
+With several addresses the next one is asked when one refuses, is dead, or
+answers that it stands by; the one that answered last is asked first. Only the
+process that holds the database's lock can answer a creation, so that it does
+not matter which is asked, or how many.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +27,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
+from ledger.addresses import split_addresses
 from ledger.contract import (
     BATCH_MAX,
     Account,
@@ -61,7 +69,11 @@ Answer = TypeVar("Answer")
 DEADLINE_SECONDS = 10.0
 """How long a call tries to reach the ledger before it gives up."""
 RETRY_SECONDS = 0.05
-"""Pause between two tries."""
+"""Pause after every address was asked in vain."""
+CONNECT_SECONDS = 1.0
+"""How long a machine may take to answer a connection before it counts as dead."""
+SILENCE_SECONDS = 3
+"""How long a machine that was connected may be silent on the wire (not: take to answer)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -82,17 +94,19 @@ class _Lane:
 
 
 class LedgerClient:
-    """A ledger behind ``unix:/path`` or ``http://host:port``."""
+    """A ledger behind ``unix:/path`` or ``http://host:port``, or several with commas between.
 
-    def __init__(self, url: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+    ``tls`` is what ``https:`` addresses are verified and answered with.
+    """
+
+    def __init__(
+        self, url: str, *, deadline_seconds: float = DEADLINE_SECONDS, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.url = url
         self._deadline_seconds = deadline_seconds
-        timeout = httpx.Timeout(deadline_seconds, connect=2.0)
-        if url.startswith("unix:"):
-            transport = httpx.AsyncHTTPTransport(uds=url.removeprefix("unix:"))
-            self._http = httpx.AsyncClient(transport=transport, base_url="http://ledger", timeout=timeout)
-        else:
-            self._http = httpx.AsyncClient(base_url=url, timeout=timeout, trust_env=False)
+        self._servers = [_connect(address, deadline_seconds, tls) for address in split_addresses(url)]
+        self._first = 0
+        """The server that is asked first: the one that answered last."""
         self._lanes: dict[str, _Lane] = {"create_accounts": _Lane(), "create_transfers": _Lane()}
 
     async def close(self) -> None:
@@ -100,7 +114,8 @@ class LedgerClient:
         for lane in self._lanes.values():
             if lane.sender is not None:
                 await lane.sender
-        await self._http.aclose()
+        for server in self._servers:
+            await server.aclose()
 
     async def create_accounts(self, accounts: Sequence[Account]) -> list[CreateAccountResult]:
         """See :class:`ledger.interface.Ledger`."""
@@ -200,11 +215,14 @@ class LedgerClient:
         deadline = time.monotonic() + self._deadline_seconds
         may_have_happened = False
         headers = {"content-type": PACKED} | headers
+        tries = 0
         while True:
+            asked = self._first
+            tries += 1
             try:
-                response = await self._http.post(f"/v1/{operation}", content=body, headers=headers)
-            except httpx.ConnectError as error:
-                reason = f"cannot connect: {error}"
+                response = await self._servers[asked].post(f"/v1/{operation}", content=body, headers=headers)
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+                reason = f"cannot connect: {str(error) or type(error).__name__}"
             except httpx.TransportError as error:
                 # The request may have arrived: the same ids make another try safe.
                 may_have_happened = writes
@@ -219,11 +237,47 @@ class LedgerClient:
                 busy = problem.get("code") == "ledger_busy"
                 if busy and not may_have_happened:
                     raise LedgerBusy(int(response.headers.get("retry-after", "1")))
-            if time.monotonic() + RETRY_SECONDS > deadline:
+            if self._first == asked:
+                # Another request may have moved on meanwhile.
+                self._first = (asked + 1) % len(self._servers)
+            is_round_over = tries % len(self._servers) == 0
+            pause = RETRY_SECONDS if is_round_over else 0.0
+            if is_round_over and time.monotonic() + pause > deadline:
                 raise LedgerUnavailable(
                     f"The ledger does not answer: {reason}", outcome_unknown=may_have_happened
                 )
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(pause)
+
+
+def _connect(address: str, deadline_seconds: float, tls: ssl.SSLContext | None) -> httpx.AsyncClient:
+    """The connections to one server; none is made yet."""
+    timeout = httpx.Timeout(deadline_seconds, connect=CONNECT_SECONDS)
+    if address.startswith("unix:"):
+        transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"))
+        return httpx.AsyncClient(transport=transport, base_url="http://ledger", timeout=timeout)
+    transport = httpx.AsyncHTTPTransport(
+        verify=True if tls is None else tls, trust_env=False, socket_options=_liveness_options()
+    )
+    return httpx.AsyncClient(transport=transport, base_url=address, timeout=timeout)
+
+
+def _liveness_options() -> list[tuple[int, int, int]]:
+    """Let the kernel end connections to a machine that has vanished.
+
+    A machine that lost its power closes nothing: without this a request would wait for
+    its answer until the deadline, though a standby serves already.
+    """
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (
+        ("TCP_KEEPIDLE", 1),
+        ("TCP_KEEPINTVL", 1),
+        ("TCP_KEEPCNT", SILENCE_SECONDS - 1),
+        ("TCP_USER_TIMEOUT", SILENCE_SECONDS * 1000),
+    ):
+        # Not every system has all of them.
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    return options
 
 
 def _read_problem(response: httpx.Response) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from foundation.errors import Refusal
 from foundation.money import Money
 from foundation.outbox import OutboxMessage
 from foundation.settings import Settings
+from ledger.addresses import split_addresses
 from ops import postgres
 from ops.migrations import revisions
 from ops.probes import http_body
@@ -164,8 +165,12 @@ def _process(entry: ChildEntry, clock: Clock) -> ProcessStatus:
 
 
 async def _ledger_sequence(settings: Settings) -> int | None:
-    body = await http_body(settings.ledger_address, "/health")
-    return None if body is None else int(msgspec.json.decode(body)["sequence"])
+    # One of several addresses serves; the others answer 503 or nothing.
+    for address in split_addresses(settings.ledger_address):
+        body = await http_body(address, "/health")
+        if body is not None:
+            return int(msgspec.json.decode(body)["sequence"])
+    return None
 
 
 async def _read_chain(settings: Settings, rpc: RPC, database: Database | None) -> ChainStatus:
