@@ -7,6 +7,7 @@ commit is refused (:mod:`foundation.postgres`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +17,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
-from foundation.postgres import DURABLE_SETTINGS, refuse_weak_durability
+from foundation.postgres import DURABLE_SETTINGS, refuse_weak_durability, sync_url
+
+_SEVERAL_BEFORE_PATH = re.compile(
+    r"(?P<begin>postgresql://(?:[^@/]*@)?)(?P<servers>[^/?]*,[^/?]*)(?P<path>[^?]*)\??(?P<query>.*)",
+    re.DOTALL,
+)
+_SERVER = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>\d*))?")
 
 
 class Base(DeclarativeBase):
@@ -34,8 +41,23 @@ class Base(DeclarativeBase):
 
 
 def sqlalchemy_url(url: str) -> str:
-    """The URL with the psycopg 3 driver named."""
-    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    """The URL with the psycopg 3 driver named, and several servers as SQLAlchemy has them."""
+    own = make_url(_hosts_in_query(sync_url(url)))
+    return own.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def _hosts_in_query(url: str) -> str:
+    """Write several servers where SQLAlchemy takes them; libpq takes them before the path too."""
+    match = _SEVERAL_BEFORE_PATH.fullmatch(url)
+    if match is None:
+        return url
+    servers = [_SERVER.fullmatch(server) for server in match["servers"].split(",")]
+    if None in servers:
+        raise ValueError("the database's URL names a server that is none")
+    hosts = ",".join(server["host"].strip("[]") for server in servers if server)
+    ports = ",".join(server["port"] or "5432" for server in servers if server)
+    more = f"&{match['query']}" if match["query"] else ""
+    return f"{match['begin']}{match['path']}?host={hosts}&port={ports}{more}"
 
 
 class Database:

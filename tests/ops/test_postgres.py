@@ -14,7 +14,7 @@ import psutil
 import psycopg
 import pytest
 
-from foundation.postgres import DURABLE_SETTINGS, DurabilityRefused
+from foundation.postgres import NEVER_OFF, DurabilityRefused
 from ops import postgres
 from ops.errors import PostgresError
 from ops.postgres_settings import OPERATOR_FILE, ROLE
@@ -129,7 +129,7 @@ class TestStart:
 
 
 class TestDurability:
-    @pytest.mark.parametrize("setting", DURABLE_SETTINGS)
+    @pytest.mark.parametrize("setting", NEVER_OFF)
     def test_server_that_may_forget_a_commit_is_refused_and_stopped(self, home: Path, setting: str) -> None:
         start(home)
         postgres.stop(home)
