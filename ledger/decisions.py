@@ -126,10 +126,10 @@ def decide_request(
     while at < count:
         # In an imported request a plain event is out of place, which the exact function says.
         if not imported and count - at >= VECTOR_EVENTS_MIN and stride < count - at:
-            state.accounts.flush()
-            accepted, block = vector.accept(state, ids, request.as_records()[at:], first + at)
-            if block is not None:
-                draft.add_block(block)
+            state.flush()
+            accepted, columns = vector.accept(state, ids, request.as_records()[at:], first + at)
+            if columns is not None:
+                draft.add_columns(columns)
                 results["timestamp"][at : at + accepted] = np.arange(first + at, first + at + accepted)
                 results["status"][at : at + accepted] = CREATED
                 at += accepted
@@ -170,10 +170,9 @@ def unknown_ids(state: State, draft: Draft, ids: IDFilter, events: Sequence[Tran
     named = {e.id for e in events} | {e.pending_id for e in events if e.pending_id}
     named -= draft.known.keys()
     named -= draft.failed
-    named.difference_update(state.pendings)
-    if not named:
-        return named
-    listed = list(named)
+    listed = [named_id for named_id in named if named_id not in state.pendings]
+    if not listed:
+        return set()
     low = np.array([i & _MASK64 for i in listed], np.uint64)
     high = np.array([i >> 64 for i in listed], np.uint64)
     return {listed[n] for n in np.flatnonzero(ids.may_contain(low, high))}

@@ -9,74 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
 from ledger.accounts import AccountState
+from ledger.columns import TransferColumns
 from ledger.contract import Transfer, TransferFlags, TransferPendingStatus
-from ledger.records import unpack_transfers
-from ledger.state import CLOSED, State, StoredTransfer
+from ledger.draft_rows import ExpiryRow, TransferRow
+from ledger.state import CLOSED, State
+from ledger.stored_transfer import StoredTransfer
+from ledger.transfer_views import find_id, resolution_status, transfer_at
 
 _PENDING = int(TransferFlags.PENDING)
-
-Counters = tuple[int, int, int, int]
-"""Debits pending, debits posted, credits pending, credits posted."""
-
-
-@dataclass(slots=True)
-class TransferRow:
-    """A transfer with its history: both accounts after it, and before it."""
-
-    transfer: Transfer
-    debit_slot: int
-    credit_slot: int
-    pending_timestamp: int
-    """Timestamp of the pending transfer it posts or voids, else 0."""
-    debit_previous: int
-    """Timestamp of the debit account's previous transfer, 0 for none."""
-    credit_previous: int
-    debit_after: Counters
-    credit_after: Counters
-    debit_closed: bool
-    credit_closed: bool
-
-
-@dataclass(slots=True)
-class ExpiryRow:
-    """A pending transfer's time is over: both accounts after its release."""
-
-    timestamp: int
-    pending: Transfer
-    debit_slot: int
-    credit_slot: int
-    debit_after: Counters
-    credit_after: Counters
-    debit_closed: bool
-    credit_closed: bool
-
-
-@dataclass(slots=True, frozen=True)
-class Block:
-    """Transfers accepted in one vectorised step, in their canonical bytes."""
-
-    events: npt.NDArray[np.void]
-    """The records asked for, without timestamps."""
-    first: int
-    """Timestamp of the first; event i has ``first + i``."""
-    last: int
-    data: bytes
-
-    def find(self, transfer_id: int) -> Transfer | None:
-        """One of its transfers by id."""
-        low, high = transfer_id & (2**64 - 1), transfer_id >> 64
-        ids = self.events["id"]
-        at = np.flatnonzero((ids[:, 0] == low) & (ids[:, 1] == high))
-        if not len(at):
-            return None
-        (transfer,) = unpack_transfers(self.events[at[:1]].tobytes())
-        transfer.timestamp = self.first + int(at[0])
-        return transfer
-
+_VOID = int(TransferFlags.VOID_PENDING_TRANSFER)
 
 AccountUndo = tuple[AccountState, int, int, int, int, int, int]
 """An account, and the counters, flags and latest transfer that it had."""
@@ -111,7 +53,7 @@ class Draft:
     failed: set[int] = field(default_factory=set)
     transfer_timestamps: set[int] = field(default_factory=set)
     accounts: list[AccountState] = field(default_factory=list)
-    parts: list[list[TransferRow] | Block] = field(default_factory=list)
+    parts: list[list[TransferRow] | TransferColumns] = field(default_factory=list)
     """Transfers in order; ``transfers`` come after them."""
     transfers: list[TransferRow] = field(default_factory=list)
     expiries: list[ExpiryRow] = field(default_factory=list)
@@ -124,17 +66,22 @@ class Draft:
         """Whether there is nothing to store."""
         return not (self.accounts or self.transfers or self.parts or self.expiries or self.newly_failed)
 
-    def add_block(self, block: Block) -> None:
-        """Put a block of transfers after the rows so far."""
+    def add_columns(self, columns: TransferColumns) -> None:
+        """Put transfers of a vectorised step after the rows so far."""
         assert self.scope is None
         if self.transfers:
             self.parts.append(self.transfers)
             self.transfers = []
-        self.parts.append(block)
+        self.parts.append(columns)
 
-    def all_parts(self) -> list[list[TransferRow] | Block]:
+    def all_parts(self) -> list[list[TransferRow] | TransferColumns]:
         """Every transfer of the draft, in order."""
         return [*self.parts, self.transfers] if self.transfers else self.parts
+
+    @property
+    def blocks(self) -> list[TransferColumns]:
+        """What vectorised steps have accepted."""
+        return [part for part in self.parts if isinstance(part, TransferColumns)]
 
     def open_scope(self, state: State) -> None:
         """A chain begins: from here on, changes can be taken back."""
@@ -162,12 +109,15 @@ class Draft:
             account.flags, account.last_transfer = flags, last
         for stored in scope.resolved:
             stored.status = TransferPendingStatus.PENDING
-            state.pendings[stored.transfer.id] = stored
+            state.pendings.restore(stored)
+            # Alive again, it is known from the state alone: a step that resolves
+            # it in columns does not look here.
+            self.known.pop(stored.transfer.id, None)
         for row in self.transfers[scope.transfers :]:
             # A pending transfer of this chain stays in the expiry heap; the
             # heap skips whatever is not alive.
             self.known.pop(row.transfer.id, None)
-            state.pendings.pop(row.transfer.id, None)
+            state.pendings.remove(row.transfer.id)
             self.transfer_timestamps.discard(row.transfer.timestamp)
         for _ in self.accounts[scope.accounts :]:
             state.accounts.drop_newest()
@@ -186,7 +136,7 @@ class Draft:
     def resolve(self, state: State, stored: StoredTransfer, status: TransferPendingStatus) -> None:
         """A pending transfer is posted, voided or expired, once."""
         stored.status = status
-        del state.pendings[stored.transfer.id]
+        state.pendings.remove(stored.transfer.id)
         # Later events of this group must still find it, now resolved.
         self.known[stored.transfer.id] = stored
         if self.scope is not None:
@@ -196,37 +146,74 @@ class Draft:
         """A stored transfer by its id."""
         return state.pendings.get(transfer_id) or self.known.get(transfer_id)
 
-    def load_from_memory(self, ids: set[int]) -> None:
+    def load_from_memory(self, state: State, ids: set[int]) -> None:
         """Make known what this draft and the one in flight have under these ids.
 
-        The ids found leave the set; the others can only be in the journal.
+        None of them is that of a live pending transfer. The ids found leave the
+        set; the others can only be in the journal.
         """
-        self._take_from(self, ids)
-        if self.in_flight is not None:
-            self._take_from(self.in_flight, ids)
-
-    def _take_from(self, other: Draft, ids: set[int]) -> None:
-        blocks = [part for part in other.parts if isinstance(part, Block)]
-        for transfer_id in list(ids):
-            if transfer_id in other.failed:
-                self.failed.add(transfer_id)
-                ids.discard(transfer_id)
+        for draft in (self, self.in_flight):
+            if draft is None:
                 continue
-            stored = other.known.get(transfer_id)
-            for block in blocks if stored is None else ():
-                transfer = block.find(transfer_id)
-                if transfer is not None:
-                    stored = StoredTransfer(transfer)
-            if stored is not None:
-                self.known[transfer_id] = stored
-                ids.discard(transfer_id)
+            for transfer_id in list(ids):
+                if transfer_id in draft.failed:
+                    self.failed.add(transfer_id)
+                    ids.discard(transfer_id)
+                    continue
+                stored = draft.known.get(transfer_id) or draft.find_unstored(state, transfer_id)
+                if stored is not None:
+                    self.known[transfer_id] = self.as_it_stands(stored)
+                    ids.discard(transfer_id)
+
+    def find_unstored(self, state: State, transfer_id: int) -> StoredTransfer | None:
+        """One of its own transfers, as it was created."""
+        for part in self.all_parts():
+            if isinstance(part, TransferColumns):
+                at = find_id(part, transfer_id)
+                transfer = None if at is None else transfer_at(part, at, state.accounts.ids)
+            else:
+                transfer = next((row.transfer for row in part if row.transfer.id == transfer_id), None)
+            if transfer is not None:
+                is_pending = transfer.flags & _PENDING
+                status = TransferPendingStatus.PENDING if is_pending else TransferPendingStatus.NONE
+                return StoredTransfer(transfer, status)
+        return None
+
+    def as_it_stands(self, stored: StoredTransfer) -> StoredTransfer:
+        """A transfer that was found where it was created, with what unstored rows made of it.
+
+        Whoever asks knows that it is not alive: if it was pending there, then this
+        draft or the one in flight has resolved it.
+        """
+        if stored.status is not TransferPendingStatus.PENDING:
+            return stored
+        for draft in (self, self.in_flight):
+            status = None if draft is None else draft.status_of(stored.transfer.timestamp)
+            if status is not None:
+                return StoredTransfer(stored.transfer, status)
+        return stored
+
+    def status_of(self, pending_timestamp: int) -> TransferPendingStatus | None:
+        """What its own rows make of a pending transfer; None for nothing."""
+        for part in self.all_parts():
+            if isinstance(part, TransferColumns):
+                status = resolution_status(part, pending_timestamp)
+                if status is not None:
+                    return status
+                continue
+            for row in part:
+                if row.pending_timestamp == pending_timestamp:
+                    is_void = row.transfer.flags & _VOID
+                    return TransferPendingStatus.VOIDED if is_void else TransferPendingStatus.POSTED
+        if any(row.pending.timestamp == pending_timestamp for row in self.expiries):
+            return TransferPendingStatus.EXPIRED
+        return None
 
     def has_transfer_at(self, timestamp: int) -> bool:
         """Whether a transfer has that timestamp, among those that were looked up or are not stored yet."""
         if timestamp in self.transfer_timestamps:
             return True
-        blocks = [part for part in self.parts if isinstance(part, Block)]
-        if any(block.first <= timestamp <= block.last for block in blocks):
+        if any(timestamp in block["timestamp"] for block in self.blocks):
             return True
         return self.in_flight is not None and self.in_flight.has_transfer_at(timestamp)
 
@@ -264,6 +251,6 @@ def append_row(
     state.last_transfer_timestamp = stored.timestamp
     draft.transfer_timestamps.add(stored.timestamp)
     if stored.flags & _PENDING:
-        state.add_pending(StoredTransfer(stored, TransferPendingStatus.PENDING))
+        state.pendings.add(StoredTransfer(stored, TransferPendingStatus.PENDING))
     else:
         draft.known[stored.id] = StoredTransfer(stored)

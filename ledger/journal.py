@@ -25,7 +25,9 @@ from psycopg import sql
 from psycopg.types.numeric import Int2, Int4, Int8
 
 from foundation.postgres import DURABLE_SETTINGS, refuse_weak_durability, sync_url
-from ledger.draft import Block, Draft, TransferRow
+from ledger.columns import TransferColumns
+from ledger.draft import Draft
+from ledger.draft_rows import TransferRow
 from ledger.rows import (
     ACCOUNT_COLUMNS,
     COPY_HEADER,
@@ -157,20 +159,20 @@ def seal(previous: Head, draft: Draft, timestamp: int) -> Batch:
     )  # fmt: skip
 
 
-def _part_bytes(part: list[TransferRow] | Block) -> bytes:
-    return part.data if isinstance(part, Block) else b"".join(map(encode_transfer, part))
+def _part_bytes(part: list[TransferRow] | TransferColumns) -> bytes:
+    return part.encode() if isinstance(part, TransferColumns) else b"".join(map(encode_transfer, part))
 
 
-def _part_first(part: list[TransferRow] | Block) -> int:
-    return part.first if isinstance(part, Block) else part[0].transfer.timestamp
+def _part_first(part: list[TransferRow] | TransferColumns) -> int:
+    return int(part["timestamp"][0]) if isinstance(part, TransferColumns) else part[0].transfer.timestamp
 
 
-def _part_last(part: list[TransferRow] | Block) -> int:
-    return part.last if isinstance(part, Block) else part[-1].transfer.timestamp
+def _part_last(part: list[TransferRow] | TransferColumns) -> int:
+    return int(part["timestamp"][-1]) if isinstance(part, TransferColumns) else part[-1].transfer.timestamp
 
 
-def _part_count(part: list[TransferRow] | Block) -> int:
-    return len(part.events) if isinstance(part, Block) else len(part)
+def _part_count(part: list[TransferRow] | TransferColumns) -> int:
+    return len(part)
 
 
 def _int8_or_null(value: int | None) -> Int8 | None:

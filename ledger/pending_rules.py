@@ -16,8 +16,10 @@ from ledger.contract import (
     TransferFlags,
     TransferPendingStatus,
 )
-from ledger.draft import Draft, ExpiryRow, append_row, is_closed
-from ledger.state import CLOSED, State, StoredTransfer
+from ledger.draft import Draft, append_row, is_closed
+from ledger.draft_rows import ExpiryRow
+from ledger.state import CLOSED, State
+from ledger.stored_transfer import StoredTransfer
 
 _POST = int(TransferFlags.POST_PENDING_TRANSFER)
 _VOID = int(TransferFlags.VOID_PENDING_TRANSFER)

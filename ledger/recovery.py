@@ -18,8 +18,9 @@ from foundation.errors import InvariantViolation
 from ledger.contract import TransferFlags, TransferPendingStatus
 from ledger.id_filter import IDFilter
 from ledger.journal import Connection, Head
-from ledger.state import CLOSED, State, StoredTransfer
+from ledger.state import CLOSED, State
 from ledger.stored import TRANSFER_JOINS, TRANSFER_SELECT, transfer_from_row
+from ledger.stored_transfer import StoredTransfer
 
 CHUNK_BYTES = 32 * 1024 * 1024
 """How much of the journal is in memory at a time."""
@@ -225,7 +226,7 @@ def _load_pendings(connection: Connection, state: State) -> None:
     ).fetchall()
     for row in rows:
         transfer = transfer_from_row(row)
-        state.add_pending(StoredTransfer(transfer, TransferPendingStatus.PENDING))
+        state.pendings.add(StoredTransfer(transfer, TransferPendingStatus.PENDING))
         # A closing transfer closes for as long as it is pending.
         if transfer.flags & TransferFlags.CLOSING_DEBIT:
             _close(state, transfer.debit_account_id)

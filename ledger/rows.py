@@ -12,7 +12,7 @@ import struct
 from functools import cache
 
 from ledger.accounts import AccountState
-from ledger.draft import Counters, ExpiryRow, TransferRow
+from ledger.draft_rows import Counters, ExpiryRow, TransferRow
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 """What a binary COPY stream begins with."""

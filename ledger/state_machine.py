@@ -29,7 +29,8 @@ from ledger.contract import (
 )
 from ledger.draft import Draft
 from ledger.pending_rules import expire
-from ledger.state import State, StoredTransfer
+from ledger.state import State
+from ledger.stored_transfer import StoredTransfer
 from ledger.transfer_rules import create_transfer
 
 _LINKED = int(TransferFlags.LINKED)
@@ -105,7 +106,7 @@ def sweep_expired(state: State, draft: Draft, now_ns: int) -> int:
     does: the last of a batch is the time of the sweep, or later.
     """
     due: list[StoredTransfer] = []
-    while len(due) < BATCH_MAX and (stored := state.pop_due(now_ns)) is not None:
+    while len(due) < BATCH_MAX and (stored := state.pendings.pop_due(now_ns)) is not None:
         due.append(stored)
     if due:
         first = state.take_timestamp(now_ns, len(due)) - len(due) + 1

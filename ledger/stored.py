@@ -14,7 +14,8 @@ from ledger.contract import Account, AccountFlags, Transfer, TransferFlags, Tran
 from ledger.draft import Draft
 from ledger.journal import Connection
 from ledger.rows import CONTRACT_FLAGS, unsigned
-from ledger.state import State, StoredTransfer
+from ledger.state import State
+from ledger.stored_transfer import StoredTransfer
 
 _PENDING = int(TransferFlags.PENDING)
 _VOID = int(TransferFlags.VOID_PENDING_TRANSFER)
@@ -54,24 +55,23 @@ def transfer_from_row(row: Sequence[Any]) -> Transfer:
 def load_known(connection: Connection, state: State, draft: Draft, ids: set[int]) -> None:
     """Make known to the draft all that it and the journal have under these ids."""
     wanted = set(ids)
-    _load(connection, draft, wanted)
+    _load(connection, state, draft, wanted)
     pending_ids = {
         stored.transfer.pending_id
         for stored in (draft.known.get(i) for i in ids)
         if stored is not None and stored.transfer.pending_id
     }
-    pending_ids -= draft.known.keys()
-    pending_ids.difference_update(state.pendings)
+    pending_ids = {i for i in pending_ids if i not in draft.known and i not in state.pendings}
     # A replayed post or void is compared with its pending transfer too.
-    _load(connection, draft, pending_ids)
+    _load(connection, state, draft, pending_ids)
 
 
-def _load(connection: Connection, draft: Draft, ids: set[int]) -> None:
-    draft.load_from_memory(ids)
+def _load(connection: Connection, state: State, draft: Draft, ids: set[int]) -> None:
+    draft.load_from_memory(state, ids)
     if not ids:
         return
     for stored in find_transfers(connection, ids):
-        draft.known[stored.transfer.id] = stored
+        draft.known[stored.transfer.id] = draft.as_it_stands(stored)
     draft.failed.update(_find_failed(connection, ids))
 
 

@@ -1,14 +1,15 @@
-"""Vector: many plain transfers in one step, with the answers of the exact function.
+"""Vector: many transfers in one step, with the answers of the exact function.
 
-A stretch of events is decided at once when every one of them is an ordinary
-transfer, linked or not, that breaks no rule. The first event that is anything
-else, or that breaks a rule, ends the stretch (at the start of its chain), and
-the exact sequential function decides from there. So this file never refuses:
-it only says how many leading events it has accepted, and their rows.
+A stretch of events is decided at once when every one of them is a plain or
+pending transfer, a post or a void, linked or not, that breaks no rule. The first
+event that is anything else, or that breaks a rule, ends the stretch (at the
+start of its chain), and the exact sequential function decides from there. So
+this file never refuses: it only says how many leading events it has accepted,
+and their rows.
 
-The step: ids to slots; one stable sort of the 2n postings by account; segmented
-running sums give each account's counters after each posting, and each posting's
-predecessor; limits are masks over those sums.
+The step: ids to slots (``candidates``); one stable sort of the 2n postings by
+account; segmented running sums give each account's counters after each posting,
+and each posting's predecessor; limits are masks over those sums.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ledger.contract import AMOUNT_LIMIT, BATCH_MAX, AccountFlags, TransferFlags
-from ledger.draft import Block
+from ledger.candidates import Candidates, Resolutions, choose
+from ledger.columns import PENDING_COUNTERS, TransferColumns, empty_column
+from ledger.contract import BATCH_MAX, AccountFlags, TransferFlags
 from ledger.id_filter import IDFilter
-from ledger.row_blocks import PENDING_COUNTERS, encode_transfers, uuid_bytes
 from ledger.slot_map import ABSENT
-from ledger.state import CLOSED, State
+from ledger.state import State
 
 Records = npt.NDArray[np.void]
 I64 = npt.NDArray[np.int64]
@@ -41,7 +42,7 @@ _POSITION_MASK = (1 << _POSITION_BITS) - 1
 SUM_LIMIT = 2**62
 """Above this the running sums could wrap; such amounts are left to the exact function."""
 COUNTER_LIMIT = 2**61
-"""Below this no sum overflows: posted stays below 2^61 + 2^61, with pending below 2^62 + 2^61."""
+"""Below this no sum overflows: posted and pending stay below 2^61 + 2^61 each, together below 2^63."""
 
 
 @dataclass(slots=True)
@@ -57,77 +58,33 @@ class _Postings:
     """Which account's group each posting is in."""
     posted: tuple[I64, I64]
     """The account's posted debits and credits after each posting."""
+    pending: tuple[I64, I64] | None
+    """Likewise what is pending; None when nothing pending is created or resolved."""
 
 
-def accept(state: State, ids: IDFilter, events: Records, first_timestamp: int) -> tuple[int, Block | None]:
+def accept(
+    state: State, ids: IDFilter, events: Records, first_timestamp: int
+) -> tuple[int, TransferColumns | None]:
     """Accept and apply leading events; how many, and their rows.
 
-    The caller has flushed the accounts and says that event i gets
+    The caller has flushed the state and says that event i gets
     ``first_timestamp + i``. What is accepted ends where a chain ends.
     """
-    debit, credit, plain = _plain(state, ids, events)
-    count = _chain_start(events, _first(~plain, len(events)))
+    chosen = choose(state, ids, events, first_timestamp)
+    count = _chain_start(events, _first(~chosen.good, len(events)))
     while count:
-        stretch = events[:count]
-        amount = stretch["amount"][:, 0].astype(np.int64)
-        if int(amount.max()) * 2 * count >= SUM_LIMIT:
+        if int(chosen.amount[:count].max()) * 2 * count >= SUM_LIMIT:
             return 0, None
-        postings = _post(state, amount, debit[:count], credit[:count])
+        postings = _post(state, chosen, count)
         if int(state.accounts.counters[postings.account[postings.start]].max()) >= COUNTER_LIMIT:
             return 0, None
-        broken = _first_broken(state, postings, count)
+        broken = _first_broken(state, chosen, postings, count)
         if broken == count:
-            return count, _apply(state, ids, stretch, amount, postings, first_timestamp)
+            return count, _apply(state, ids, events[:count], chosen, postings, first_timestamp)
         # What precedes the broken event is as it would be without it; only the
         # sums of the shorter stretch are taken anew.
         count = _chain_start(events, broken)
     return 0, None
-
-
-def _plain(state: State, ids: IDFilter, events: Records) -> tuple[I64, I64, Mask]:
-    """Slots of both accounts, and which events break no rule but perhaps a limit."""
-    accounts = state.accounts
-    debit = _slots(state, events["debit_account_id"])
-    credit = _slots(state, events["credit_account_id"])
-    found = (debit != ABSENT) & (credit != ABSENT)
-    ledger = accounts.ledger[debit]
-    closed = (accounts.flags[debit] | accounts.flags[credit]) & CLOSED
-    id_low = np.ascontiguousarray(events["id"][:, 0])
-    id_high = np.ascontiguousarray(events["id"][:, 1])
-    plain = (
-        found
-        & (debit != credit)
-        & (events["flags"] & ~np.uint16(_LINKED) == 0)
-        & (ledger == accounts.ledger[credit])
-        & (ledger == events["ledger"])
-        & (closed == 0)
-        & (events["code"] != 0)
-        & (events["timeout"] == 0)
-        & (events["timestamp"] == 0)
-        & ~events["pending_id"].any(axis=1)
-        & (events["amount"][:, 1] == 0)
-        & (events["amount"][:, 0] <= AMOUNT_LIMIT)
-        & ((id_low | id_high) != 0)
-        & ((id_low & id_high) != 2**64 - 1)
-        & ~ids.may_contain(id_low, id_high)
-        & ~_repeated(id_low, id_high)
-    )
-    return debit, credit, plain
-
-
-def _slots(state: State, ids: npt.NDArray[np.uint64]) -> I64:
-    low, high = np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(ids[:, 1])
-    return state.accounts.index.get(low, high).astype(np.int64)
-
-
-def _repeated(low: npt.NDArray[np.uint64], high: npt.NDArray[np.uint64]) -> Mask:
-    """Which ids stand in the batch before; a rare false alarm only costs the exact path."""
-    mixed = low * np.uint64(0x9E3779B97F4A7C15) ^ high * np.uint64(0xC2B2AE3D27D4EB4F)
-    order = np.argsort(mixed, kind="stable")
-    ordered = mixed[order]
-    repeated = np.zeros(len(low), bool)
-    repeated[order[1:]] = ordered[1:] == ordered[:-1]
-    return repeated
 
 
 def _first(mask: Mask, count: int) -> int:
@@ -136,21 +93,18 @@ def _first(mask: Mask, count: int) -> int:
 
 
 def _chain_start(events: Records, at: int) -> int:
-    """Where the chain that holds event ``at`` begins; a stretch must not cut it."""
-    if at == len(events):
-        # A request that ends inside a chain leaves that chain to the exact function.
-        while at and events["flags"][at - 1] & _LINKED:
-            at -= 1
-        return at
+    """Where the chain that holds event ``at`` begins; a stretch must not cut it.
+
+    A request that ends inside a chain leaves that chain to the exact function.
+    """
     while at and events["flags"][at - 1] & _LINKED:
         at -= 1
     return at
 
 
-def _post(state: State, amount: I64, debit: I64, credit: I64) -> _Postings:
-    count = len(amount)
+def _post(state: State, chosen: Candidates, count: int) -> _Postings:
     keys = np.empty(2 * count, np.int64)
-    keys[0::2], keys[1::2] = debit, credit
+    keys[0::2], keys[1::2] = chosen.debit[:count], chosen.credit[:count]
     # The position in the low bits makes every key unique, so that the fast
     # unstable sort is a stable one.
     keys <<= _POSITION_BITS
@@ -163,19 +117,40 @@ def _post(state: State, amount: I64, debit: I64, credit: I64) -> _Postings:
     np.not_equal(account[1:], account[:-1], out=first[1:])
     start = np.flatnonzero(first)
     group = np.cumsum(first) - 1
-    amounts = amount[order >> 1]
-    debits = np.where(order & 1 == 0, amounts, 0)
     base = state.accounts.counters[account[start]]
+    posted, pending = _changes(chosen, count)
+    event, is_debit = order >> 1, order & 1 == 0
+
+    def sides(change: I64, debits: I64, credits_: I64) -> tuple[I64, I64]:
+        changes = change[event]
+        debit_changes = np.where(is_debit, changes, 0)
+        return (
+            _running(debit_changes, start, group, debits),
+            _running(changes - debit_changes, start, group, credits_),
+        )
+
     return _Postings(
-        order,
-        account,
-        start,
-        group,
-        (
-            _running(debits, start, group, base[:, 1]),
-            _running(amounts - debits, start, group, base[:, 3]),
-        ),
-    )
+        order, account, start, group, sides(posted, base[:, 1], base[:, 3]),
+        None if pending is None else sides(pending, base[:, 0], base[:, 2]),
+    )  # fmt: skip
+
+
+def _changes(chosen: Candidates, count: int) -> tuple[I64, I64 | None]:
+    """By how much each event changes posted and pending counters, on its side of both accounts."""
+    posted = chosen.amount[:count]
+    if chosen.is_pending is None and chosen.resolutions is None:
+        return posted, None
+    posted, pending = posted.copy(), np.zeros(count, np.int64)
+    if chosen.is_pending is not None:
+        created = chosen.is_pending[:count]
+        pending[created] = posted[created]
+        posted[created] = 0
+    if chosen.resolutions is not None:
+        resolutions = chosen.resolutions
+        inside = resolutions.event < count
+        pending[resolutions.event[inside]] = -resolutions.held[inside]
+        posted[resolutions.event[inside & resolutions.is_void]] = 0
+    return posted, pending
 
 
 def _running(change: I64, start: I64, group: I64, base: I64) -> I64:
@@ -184,29 +159,47 @@ def _running(change: I64, start: I64, group: I64, base: I64) -> I64:
     return total + (base - total[start] + change[start])[group]
 
 
-def _first_broken(state: State, postings: _Postings, count: int) -> int:
+def _pending_after(state: State, postings: _Postings) -> tuple[I64, I64] | None:
+    """Pending debits and credits of the account after each posting; None where all are zero."""
+    if postings.pending is not None:
+        return postings.pending
+    if not len(state.pendings):
+        return None
+    counters = state.accounts.counters[postings.account]
+    return counters[:, 0], counters[:, 2]
+
+
+def _first_broken(state: State, chosen: Candidates, postings: _Postings, count: int) -> int:
     """Index of the first event that breaks a limit, ``count`` if none does."""
-    accounts = state.accounts
-    flags = accounts.flags[postings.account]
+    flags = state.accounts.flags[postings.account]
     if not (flags & _LIMITED).any():
         return count
     debits, credits_ = postings.posted
     is_debit = postings.order & 1 == 0
     debit_limited = is_debit & (flags & _DEBIT_LIMITED != 0)
     credit_limited = ~is_debit & (flags & _CREDIT_LIMITED != 0)
-    if state.pendings:
-        pending = accounts.counters[postings.account]
-        debits_held, credits_held = debits + pending[:, 0], credits_ + pending[:, 2]
-    else:
-        debits_held, credits_held = debits, credits_
+    pending = _pending_after(state, postings)
+    debits_held, credits_held = debits, credits_
+    if pending is not None:
+        debits_held, credits_held = debits + pending[0], credits_ + pending[1]
     broken = (debit_limited & (debits_held > credits_)) | (credit_limited & (credits_held > debits))
+    if chosen.resolutions is not None:
+        # What a post moves was within the limits when it was reserved.
+        exempt = np.zeros(len(chosen.amount), bool)
+        exempt[chosen.resolutions.event] = True
+        broken &= ~exempt[postings.order >> 1]
     return int((postings.order[broken] >> 1).min(initial=count))
 
 
 def _apply(
-    state: State, ids: IDFilter, events: Records, amount: I64, postings: _Postings, first_timestamp: int
-) -> Block:
-    """Write the new counters, and the rows of every event."""
+    state: State,
+    ids: IDFilter,
+    events: Records,
+    chosen: Candidates,
+    postings: _Postings,
+    first_timestamp: int,
+) -> TransferColumns:
+    """Write the new counters and pending transfers; the rows of every event."""
     accounts, count = state.accounts, len(events)
     timestamps = first_timestamp + np.arange(count)
     at = timestamps[postings.order >> 1]
@@ -214,58 +207,107 @@ def _apply(
     previous = np.empty(2 * count, np.int64)
     previous[1:] = at[:-1]
     previous[postings.start] = accounts.last_transfer[touched]
-    place = np.empty(2 * count, np.int64)
-    place[postings.order] = np.arange(2 * count)
-    data = encode_transfers(
-        count, _columns(state, events, amount, timestamps, postings, previous, place[0::2], place[1::2])
-    )
+    columns = _columns(state, events, chosen, timestamps, postings, previous)
     end = np.append(postings.start[1:], 2 * count) - 1
-    accounts.counters[touched, 1] = postings.posted[0][end]
-    accounts.counters[touched, 3] = postings.posted[1][end]
+    for counter, values in zip((1, 3), postings.posted, strict=True):
+        accounts.counters[touched, counter] = values[end]
+    for counter, values in zip((0, 2), postings.pending or (), strict=False):
+        accounts.counters[touched, counter] = values[end]
     accounts.last_transfer[touched] = at[end]
     accounts.forget_loaded()
     ids.add(np.ascontiguousarray(events["id"][:, 0]), np.ascontiguousarray(events["id"][:, 1]))
-    last = int(timestamps[-1])
-    state.last_transfer_timestamp = last
-    return Block(events, first_timestamp, last, data)
+    _keep_pendings(state, events, chosen, columns)
+    state.last_transfer_timestamp = int(timestamps[-1])
+    return columns
+
+
+def _keep_pendings(state: State, events: Records, chosen: Candidates, columns: TransferColumns) -> None:
+    """Hold the pending transfers that the stretch leaves alive, let go of those it resolves."""
+    count = len(events)
+    alive = np.zeros(count, bool) if chosen.is_pending is None else chosen.is_pending[:count].copy()
+    if chosen.resolutions is not None:
+        resolutions = chosen.resolutions
+        inside = resolutions.event < count
+        state.pendings.resolve(resolutions.row[inside & (resolutions.row != ABSENT)])
+        # What is created and resolved in one stretch was never seen alive.
+        alive[resolutions.creator[inside & (resolutions.creator >= 0)]] = False
+    created = np.flatnonzero(alive)
+    if not len(created):
+        return
+    asked = events[created]
+    names = ("id", "debit_account_id", "credit_account_id", "user_data_128", "user_data_64", "user_data_32")
+    held: dict[str, npt.NDArray[Any]] = {name: asked[name] for name in names}
+    held |= {name: asked[name] for name in ("timeout", "ledger", "code", "flags")}
+    for name in ("amount", "timestamp", "debit_account", "credit_account"):
+        held[name] = columns[name][created]
+    state.pendings.add_columns(len(created), held)
 
 
 def _columns(
     state: State,
     events: Records,
-    amount: I64,
+    chosen: Candidates,
     timestamps: I64,
     postings: _Postings,
     previous: I64,
-    debit_at: I64,
-    credit_at: I64,
-) -> dict[str, npt.NDArray[Any]]:
+) -> TransferColumns:
+    count = len(events)
+    place = np.empty(2 * count, np.int64)
+    place[postings.order] = np.arange(2 * count)
+    debit_at, credit_at = place[0::2], place[1::2]
     debits, credits_ = postings.posted
-    debit, credit = postings.account[debit_at], postings.account[credit_at]
-    columns: dict[str, npt.NDArray[Any]] = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "timestamp": timestamps,
-        "amount": amount,
+        "amount": chosen.amount[:count],
         "debit_previous": previous[debit_at],
         "credit_previous": previous[credit_at],
         "debit_debits_posted": debits[debit_at],
         "debit_credits_posted": credits_[debit_at],
         "credit_debits_posted": debits[credit_at],
         "credit_credits_posted": credits_[credit_at],
-        "debit_account": debit,
-        "credit_account": credit,
-        "ledger": events["ledger"].view(np.int32),
-        "code": events["code"].view(np.int16),
-        "flags": events["flags"].view(np.int16),
-        "id": uuid_bytes(events["id"]),
+        "debit_account": chosen.debit[:count].astype(np.int32),
+        "credit_account": chosen.credit[:count].astype(np.int32),
+        "ledger": np.ascontiguousarray(chosen.ledger[:count]).view(np.int32),
+        "code": np.ascontiguousarray(chosen.code[:count]).view(np.int16),
+        "flags": np.ascontiguousarray(events["flags"]).view(np.int16),
+        "id": np.ascontiguousarray(events["id"]),
     }
-    if state.pendings:
-        counters = state.accounts.counters
-        pending = (counters[debit, 0], counters[debit, 2], counters[credit, 0], counters[credit, 2])
-        columns |= dict(zip(PENDING_COUNTERS, pending, strict=True))
+    pending = _pending_after(state, postings)
+    if pending is not None:
+        after = (pending[0][debit_at], pending[1][debit_at], pending[0][credit_at], pending[1][credit_at])
+        arrays |= dict(zip(PENDING_COUNTERS, after, strict=True))
+    for name, kind in (("user_data_64", np.int64), ("user_data_32", np.int32), ("timeout", np.int32)):
+        if events[name].any():
+            arrays[name] = np.ascontiguousarray(events[name]).view(kind)
     if events["user_data_128"].any():
-        columns["user_data_128"] = uuid_bytes(events["user_data_128"])
-    if events["user_data_64"].any():
-        columns["user_data_64"] = events["user_data_64"].view(np.int64)
-    if events["user_data_32"].any():
-        columns["user_data_32"] = events["user_data_32"].view(np.int32)
+        arrays["user_data_128"] = np.ascontiguousarray(events["user_data_128"])
+    columns = TransferColumns(count, arrays)
+    if chosen.resolutions is not None:
+        _enter_resolutions(columns, events, chosen.resolutions)
     return columns
+
+
+def _enter_resolutions(columns: TransferColumns, events: Records, resolutions: Resolutions) -> None:
+    """What posts and voids say of their pending transfer, and what they inherit from it."""
+    inside = resolutions.event < columns.count
+    event = resolutions.event[inside]
+    if not len(event):
+        return
+    arrays = columns.arrays
+    arrays["pending_timestamp"] = empty_column("pending_timestamp", columns.count)
+    arrays["pending_timestamp"][event] = resolutions.pending_timestamp[inside]
+    arrays["pending_id"] = empty_column("pending_id", columns.count)
+    arrays["pending_id"][event] = events["pending_id"][event]
+    for name, kind in (("user_data_64", np.int64), ("user_data_32", np.int32)):
+        inherited = np.where(
+            events[name][event] == 0, getattr(resolutions, name)[inside], events[name][event]
+        )
+        if inherited.any():
+            arrays[name] = columns[name].copy()
+            arrays[name][event] = inherited.view(kind)
+    wide = events["user_data_128"][event]
+    empty = ~np.asarray(wide.any(axis=1))
+    wide[empty] = resolutions.user_data_128[inside][empty]
+    if wide.any():
+        arrays["user_data_128"] = columns["user_data_128"].copy()
+        arrays["user_data_128"][event] = wide

@@ -194,7 +194,7 @@ class Writer:
                 group.answers += decide_requests(state, draft, tenure.ids, now_ns, requests, load)
             else:
                 group.answers += [self._decide_other(tenure, draft, now_ns, command) for command in run]
-        state.accounts.flush()
+        state.flush()
         if not draft.is_empty:
             group.batch = seal(tenure.head, draft, state.last_timestamp)
             tenure.head = group.batch.head

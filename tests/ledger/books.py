@@ -10,6 +10,7 @@ from typing import Any
 
 from foundation.clock import Clock
 from ledger import state_machine
+from ledger.columns import TransferColumns
 from ledger.contract import (
     Account,
     CreateAccountResult,
@@ -20,11 +21,13 @@ from ledger.contract import (
     TransferPendingStatus,
 )
 from ledger.decisions import TransferRequest, decide_request
-from ledger.draft import Block, Draft, ExpiryRow, TransferRow
+from ledger.draft import Draft
+from ledger.draft_rows import ExpiryRow, TransferRow
 from ledger.id_filter import IDFilter
 from ledger.journal import Head, seal
-from ledger.records import unpack_transfers
-from ledger.state import State, StoredTransfer
+from ledger.state import State
+from ledger.stored_transfer import StoredTransfer
+from ledger.transfer_views import transfer_at
 
 Request = Sequence[Account] | Sequence[Transfer]
 
@@ -56,7 +59,7 @@ class Books:
                 answers.append(state_machine.create_accounts(self.state, draft, now, events))  # type: ignore[arg-type]  # the kind says which
             else:
                 answers.append(self._create_transfers(draft, now, events))  # type: ignore[arg-type]  # the kind says which
-        self.state.accounts.flush()
+        self.state.flush()
         if not draft.is_empty:
             self.head = seal(self.head, draft, self.state.last_timestamp).head
         self._end(draft)
@@ -77,11 +80,10 @@ class Books:
     def _look_up(self, draft: Draft, named: set[int]) -> None:
         """Make known what the list has under these ids, and the pending transfers of those."""
         named = named | {self.transfers[i].pending_id for i in named if i in self.transfers}
-        for transfer_id in named - self.state.pendings.keys() - draft.known.keys():
-            if transfer_id in self.transfers:
-                draft.known[transfer_id] = StoredTransfer(
-                    self.transfers[transfer_id], self.statuses[transfer_id]
-                )
+        for transfer_id in named - draft.known.keys():
+            if transfer_id in self.transfers and transfer_id not in self.state.pendings:
+                stored = StoredTransfer(self.transfers[transfer_id], self.statuses[transfer_id])
+                draft.known[transfer_id] = draft.as_it_stands(stored)
         draft.failed |= named & self.failed
 
     def _store(self, draft: Draft) -> None:
@@ -89,10 +91,9 @@ class Books:
             self.statuses[expiry.pending.id] = TransferPendingStatus.EXPIRED
             self.rows.append(expiry)
         for part in draft.all_parts():
-            if isinstance(part, Block):
-                for number, transfer in enumerate(unpack_transfers(part.events.tobytes())):
-                    transfer.timestamp = part.first + number
-                    self._store_transfer(transfer)
+            if isinstance(part, TransferColumns):
+                for index in range(len(part)):
+                    self._store_transfer(transfer_at(part, index, self.state.accounts.ids))
             else:
                 self.rows += part
                 for row in part:
@@ -144,16 +145,16 @@ class PipelinedBooks(Books):
         if self.in_flight is not None:
             self._store(self.in_flight)
         self.in_flight, draft.in_flight = draft, None
-        self.blocks += sum(isinstance(part, Block) for part in draft.all_parts())
+        self.blocks += sum(isinstance(part, TransferColumns) for part in draft.all_parts())
 
     def _create_transfers(self, draft: Draft, now: int, events: Sequence[Transfer]) -> list[Any]:
         def load(ids: set[int]) -> None:
             wanted = set(ids)
-            draft.load_from_memory(wanted)
+            draft.load_from_memory(self.state, wanted)
             self._look_up(draft, wanted)
             pending_ids = {draft.known[i].transfer.pending_id for i in ids if i in draft.known}
-            pending_ids -= draft.known.keys() | self.state.pendings.keys()
-            draft.load_from_memory(pending_ids)
+            pending_ids = {i for i in pending_ids if i not in draft.known and i not in self.state.pendings}
+            draft.load_from_memory(self.state, pending_ids)
             self._look_up(draft, pending_ids)
 
         results = decide_request(self.state, draft, self.ids, now, TransferRequest(objects=events), load)

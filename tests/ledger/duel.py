@@ -8,7 +8,7 @@ from typing import Any
 
 from foundation.clock import SettableClock
 from ledger.contract import Transfer
-from ledger.draft import ExpiryRow, TransferRow
+from ledger.draft_rows import ExpiryRow, TransferRow
 from ledger.state import CLOSED
 from tests.ledger.books import Books
 from tests.ledger.model import Answer, Model

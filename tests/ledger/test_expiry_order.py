@@ -4,7 +4,7 @@ import pytest
 
 from foundation.clock import SettableClock
 from ledger.contract import ChangeEventsFilter, ChangeEventType, QueryFilter, TransferFlags
-from ledger.draft import ExpiryRow
+from ledger.draft_rows import ExpiryRow
 from ledger.engine import LedgerEngine
 from tests.ledger.books import Books
 from tests.ledger.world import World
@@ -87,7 +87,7 @@ async def test_what_ended_by_post_or_void_does_not_expire(clock: SettableClock) 
     clock.advance(seconds=10)
     await books.lookup_accounts([])
     assert expiries(books) == []
-    assert books.state.next_expiry() is None
+    assert books.state.pendings.next_expiry() is None
 
 
 async def test_a_clock_that_goes_back_expires_nothing_early(clock: SettableClock) -> None:

@@ -121,15 +121,16 @@ def test_the_same_event_again_gets_the_same_answer_for_ever(seed: int) -> None:
 
 def snapshot(state: State) -> dict[str, object]:
     """A deep copy of all that decides, without what a refused event may leave."""
+    pendings = {i: state.pendings.get(i) for i in list(state.pendings)}
     live = sorted(
         entry
-        for entry in state.expiries
-        if (p := state.pendings.get(entry[2])) and p.transfer.timestamp == entry[1]
+        for entry in state.pendings.expiries.entries()
+        if (p := pendings.get(entry[2])) and p.transfer.timestamp == entry[1]
     )
     return copy.deepcopy(
         {
             "accounts": list(state.accounts),
-            "pendings": state.pendings,
+            "pendings": pendings,
             "expiries": live,
             "last": (state.last_account_timestamp, state.last_transfer_timestamp),
         }

@@ -11,7 +11,8 @@ from ledger.decisions import TransferRequest, decide_request
 from ledger.draft import Draft
 from ledger.id_filter import IDFilter
 from ledger.journal import Head, seal
-from ledger.state import State, StoredTransfer
+from ledger.state import State
+from ledger.stored_transfer import StoredTransfer
 
 START_NS = 1_800_000_000_000_000_000
 LIMITED = int(AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS)
@@ -28,32 +29,35 @@ class Books:
     def create_accounts(self, accounts: list[Account]) -> None:
         draft = Draft()
         state_machine.create_accounts(self.state, draft, START_NS, accounts)
-        self.state.accounts.flush()
+        self.state.flush()
 
     def exact(self, now_ns: int, events: list[Transfer]) -> tuple[list[tuple[int, int]], bytes]:
         draft = self._draft()
         results = state_machine.create_transfers(self.state, draft, now_ns, events)
-        self.state.accounts.flush()
+        self.state.flush()
         return [(r.timestamp, int(r.status)) for r in results], self._keep(draft)
 
     def mixed(self, now_ns: int, events: list[Transfer]) -> tuple[list[tuple[int, int]], bytes]:
         draft = self._draft()
 
         def load(ids: set[int]) -> None:
-            draft.load_from_memory(ids)
+            draft.load_from_memory(self.state, ids)
 
         results = decide_request(self.state, draft, self.ids, now_ns, TransferRequest(objects=events), load)
-        self.state.accounts.flush()
+        self.state.flush()
         return [(t, s) for t, s, _ in results.tolist()], self._keep(draft)
 
     def _draft(self) -> Draft:
-        return Draft(known=dict(self.stored), failed=set(self.failed))
+        known = {i: stored for i, stored in self.stored.items() if i not in self.state.pendings}
+        return Draft(known=known, failed=set(self.failed))
 
     def _keep(self, draft: Draft) -> bytes:
         for part in draft.all_parts():
             if not isinstance(part, list):
-                draft.load_from_memory({int(h) << 64 | int(low) for low, h in part.events["id"].tolist()})
-        self.stored = dict(draft.known)
+                ids = {int(h) << 64 | int(low) for low, h in part["id"].tolist()}
+                ids |= {int(h) << 64 | int(low) for low, h in part["pending_id"].tolist()}
+                draft.load_from_memory(self.state, ids - {0})
+        self.stored |= draft.known
         self.failed = draft.failed
         if draft.is_empty:
             return b""
