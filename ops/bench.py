@@ -11,6 +11,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,29 @@ class Row(msgspec.Struct, frozen=True):
         }
 
 
-Benchmark = Callable[[], Iterable[Row]]
-"""Measures and gives rows, each as soon as it is known."""
+def _keep_quiet(_progress: str) -> None:
+    """Nobody watches."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How a benchmark is to be run; each honours what means something to it."""
+
+    quick: bool = False
+    """About a minute, at smaller sizes: for people in a hurry and for continuous integration."""
+    only: str = ""
+    """Measure only what gives rows with this in their names; may hold ``*`` and ``?``."""
+    tigerbeetle: str | None = None
+    """Address of a running TigerBeetle to measure beside ours."""
+    report: Callable[[str], None] = _keep_quiet
+    """Told what is going on, a short line each time."""
+
+    def wants(self, name: str) -> bool:
+        """Whether a row of that name was asked for."""
+        return fnmatch(name.lower(), f"*{self.only.lower()}*")
+
+
+Benchmark = Callable[[Options], Iterable[Row]]
+"""Measures as the options say, and gives rows, each as soon as it is known."""
 
 
 def registry() -> dict[str, Benchmark]:
@@ -96,18 +118,20 @@ def registry() -> dict[str, Benchmark]:
     return found
 
 
-def run_benchmark(benchmark: Benchmark, console: Console) -> list[Row]:
+def run_benchmark(benchmark: Benchmark, console: Console, options: Options | None = None) -> list[Row]:
     """Run one benchmark: each row is told when it is known, and at the end all are shown as a table."""
-    rows = list(_telling(benchmark(), console))
+    rows = list(_telling(benchmark, console, options or Options()))
     console.print(table_of(rows))
     return rows
 
 
-def _telling(rows: Iterable[Row], console: Console) -> Iterator[Row]:
+def _telling(benchmark: Benchmark, console: Console, options: Options) -> Iterator[Row]:
     with console.status("measuring") as status:
-        for row in rows:
-            status.update(f"measured {row.name}: {shown(row.value)} {row.unit}")
-            yield row
+        options = msgspec.structs.replace(options, report=status.update)
+        for row in benchmark(options):
+            if options.wants(row.name):
+                status.update(f"measured {row.name}: {shown(row.value)} {row.unit}")
+                yield row
 
 
 def write_rows(rows: list[Row], path: Path) -> None:

@@ -10,12 +10,28 @@ import typer
 
 def command(
     name: Annotated[str | None, typer.Argument(help="Which one; without a name they are listed.")] = None,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="About a minute, at smaller sizes.")] = False,
+    only: Annotated[
+        str, typer.Option("--only", metavar="PATTERN", help="Only rows with this in their names.")
+    ] = "",
     json: Annotated[Path | None, typer.Option("--json", help="Also write the rows to this file.")] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Also draw the rows into this file.")] = None,
+    tigerbeetle: Annotated[
+        str | None,
+        typer.Option(
+            "--tigerbeetle", metavar="ADDRESS", help="A running TigerBeetle to measure beside ours."
+        ),
+    ] = None,
 ) -> None:
-    """Run a benchmark and show its table; ends with 1 when a target does not hold."""
+    """Run a benchmark and show its table; ends with 1 when a target does not hold.
+
+    The sizes of --quick are too small to tell: it shows the targets, and ends with 0.
+    """
     from rich.console import Console
 
-    from ops.bench import registry, run_benchmark, write_rows
+    from ops.bench import Options, registry, run_benchmark, write_rows
+    from ops.bench_chart import write_chart
     from ops.errors import OperationError
 
     console = Console()
@@ -26,8 +42,11 @@ def command(
         return
     if name not in benchmarks:
         raise OperationError(f"There is no benchmark {name}", f"There are: {', '.join(sorted(benchmarks))}")
-    rows = run_benchmark(benchmarks[name], console)
+    options = Options(quick=quick, only=only, tigerbeetle=tigerbeetle)
+    rows = run_benchmark(benchmarks[name], console, options)
     if json is not None:
         write_rows(rows, json)
-    if any(row.holds is False for row in rows):
+    if svg is not None:
+        write_chart(rows, svg, title=f"nugpay bench {name}")
+    if not quick and any(row.holds is False for row in rows):
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ops.bench import Better, Row, Target, registry, run_benchmark, shown, write_rows
+from ops.bench import Better, Options, Row, Target, registry, run_benchmark, shown, write_rows
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,17 @@ def test_machine_form_has_seven_names_a_row(tmp_path: Path) -> None:
 def test_people_see_a_table_with_every_row() -> None:
     console = Console(record=True, width=120)
     rows = [Row("one", 1_234_567.0, "transfers/s"), Row("two", 1.5, "ms", target=Target(1, Better.LOWER))]
-    assert run_benchmark(lambda: rows, console) == rows
+    assert run_benchmark(lambda _options: rows, console) == rows
     text = console.export_text()
     assert "1,234,567 transfers/s" in text
     assert "≤ 1" in text
     assert "no" in text
+
+
+@pytest.mark.parametrize("only", ["callers", "64*p99", "CALLERS, P99"])
+def test_only_rows_that_were_asked_for_are_shown(only: str) -> None:
+    rows = [Row("64 concurrent callers, p99", 4.0, "ms"), Row("linked pairs", 9.0, "transfers/s")]
+    assert run_benchmark(lambda _options: rows, Console(quiet=True), Options(only=only)) == rows[:1]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,204 @@
+"""The large journal: a million accounts with limits, ten million transfers, and what follows from them.
+
+Memory is that of real processes: an account's is what a ledger process grows by
+when it creates them. Disk is what PostgreSQL says of the sealed journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+
+import psutil
+import psycopg
+
+from benchmarks.ledger.baselines import copy_rate, newest_timestamp
+from benchmarks.ledger.bulk import BulkRun, packed, run_batches
+from benchmarks.ledger.engine_runs import open_accounts
+from benchmarks.ledger.figures import Bench
+from benchmarks.ledger.process_runs import connected, ledger_process
+from benchmarks.ledger.workloads import (
+    LIMITED,
+    SEED,
+    Ids,
+    accounts_in_batches,
+    funding,
+    in_batches,
+    plain,
+    uniform,
+)
+from foundation.clock import SystemClock
+from foundation.postgres import sync_url
+from ledger.engine import LedgerEngine
+from ops.bench import Row
+
+HISTORY_LINES = 50
+"""Newest transfers of an account, as an app shows them."""
+MEMORY_EVERY = 64
+"""Batches between two looks at the process' memory."""
+
+RUN_KEYS = ("many", "many indexed", "last", "history", "disk", "memory")
+RESTART_KEYS = ("restart", "restart tail")
+
+
+def wanted(bench: Bench) -> bool:
+    """Whether anything here was asked for."""
+    return bench.wants("account", *RUN_KEYS, *RESTART_KEYS)
+
+
+async def wait_until_sealed(engine: LedgerEngine) -> None:
+    """Wait until the indexes of all that is stored have caught up; at once where there is no sealing."""
+    wait = getattr(engine, "wait_until_sealed", None)
+    if wait is not None:
+        await wait()
+
+
+async def measure(bench: Bench, url: str) -> AsyncIterator[Row]:
+    """Fill the journal of an empty database, and measure it."""
+    if bench.wants("account"):
+        yield await _account_memory(bench, url)
+    if not bench.wants(*RUN_KEYS, *RESTART_KEYS):
+        return
+    engine = await LedgerEngine.start(url, SystemClock())
+    try:
+        async for row in _fill(bench, engine, url):
+            yield row
+        if bench.wants("history"):
+            yield bench.row("history", await _history_p99_ms(bench, engine))
+    finally:
+        await engine.close()
+    if bench.wants("disk"):
+        yield bench.row("disk", await asyncio.to_thread(_bytes_a_transfer, url))
+    if bench.wants("restart"):
+        bench.report("restart from a checkpoint")
+        yield bench.row("restart", await _restart_seconds(url))
+    if bench.wants("restart tail"):
+        bench.report("restart from a tail")
+        await asyncio.to_thread(forget_checkpoints, url, bench.sizes.tail_transfers)
+        yield bench.row("restart tail", await _restart_seconds(url))
+
+
+async def _account_memory(bench: Bench, url: str) -> Row:
+    """What a ledger process grows by for each account."""
+    sizes = bench.sizes
+    numbers = range(1, sizes.many_accounts + 1)
+    async with ledger_process(url) as process, connected(process.address) as client:
+        before = process.memory
+        for accounts in accounts_in_batches(numbers, LIMITED, sizes.batch):
+            bench.report(f"memory of an account: {accounts[-1].id:,} of {sizes.many_accounts:,}")
+            await client.create_accounts(accounts)
+        return bench.row("account", (process.memory - before) / sizes.many_accounts)
+
+
+async def _fill(bench: Bench, engine: LedgerEngine, url: str) -> AsyncIterator[Row]:
+    """The timed run, all indexes caught up at its end, and its baselines."""
+    sizes = bench.sizes
+    ids = Ids()
+    bench.report(f"many accounts: creating {sizes.many_accounts:,}")
+    await open_accounts(engine, sizes.many_accounts, sizes.batch, LIMITED)
+    await run_batches([packed(engine)], funding(sizes.many_accounts, ids, sizes.batch))
+    await wait_until_sealed(engine)
+    after = await asyncio.to_thread(newest_timestamp, url)
+    memory = _Memory()
+
+    def tell(done: int) -> None:
+        bench.report(f"many accounts: {done:,} of {sizes.many_transfers:,} transfers")
+        memory.look()
+
+    # Made on the fly: all of them at once would be in the memory that is measured.
+    make = partial(plain, uniform(sizes.many_accounts), ids)
+    run = await run_batches(
+        [packed(engine)], in_batches(make, sizes.many_transfers, sizes.batch), progress=tell
+    )
+    bench.report("many accounts: until the last segment is sealed")
+    await wait_until_sealed(engine)
+    rate = run.transfers / (time.perf_counter() - run.began)
+    if bench.wants("memory"):
+        yield bench.row("memory", memory.highest)
+    if bench.wants("last"):
+        yield _last_beside_first(bench, run)
+    for key, unique_id in (("many", False), ("many indexed", True)):
+        if bench.wants(key):
+            bench.report(f"the baseline of {sizes.many_transfers:,} rows")
+            baseline = partial(copy_rate, url, batch=sizes.batch, after=after, unique_id=unique_id)
+            yield bench.row(key, rate, await asyncio.to_thread(baseline))
+
+
+def _last_beside_first(bench: Bench, run: BulkRun) -> Row:
+    part, end = bench.sizes.slice_transfers, run.transfers
+    return bench.row("last", run.rate_between(end - part, end), run.rate_between(0, part))
+
+
+class _Memory:
+    """The most memory that this process was seen to use."""
+
+    def __init__(self) -> None:
+        self.highest = 0
+        self._process = psutil.Process()
+        self._turn = 0
+
+    def look(self) -> None:
+        """Now and then."""
+        if self._turn % MEMORY_EVERY == 0:
+            self.highest = max(self.highest, self._process.memory_info().rss)
+        self._turn += 1
+
+
+async def _history_p99_ms(bench: Bench, engine: LedgerEngine) -> float:
+    """Milliseconds in which 99 of 100 statements are there, one after the other."""
+    numbers = random.Random(SEED)
+    latencies = []
+    for done in range(bench.sizes.histories):
+        account = numbers.randrange(1, bench.sizes.many_accounts + 1)
+        began = time.perf_counter()
+        lines = await engine.get_statement(account, limit=HISTORY_LINES)
+        latencies.append((time.perf_counter() - began) * 1000)
+        assert lines
+        bench.report(f"histories: {done + 1:,} of {bench.sizes.histories:,}")
+    return statistics.quantiles(latencies, n=100)[98]
+
+
+_SIZE = """
+SELECT sum(pg_total_relation_size(oid)) FROM pg_class
+WHERE relname LIKE 'ledger\\_transfer%' AND relkind = 'r' AND relnamespace = current_schema()::regnamespace
+"""
+
+
+def _bytes_a_transfer(url: str) -> float:
+    """What the journal's transfers take on disk, with their indexes."""
+    with psycopg.connect(sync_url(url), autocommit=True) as db:
+        size, transfers = (
+            db.execute(each).fetchone() for each in (_SIZE, "SELECT count(*) FROM ledger_transfer")
+        )
+        assert size is not None
+        assert transfers is not None
+        return int(size[0]) / int(transfers[0])
+
+
+async def _restart_seconds(url: str) -> float:
+    """From the start of a ledger process to its first answer."""
+    async with ledger_process(url) as process:
+        return process.started_seconds
+
+
+def forget_checkpoints(url: str, transfers: int) -> None:
+    """Take away what shortens a restart, so that at least so many transfers are replayed."""
+    with psycopg.connect(sync_url(url), autocommit=True) as db:
+        row = db.execute("SELECT to_regclass('ledger_checkpoint')").fetchone()
+        if row is None or row[0] is None:
+            return
+        db.execute(
+            """
+            DELETE FROM ledger_checkpoint WHERE sequence > coalesce((
+                SELECT max(sequence) FROM (
+                    SELECT sequence, sum(transfer_count) OVER (ORDER BY sequence DESC) AS tail
+                    FROM ledger_batch
+                ) batch WHERE tail > %s
+            ), 0)
+            """,
+            (transfers,),
+        )
