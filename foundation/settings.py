@@ -38,10 +38,26 @@ class Settings(BaseSettings):
     database_url: str | None = None
     """A PostgreSQL server (``postgresql://…``); unset means the embedded one."""
     ledger_url: str | None = None
-    """The ledger process: ``unix:/path`` or ``http://host:port``; unset means the local socket.
+    """The ledger process: ``unix:/path`` or ``https://host:port``; unset means the local socket.
 
     Callers may name several with commas between: the process that serves and its standbys.
     """
+    ledger_listen: str | None = None
+    """Where the ledger process itself listens, when that is not the one address of ``ledger_url``."""
+    ledger_rights: Path | None = None
+    """What each caller of the ledger may do (TOML); needed with ``https``, see docs/ledger-door.md."""
+    ledger_tls_certificate: Path | None = None
+    """The ledger process' certificate, with those between it and its CA (PEM)."""
+    ledger_tls_key: Path | None = None
+    """The key of that certificate; readable by its owner only."""
+    ledger_tls_client_ca: Path | None = None
+    """The CA whose certificates callers of the ledger show."""
+    ledger_client_certificate: Path | None = None
+    """The certificate that this process shows to the ledger; its name is the caller's identity."""
+    ledger_client_key: Path | None = None
+    """The key of that certificate; readable by its owner only."""
+    ledger_server_ca: Path | None = None
+    """The CA that the ledger's certificate must be from."""
     broker_url: str | None = None
     """Celery's broker (RabbitMQ or Redis); unset means one that needs no server."""
     rpc_url: str = "http://127.0.0.1:8545"
@@ -72,6 +88,11 @@ class Settings(BaseSettings):
     def ledger_address(self) -> str:
         """The ledger's URL: as set, or the local socket."""
         return self.ledger_url or f"unix:{self.run_dir / 'ledger.sock'}"
+
+    @property
+    def ledger_listen_address(self) -> str:
+        """Where the ledger process listens: as set, or where its callers look for it."""
+        return self.ledger_listen or self.ledger_address
 
     @property
     def signer_socket(self) -> Path:

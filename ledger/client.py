@@ -63,6 +63,7 @@ from ledger.records import (
     unpack_transfer_results,
     unpack_transfers,
 )
+from ledger.rights import LedgerForbidden
 
 Answer = TypeVar("Answer")
 
@@ -193,22 +194,31 @@ class LedgerClient:
             while lane.waiting and events + lane.waiting[0].count <= BATCH_MAX:
                 calls.append(lane.waiting.popleft())
                 events += calls[-1].count
-            headers = {BATCHES_HEADER: ",".join(str(c.count) for c in calls)} if len(calls) > 1 else {}
-            try:
-                body = await self._request(operation, b"".join([c.body for c in calls]), headers, writes=True)
-            # Every caller of this request must hear of its failure, whatever it is.
-            except Exception as error:  # noqa: BLE001
-                for call in calls:
-                    if not call.answer.done():
-                        call.answer.set_exception(error)
-                continue
-            at = 0
-            for call in calls:
-                end = at + call.count * RESULT_SIZE
-                if not call.answer.done():
-                    call.answer.set_result(body[at:end])
-                at = end
+            await self._send_together(operation, calls)
         lane.sender = None
+
+    async def _send_together(self, operation: str, calls: list[_Call]) -> None:
+        """Send calls in one request; every one of them gets its answer, or hears of the failure."""
+        headers = {BATCHES_HEADER: ",".join(str(c.count) for c in calls)} if len(calls) > 1 else {}
+        try:
+            body = await self._request(operation, b"".join([c.body for c in calls]), headers, writes=True)
+        # Every caller of this request must hear of its failure, whatever it is.
+        except Exception as error:  # noqa: BLE001
+            if isinstance(error, LedgerForbidden) and len(calls) > 1:
+                # Nothing was done. One call that is forbidden must not refuse its neighbours.
+                for call in calls:
+                    await self._send_together(operation, [call])
+                return
+            for call in calls:
+                if not call.answer.done():
+                    call.answer.set_exception(error)
+            return
+        at = 0
+        for call in calls:
+            end = at + call.count * RESULT_SIZE
+            if not call.answer.done():
+                call.answer.set_result(body[at:end])
+            at = end
 
     async def _request(self, operation: str, body: bytes, headers: dict[str, str], *, writes: bool) -> bytes:
         """Ask until there is an answer or the deadline is over."""
@@ -251,6 +261,8 @@ class LedgerClient:
 
 def _connect(address: str, deadline_seconds: float, tls: ssl.SSLContext | None) -> httpx.AsyncClient:
     """The connections to one server; none is made yet."""
+    if address.startswith("https:") and tls is None:
+        raise ValueError(f"{address} needs certificates; without them any public CA would be trusted")
     timeout = httpx.Timeout(deadline_seconds, connect=CONNECT_SECONDS)
     if address.startswith("unix:"):
         transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"))
@@ -291,6 +303,10 @@ def _read_problem(response: httpx.Response) -> dict[str, Any]:
             raise InvalidFilter(str(problem.get("field")), str(problem.get("detail")))
         case "ledger_busy" | "ledger_unavailable":
             return problem
+        case "ledger_forbidden":
+            raise LedgerForbidden(
+                str(problem.get("rule")), str(problem.get("detail")), index=problem.get("index")
+            )
         case _ if response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
             raise InvalidRequest(str(problem.get("detail")))
         case _:

@@ -29,6 +29,7 @@ from foundation.settings import Settings
 from identity.enrolment import issue_enrolment_code
 from ledger.chart import AccountCode, system_account_id
 from ledger.client import LedgerClient
+from ledger.tls import client_context
 from ops.errors import OperationError
 from ops.processes import running_roster
 from ops.up import running_bank
@@ -166,7 +167,8 @@ async def open_stage(console: Console, settings: Settings) -> AsyncIterator[Stag
     async with running_bank(settings, say=say, busy=console.status):
         settings = current_settings()
         database = Database(needed_database(settings), pool_size=2)
-        ledger, rpc = LedgerClient(settings.ledger_address), RPC(settings.rpc_url)
+        ledger = LedgerClient(settings.ledger_address, tls=client_context(settings))
+        rpc = RPC(settings.rpc_url)
         deployment = load_deployment(settings.home, settings.chain_id)
         try:
             yield Stage(

@@ -26,10 +26,9 @@ from foundation.errors import Refusal
 from foundation.money import Money
 from foundation.outbox import OutboxMessage
 from foundation.settings import Settings
-from ledger.addresses import split_addresses
 from ops import postgres
 from ops.migrations import revisions
-from ops.probes import http_body
+from ops.probes import ledger_health
 from ops.processes import ChildEntry, ProcessMark, running_roster
 from treasury.breaker import breaker_trip
 from treasury.custody import Custody, custody_of
@@ -165,12 +164,9 @@ def _process(entry: ChildEntry, clock: Clock) -> ProcessStatus:
 
 
 async def _ledger_sequence(settings: Settings) -> int | None:
-    # One of several addresses serves; the others answer 503 or nothing.
-    for address in split_addresses(settings.ledger_address):
-        body = await http_body(address, "/health")
-        if body is not None:
-            return int(msgspec.json.decode(body)["sequence"])
-    return None
+    body = await ledger_health(settings)
+    # A caller that may not read is told only that it serves.
+    return None if body is None else msgspec.json.decode(body).get("sequence")
 
 
 async def _read_chain(settings: Settings, rpc: RPC, database: Database | None) -> ChainStatus:

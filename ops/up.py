@@ -36,7 +36,7 @@ from ops.guardian import start_guardian
 from ops.migrations import migrate
 from ops.node import LOOPBACK, DevelopmentNode, free_port, port_is_taken
 from ops.output import Output
-from ops.probes import http_body, unix_socket_answers
+from ops.probes import http_body, ledger_serves, unix_socket_answers
 from ops.processes import (
     ProcessMark,
     Roster,
@@ -235,7 +235,7 @@ class Bank:
         return True
 
     def _ledger(self) -> ChildSpec:
-        return self._ours("ledger", lambda: answers(self.settings.ledger_address, "/health"))
+        return self._ours("ledger", lambda: ledger_serves(self.settings))
 
     def _signer(self) -> ChildSpec:
         return self._ours("signer", lambda: unix_socket_answers(self.settings.signer_socket))

@@ -36,6 +36,7 @@ from foundation.outbox import Handler, drain
 from foundation.settings import Settings, get_settings
 from identity.nonces import forget_expired_nonces
 from ledger.client import LedgerClient
+from ledger.tls import client_context
 from ops.errors import OperationError
 from ops.task_runner import TaskRunner
 from treasury.custody import custody_of
@@ -123,7 +124,7 @@ async def open_tools(settings: Settings) -> AsyncIterator[TreasuryTools]:
     rpc = RPC(settings.rpc_url)
     # Each task holds a connection for its lock and needs another for its work.
     database = Database(settings.database_url, pool_size=THREADS, pool_overflow=2 * THREADS)
-    ledger = LedgerClient(settings.ledger_address)
+    ledger = LedgerClient(settings.ledger_address, tls=client_context(settings))
     try:
         await verify_deployment(rpc, deployment)
         signer = SignerClient(settings.signer_socket)

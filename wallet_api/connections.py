@@ -18,6 +18,7 @@ from identity.nonces import NonceRecorder
 from identity.signed_requests import Doorkeeper
 from ledger.client import LedgerClient
 from ledger.interface import Ledger
+from ledger.tls import client_context
 from treasury.custody import Custody, custody_of
 from wallet_api.hosts import check_public_url
 from wallets.wallets import WalletDirectory
@@ -69,7 +70,7 @@ async def connect(settings: Settings) -> AsyncIterator[Connections]:
         )
     check_public_url(settings)
     database = Database(settings.database_url, pool_size=5, pool_overflow=10)
-    ledger = LedgerClient(settings.ledger_address)
+    ledger = LedgerClient(settings.ledger_address, tls=client_context(settings))
     try:
         await database.check_durability()
         yield Connections(settings, SystemClock(), database, ledger)

@@ -75,7 +75,16 @@ def test_the_longest_home_that_fits_is_used_itself() -> None:
 
 
 def test_a_ledger_elsewhere_is_taken_as_it_is_named() -> None:
-    assert Settings(ledger_url="http://ledger:7000").ledger_address == "http://ledger:7000"
+    assert Settings(ledger_url="https://ledger:7000").ledger_address == "https://ledger:7000"
+
+
+def test_the_ledger_process_listens_where_it_is_looked_for_unless_it_is_told() -> None:
+    url = "https://a:7000,https://b:7000"
+    assert Settings(ledger_url="unix:/tmp/one.sock").ledger_listen_address == "unix:/tmp/one.sock"
+    assert (
+        Settings(ledger_url=url, ledger_listen="https://[::]:7000").ledger_listen_address
+        == "https://[::]:7000"
+    )
 
 
 def test_the_process_reads_its_settings_once() -> None:

@@ -1,7 +1,6 @@
 """The ledger process: packed and JSON answers, refusals, coalescing, a socket for its owner only."""
 
 import asyncio
-import json
 import os
 import stat
 import sys
@@ -25,9 +24,10 @@ from ledger.contract import (
     Transfer,
     TransferFlags,
 )
+from ledger.door import Door
 from ledger.engine import LedgerEngine
 from ledger.interface import LedgerUnavailable
-from ledger.server import create_app
+from tests.ledger.doors import Visitor
 from tests.ledger.oracle import VECTORS, replay
 
 
@@ -109,12 +109,8 @@ async def test_an_absent_ledger_is_told_within_the_deadline(tmp_path: Path) -> N
 
 
 async def _post(engine: LedgerEngine, operation: str, body: object, **headers: str) -> httpx.Response:
-    transport = httpx.ASGITransport(create_app(engine))
-    async with httpx.AsyncClient(transport=transport, base_url="http://ledger") as http:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await http.post(
-            f"/v1/{operation}", content=content, headers={"content-type": "application/json"} | headers
-        )
+    door = Door()
+    return await Visitor(engine, door, door.owner()).post(operation, body, **headers)
 
 
 async def test_json_speaks_uuids_names_and_digits(engine: LedgerEngine) -> None:
