@@ -17,6 +17,9 @@ SUPERUSER = "postgres"
 ROLE = "nugpay"
 """Role of the application: owns its database, may make others (tests do), is no superuser."""
 
+STANDBY = "nugpay_standby"
+"""Role by which a standby fetches the journal, and the name by which commits wait for it."""
+
 OPERATOR_FILE = "operator.conf"
 """An operator's own settings, in the data directory; read after ours, never written by us."""
 
@@ -31,6 +34,10 @@ JOURNAL: Mapping[str, str] = {
     # A standby can be attached without a restart of the primary.
     "wal_level": "replica",
     "max_wal_senders": "10",
+    # Commits wait for a standby, and a primary that restarts for its standby to come back.
+    "wal_retrieve_retry_interval": "250ms",
+    # A standby that stays away must not fill the primary's disk; it is made anew then.
+    "max_slot_wal_keep_size": "64GB",
 }
 """Settings that the journal's speed depends on; measured in docs/performance.md."""
 
@@ -74,10 +81,11 @@ def configuration(socket_dir: Path, changes: Mapping[str, str] | None = None) ->
 
 def host_based_access() -> str:
     """The text of ``pg_hba.conf``: the socket only, and the kernel says who is calling."""
-    return "# Written by nugpay at every start.\nlocal all all peer map=nugpay\n"
+    lines = ("local all all peer map=nugpay", f"local replication {STANDBY} peer map=nugpay")
+    return "\n".join(["# Written by nugpay at every start.", *lines]) + "\n"
 
 
 def identities(os_users: set[str]) -> str:
     """The text of ``pg_ident.conf``: which users of this machine may be which role."""
-    lines = [f'nugpay "{user}" {role}' for user in sorted(os_users) for role in (ROLE, SUPERUSER)]
+    lines = [f'nugpay "{user}" {role}' for user in sorted(os_users) for role in (ROLE, SUPERUSER, STANDBY)]
     return "\n".join(["# Written by nugpay at every start.", *lines]) + "\n"

@@ -173,15 +173,15 @@ class Bank:
         """Start PostgreSQL again when it dies; it is nobody's child, so it is looked at."""
         home = self.settings.home
         while True:
-            pid = postgres.running_pid(home)
-            mark = ProcessMark.of(pid) if pid is not None else None
-            while mark is not None and mark.process() is not None:
+            while postgres.is_whole(home):
                 await asyncio.sleep(POSTGRES_POLL_SECONDS)
             self._output.say("postgres died; starting it again")
             try:
                 await self._ensure_postgres()
             except OperationError as error:
                 self._output.say(f"{error}\n{error.advice}")
+            if not postgres.is_whole(home):
+                # Its standby may need a hand; it is tried again without haste.
                 await asyncio.sleep(1)
 
     async def _ensure_postgres(self) -> None:

@@ -23,6 +23,7 @@ from ops.cli import (
     ledger,
     migrate,
     signer,
+    standby,
     status,
     test,
     up,
@@ -52,6 +53,7 @@ app.command("worker")(worker.command)
 app.command("signer")(signer.command)
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(contracts.app, name="contracts")
+app.add_typer(standby.app, name="standby")
 
 
 def main() -> None:

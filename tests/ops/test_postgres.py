@@ -16,6 +16,7 @@ import pytest
 
 from foundation.postgres import NEVER_OFF, DurabilityRefused
 from ops import postgres
+from ops.cluster import Cluster, programs, stands_in
 from ops.errors import PostgresError
 from ops.postgres_settings import OPERATOR_FILE, ROLE
 from tests.fixtures.postgres import SMALLER
@@ -121,7 +122,7 @@ class TestStart:
     def test_another_user_of_the_machine_does_not_get_in(self, home: Path) -> None:
         url = start(home)
         tried = subprocess.run(
-            [postgres._programs() / "psql", url, "-c", "select 1"],
+            [programs() / "psql", url, "-c", "select 1"],
             user="nobody", capture_output=True, text=True, cwd="/", check=False,
         )  # fmt: skip
         assert tried.returncode != 0
@@ -217,12 +218,12 @@ def _halt_starting_server(home: Path, old: int, seconds: float) -> int:
 
 
 def _stands_in(process: psutil.Process, home: Path) -> bool:
-    return postgres._stands_in(process, home / "postgres" / "data")
+    return stands_in(process, home / "postgres" / "data")
 
 
 def _as_superuser(home: Path, statement: str) -> None:
     """Start the server without asking what it may forget, run a statement, stop it."""
-    cluster = postgres.Cluster(home, lambda _: None)
+    cluster = Cluster(home, lambda _: None)
     cluster.prepare()
     cluster.configure(SMALLER)
     cluster.start()
