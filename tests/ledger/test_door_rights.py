@@ -396,3 +396,37 @@ async def test_an_operation_that_is_neither_known_nor_a_read_needs_full_rights(c
     with pytest.raises(LedgerForbidden) as refused:
         await judge.check(Caller("agent", dataclasses.replace(AGENT, read=True)), "create_miracles", [])
     assert refused.value.rule == "operation"
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"ledger": 1, "code": 1, "debit": 1, "credit": 1}, None),
+        ({"ledger": 2, "code": 2, "debit": 2, "credit": 2}, None),
+        ({"ledger": 3, "code": 1, "debit": 1, "credit": 1}, "ledger"),
+        ({"ledger": 2, "code": 1, "debit": 1, "credit": 1}, "code"),
+        ({"ledger": 2, "code": 2, "debit": 1, "credit": 1}, "debit"),
+        ({"ledger": 2, "code": 2, "debit": 2, "credit": 1}, "credit"),
+        ({"ledger": 1, "code": 1, "debit": 2, "credit": 2}, "debit"),
+    ],
+)
+async def test_one_grant_must_allow_all_of_a_transfer(
+    clock: SettableClock, fields: dict[str, int], rule: str | None
+) -> None:
+    grants = tuple(TransferGrant(_some(n), _some(n), _some(n), _some(n)) for n in (1, 2))
+    caller = Caller("agent", Rights(transfers=grants))
+    transfer = Transfer(
+        id=1,
+        ledger=fields["ledger"],
+        code=fields["code"],
+        # Accounts of these books have their id as their code.
+        debit_account_id=fields["debit"],
+        credit_account_id=fields["credit"],
+    )
+    judge = Judge(Door(clock=clock), _Books())
+    if rule is None:
+        await judge.check(caller, "create_transfers", [transfer])
+        return
+    with pytest.raises(LedgerForbidden) as refused:
+        await judge.check(caller, "create_transfers", [transfer])
+    assert (refused.value.rule, refused.value.index) == (rule, 0)
