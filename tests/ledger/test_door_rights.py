@@ -363,16 +363,25 @@ class _Books:
 
 
 @given(
-    batches=st.lists(st.lists(st.integers(0, 300), max_size=40), max_size=6), remembered=st.integers(1, 60)
+    batches=st.lists(
+        st.lists(st.tuples(st.integers(0, 300), st.integers(0, 1)), max_size=40), min_size=1, max_size=6
+    ),
+    remembered=st.integers(1, 250),
 )
-def test_account_codes_are_right_whatever_is_remembered(batches: list[list[int]], remembered: int) -> None:
+def test_account_codes_are_right_whatever_is_remembered(
+    batches: list[list[tuple[int, int]]], remembered: int
+) -> None:
     async def ask() -> None:
-        books = _Books()
-        codes = AccountCodes(books.lookup_accounts, remembered_max=remembered)
-        arrays = [np.array([(n, 0) for n in ids], np.uint64).reshape(-1, 2) for ids in batches]
-        # At the same time, so that one forgets what another is about to use.
-        for ids, found in zip(batches, await asyncio.gather(*map(codes.of, arrays)), strict=True):
-            assert found.tolist() == [n % 5 if 1 <= n <= 200 else -1 for n in ids]
+        codes = AccountCodes(_Books().lookup_accounts, remembered_max=remembered)
+        arrays = [np.array(ids, np.uint64).reshape(-1, 2) for ids in batches]
+        # At the same time, so that one forgets what another is about to use; then once more.
+        for _ in range(2):
+            for ids, found in zip(batches, await asyncio.gather(*map(codes.of, arrays)), strict=True):
+                assert found.tolist() == [
+                    low % 5 if 1 <= low <= 200 and not high else -1 for low, high in ids
+                ]
+            distinct = {low for ids in batches for low, high in ids if 1 <= low <= 200 and not high}
+            assert codes._slots.count <= min(remembered, len(distinct))
 
     asyncio.run(ask())
 
