@@ -16,6 +16,7 @@ from ops.cli import (
     api,
     bench,
     breaker,
+    conform,
     contracts,
     demo,
     faucet,
@@ -46,6 +47,7 @@ app.command("invite")(invite.command)
 app.command("faucet")(faucet.command)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.command)
 app.command("bench")(bench.command)
+app.command("conform")(conform.command)
 app.command("migrate")(migrate.command)
 app.command("ledger")(ledger.command)
 app.command("api")(api.command)
