@@ -80,7 +80,7 @@ def create_app(engine: LedgerEngine, door: Door) -> Starlette:
             rights = judge.greet(request.scope.get("state", {}).get(CALLER)).rights
         except LedgerForbidden as error:
             return _forbidden(error)
-        serving = engine.phase is Phase.SERVING
+        serving = door.is_open and engine.phase is Phase.SERVING
         body: dict[str, Any] = {"phase": engine.phase.value}
         if rights.full or rights.read:
             body |= {"sequence": engine.sequence, "refused": door.refusals.total()}

@@ -27,6 +27,7 @@ import structlog
 from foundation.clock import Clock, SystemClock
 from ledger.account_codes import AccountCodes
 from ledger.contract import BATCH_MAX, Account, AccountFlags, Transfer, TransferFlags
+from ledger.interface import LedgerUnavailable
 from ledger.records import ACCOUNT_DTYPE, pack_accounts, pack_transfers, transfer_records
 from ledger.rights import (
     FULL,
@@ -109,6 +110,8 @@ class Door:
         self._clock = clock or SystemClock()
         self.owner_uid = os.geteuid() if owner_uid is None else owner_uid
         """The one user who may ask over the Unix socket."""
+        self.is_open = True
+        """Whether anybody is let in; a process that starts opens it when its own accounts are there."""
         self.refusals: Counter[tuple[str, Rule]] = Counter()
         """Requests refused since the start, by identity and rule; unknown identities count as one."""
 
@@ -161,7 +164,10 @@ class Judge:
         """Raise ``LedgerForbidden`` unless the caller may ask all of this.
 
         ``question`` is what the engine will be asked: events, records or a filter.
+        Raises ``LedgerUnavailable`` while the door is not open yet.
         """
+        if not self._door.is_open:
+            raise LedgerUnavailable("The ledger is starting.", outcome_unknown=False)
         rights = caller.rights
         if rights.full:
             return

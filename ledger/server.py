@@ -127,7 +127,7 @@ async def listening(
             _withdraw(Path(address.removeprefix("unix:")), inode)
 
 
-def open_door(settings: Settings, address: str) -> tuple[Door, ssl.SSLContext | None]:
+def make_door(settings: Settings, address: str) -> tuple[Door, ssl.SSLContext | None]:
     """The callers and certificates that the settings name. Raises ``TLSRefused`` or ``RightsRefused``."""
     refuse_plain(address)
     rights = None if settings.ledger_rights is None else load_rights(settings.ledger_rights)
@@ -145,22 +145,28 @@ async def serve(settings: Settings, database_url: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     address = settings.ledger_listen_address
-    door, tls = open_door(settings, address)
+    door, tls = make_door(settings, address)
+    # A Unix socket has no public name until then; a port has, and a transfer that came before
+    # the bank's own accounts would be told for ever that they are not there.
+    door.is_open = False
     engine = await LedgerEngine.start(database_url, SystemClock(), wait_until_serving=False)
     try:
         async with listening(engine, address, door=door, tls=tls) as own:
-            await _watch(engine, stop, address, own)
+            await _watch(engine, stop, address, own, door)
     finally:
         await engine.close()
 
 
-async def _watch(engine: LedgerEngine, stop: asyncio.Event, address: str, own: Path | None) -> None:
-    """Publish the socket once the engine serves; end on a signal, or raise what stopped the engine."""
+async def _watch(
+    engine: LedgerEngine, stop: asyncio.Event, address: str, own: Path | None, door: Door
+) -> None:
+    """Open the door once the engine serves; end on a signal, or raise what stopped the engine."""
     published = False
     while not stop.is_set():
         engine.check()
         if not published and engine.phase is Phase.SERVING:
             await open_system_accounts(engine)
+            door.is_open = True
             publish(address, own)
             published = True
             log.info("ledger_serving", address=address, sequence=engine.sequence)

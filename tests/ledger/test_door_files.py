@@ -10,7 +10,7 @@ import pytest
 from foundation.settings import Settings
 from ledger.chart import AccountCode, TransferCode
 from ledger.rights import OWNER, RightsRefused, load_rights
-from ledger.server import bind, open_door
+from ledger.server import bind, make_door
 from ledger.tls import TLSRefused, client_context
 from tests.ledger.certificates import Authority
 
@@ -143,7 +143,7 @@ def test_a_key_file_that_others_may_read_is_refused_on_both_sides(
     assert server.ledger_tls_key is not None
     server.ledger_tls_key.chmod(mode)
     with pytest.raises(TLSRefused, match=r"NUGPAY_LEDGER_TLS_KEY.*by others"):
-        open_door(server, URL)
+        make_door(server, URL)
     pair = authority.issue(uris=("nugpay:bank",))
     pair[1].chmod(mode)
     with pytest.raises(TLSRefused, match=r"NUGPAY_LEDGER_CLIENT_KEY.*by others"):
@@ -154,7 +154,7 @@ def test_a_certificate_that_others_may_write_is_refused(authority: Authority, ri
     server = authority.server_settings(rights)
     authority.path.chmod(0o664)
     with pytest.raises(TLSRefused, match=r"NUGPAY_LEDGER_TLS_CLIENT_CA.*written by others"):
-        open_door(server, URL)
+        make_door(server, URL)
 
 
 @pytest.mark.parametrize(
@@ -163,10 +163,10 @@ def test_a_certificate_that_others_may_write_is_refused(authority: Authority, ri
 def test_https_without_one_of_its_files_is_refused(authority: Authority, rights: Path, name: str) -> None:
     missing = authority.server_settings(rights, **{name: None})
     with pytest.raises((TLSRefused, RightsRefused), match=f"NUGPAY_{name.upper()}"):
-        open_door(missing, URL)
+        make_door(missing, URL)
     absent = authority.server_settings(rights, **{name: rights.with_name("absent")})
     with pytest.raises((TLSRefused, RightsRefused), match="absent cannot be read"):
-        open_door(absent, URL)
+        make_door(absent, URL)
 
 
 @pytest.mark.parametrize("name", ["ledger_client_certificate", "ledger_client_key", "ledger_server_ca"])
@@ -179,16 +179,16 @@ def test_a_caller_of_https_without_one_of_its_files_is_refused(authority: Author
 def test_files_that_are_not_what_they_should_be_are_refused(authority: Authority, rights: Path) -> None:
     other = authority.issue(uris=("nugpay:bank",))
     with pytest.raises(TLSRefused, match="no certificate and its key"):
-        open_door(authority.server_settings(rights, ledger_tls_key=other[1]), URL)
+        make_door(authority.server_settings(rights, ledger_tls_key=other[1]), URL)
     with pytest.raises(TLSRefused, match="no CA's certificate"):
-        open_door(authority.server_settings(rights, ledger_tls_client_ca=rights), URL)
+        make_door(authority.server_settings(rights, ledger_tls_client_ca=rights), URL)
 
 
 def test_an_encrypted_key_is_refused_instead_of_asked_about(authority: Authority, rights: Path) -> None:
     certificate, key = authority.issue(uris=("nugpay:bank",), password=b"secret")
     settings = authority.server_settings(rights, ledger_tls_certificate=certificate, ledger_tls_key=key)
     with pytest.raises(TLSRefused, match="encrypted"):
-        open_door(settings, URL)
+        make_door(settings, URL)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_an_encrypted_key_is_refused_instead_of_asked_about(authority: Authority
     ["http://127.0.0.1:7000", "http://localhost:7000", "http://[::1]:7000", "tcp://127.0.0.1:7000", ""],
 )
 def test_plain_tcp_is_refused_on_loopback_too(authority: Authority, rights: Path, address: str) -> None:
-    for refuse in (bind, lambda url: open_door(authority.server_settings(rights), url)):
+    for refuse in (bind, lambda url: make_door(authority.server_settings(rights), url)):
         with pytest.raises(TLSRefused, match="plain http is refused"):
             refuse(address)
 

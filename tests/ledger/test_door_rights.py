@@ -336,6 +336,20 @@ async def test_health_tells_numbers_only_to_who_may_read(
     assert (await _visitor(engine, door, AGENT).request("GET", "/health")).json() == {"phase": "serving"}
 
 
+async def test_nobody_is_let_in_before_the_door_is_open(
+    engine: LedgerEngine, door: Door, bank: Visitor
+) -> None:
+    door.is_open, before = False, engine.sequence
+    for answer in (await bank.create([_payment(10)], "packed"), await bank.post("lookup_accounts", [1])):
+        assert (answer.status_code, answer.json()["code"]) == (503, "ledger_unavailable")
+        assert answer.json()["outcome_unknown"] is False
+    assert (await bank.request("GET", "/health")).status_code == 503
+    assert engine.sequence == before
+    door.is_open = True
+    assert (await bank.request("GET", "/health")).status_code == 200
+    assert await _statuses(bank, [_payment(10)]) == ["created"]
+
+
 async def test_refusals_are_counted_by_identity_and_rule_and_strangers_as_one(
     engine: LedgerEngine, door: Door
 ) -> None:

@@ -1,8 +1,10 @@
 """The door on TCP: TLS 1.3 with certificates on both sides, an identity in the client's, or no entry."""
 
 import asyncio
+import os
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import uvloop
 from structlog.testing import capture_logs
 
+from foundation.assets import USDT
 from foundation.clock import SettableClock, SystemClock
 from foundation.settings import Settings
-from ledger.chart import AccountCode, TransferCode
+from ledger.chart import AccountCode, TransferCode, system_account_id
 from ledger.client import LedgerClient
 from ledger.contract import Account, CreateAccountStatus, CreateTransferStatus, Transfer
 from ledger.door import Door
@@ -25,7 +29,7 @@ from ledger.interface import LedgerUnavailable
 from ledger.operations import PACKED
 from ledger.records import pack_ids
 from ledger.rights import OWNER, LedgerForbidden, load_rights
-from ledger.server import listening, open_door
+from ledger.server import listening, make_door
 from ledger.tls import TLSRefused, client_context
 from tests.ledger.certificates import VALID_DAYS, Authority
 
@@ -74,7 +78,7 @@ def _free_address() -> str:
 
 @asynccontextmanager
 async def _served(engine: LedgerEngine, settings: Settings) -> AsyncIterator[None]:
-    door, tls = open_door(settings, settings.ledger_listen_address)
+    door, tls = make_door(settings, settings.ledger_listen_address)
     async with listening(engine, settings.ledger_listen_address, door=door, tls=tls):
         yield
 
@@ -268,7 +272,7 @@ async def test_a_connection_does_not_outlive_its_certificate(
     settings = authority.server_settings(rights, ledger_url=_free_address())
     clock = SettableClock(SystemClock().now_ns())
     door = Door(load_rights(rights), clock=clock)
-    _, tls = open_door(settings, settings.ledger_address)
+    _, tls = make_door(settings, settings.ledger_address)
     async with (
         listening(engine, settings.ledger_address, door=door, tls=tls),
         _client(settings.ledger_address, authority, uris=BANK) as client,
@@ -316,3 +320,35 @@ def test_the_process_own_event_loop_tells_identities_too(
             await engine.close()
 
     uvloop.run(ask())
+
+
+async def test_the_process_serves_tcp_from_its_settings(
+    database_url: str, authority: Authority, rights: Path, tmp_path: Path
+) -> None:
+    url = _free_address()
+    settings = authority.server_settings(rights, ledger_url=url)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUGPAY_")}
+    environment |= {
+        f"NUGPAY_{name.upper()}": str(value)
+        for name, value in settings.model_dump().items()
+        if name.startswith("ledger_") and value is not None
+    }
+    environment |= {"NUGPAY_HOME": str(tmp_path), "NUGPAY_DATABASE_URL": database_url}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "ops", "ledger"), env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with _client(url, authority, seconds=60, uris=AGENTS) as agents:
+            with pytest.raises(LedgerForbidden) as refused:
+                await agents.lookup_accounts([1])
+            assert refused.value.rule == "read"
+        async with _client(url, authority, seconds=60, uris=BANK) as bank:
+            opened = system_account_id(AccountCode.CUSTODY, USDT)
+            assert [account.id for account in await bank.lookup_accounts([opened])] == [opened]
+    finally:
+        process.terminate()
+        _, logged = await process.communicate()
+    lines = [msgspec.json.decode(line) for line in logged.splitlines()]
+    (entry,) = [line for line in lines if line["event"] == "ledger_forbidden"]
+    assert (entry["identity"], entry["operation"], entry["rule"]) == (AGENTS[0], "lookup_accounts", "read")
+    assert process.returncode == 0
