@@ -196,7 +196,7 @@ def _resolve(
         & ((timeout == 0) | (first_timestamp + resolving < pending_timestamp + timeout * SECOND_NS))
         & ~_seen_before(np.where(inside, -1 - creator, rows))
     )
-    at = resolving[holds]
+    at: I64 = resolving[holds]
     chosen.debit[at], chosen.credit[at] = debit[holds], credit[holds]
     chosen.amount[at] = amount[holds]
     chosen.ledger[at], chosen.code[at] = ledger[holds], code[holds]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ledger.account_head import AccountHead
 from ledger.answers import Answer
 from ledger.contract import (
     Account,
@@ -21,7 +22,6 @@ from ledger.contract import (
     Transfer,
 )
 from ledger.decisions import TransferRequest
-from ledger.reader import AccountHead
 
 
 @dataclass(slots=True, eq=False)

@@ -18,7 +18,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from foundation.clock import Clock
 from foundation.postgres import sync_url
-from ledger import reader
+from ledger import change_events, reader
+from ledger.account_head import AccountHead
 from ledger.commands import (
     CreateAccounts,
     CreateTransfers,
@@ -49,7 +50,9 @@ from ledger.contract import (
 from ledger.decisions import TransferRequest
 from ledger.filters import check_filter
 from ledger.interface import LedgerUnavailable
-from ledger.reader import AccountHead, ReadConnection
+from ledger.sealed_columns import READER_OPTIONS, ReadConnection
+from ledger.segments import SEGMENT_ROWS
+from ledger.tail_view import TailView
 from ledger.writer import Phase, Writer
 
 log = structlog.get_logger()
@@ -73,19 +76,30 @@ class LedgerEngine:
         self._pool = pool
 
     @classmethod
-    async def start(cls, database_url: str, clock: Clock, *, wait_until_serving: bool = True) -> LedgerEngine:
+    async def start(
+        cls,
+        database_url: str,
+        clock: Clock,
+        *,
+        wait_until_serving: bool = True,
+        segment_rows: int = SEGMENT_ROWS,
+    ) -> LedgerEngine:
         """Take the lock, load the state and serve.
 
         With ``wait_until_serving`` off it returns at once and the engine may be
         a standby. Raises what stopped the writer (a weak durability setting, a
         broken invariant).
         """
-        writer = Writer(database_url, clock)
+        writer = Writer(database_url, clock, segment_rows=segment_rows)
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             sync_url(database_url),
             min_size=1,
             max_size=READ_CONNECTIONS,
-            kwargs={"autocommit": True, "application_name": "nugpay-ledger-reader"},
+            kwargs={
+                "autocommit": True,
+                "application_name": "nugpay-ledger-reader",
+                "options": READER_OPTIONS,
+            },
             open=False,
             timeout=READ_WAIT_SECONDS,
         )
@@ -110,6 +124,12 @@ class LedgerEngine:
     def sequence(self) -> int:
         """Number of the newest batch in the journal."""
         return self._writer.stored_head.sequence
+
+    async def wait_until_sealed(self) -> None:
+        """Return when every segment but the open one is sealed, and the next one may be opened."""
+        while not self._writer.is_sealed:
+            self.check()
+            await asyncio.sleep(START_POLL_SECONDS)
 
     def check(self) -> None:
         """Raise what stopped the engine (a broken invariant, weak durability), if it has stopped."""
@@ -158,7 +178,8 @@ class LedgerEngine:
     async def lookup_transfers(self, ids: Sequence[int]) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
         _check_size(ids)
-        return await self._read(lambda connection: reader.find_transfers(connection, ids))
+        view, tail = self._view(), self._writer.tail
+        return await self._read(lambda connection: reader.find_transfers(connection, view, tail, ids))
 
     async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
@@ -181,12 +202,18 @@ class LedgerEngine:
     async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
-        return await self._read(lambda connection: reader.query_transfers(connection, filter))
+        view = self._view()
+        return await self._read(lambda connection: reader.query_transfers(connection, view, filter))
 
     async def get_change_events(self, filter: ChangeEventsFilter) -> list[ChangeEvent]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
-        return await self._read(lambda connection: reader.get_change_events(connection, filter))
+        # The head first: what it counts is in the tail that is taken after it.
+        newest = self._writer.stored_head.timestamp
+        view = self._view()
+        return await self._read(
+            lambda connection: change_events.get_change_events(connection, view, filter, newest)
+        )
 
     async def get_statement(
         self, account_id: int, *, before: int | None = None, limit: int = 50
@@ -212,7 +239,12 @@ class LedgerEngine:
         head = await self._find_head(filter.account_id)
         if head is None or not head.last_transfer:
             return []
-        return await self._read(lambda connection: reader.select_history(connection, head, filter))
+        view = self._view()
+        return await self._read(lambda connection: reader.select_history(connection, view, head, filter))
+
+    def _view(self) -> TailView:
+        """The newest transfers as of now; taken before what is older is asked for."""
+        return self._writer.view()
 
     async def _read(self, ask: Callable[[ReadConnection], Awaitable[Answer]]) -> Answer:
         """Ask the journal; a session that broke since its last use is replaced, and asked again."""

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 
 from ledger.answers import give
-from ledger.commands import Command, size_of
+from ledger.commands import Command, CreateAccounts, CreateTransfers, size_of
 from ledger.contract import BATCH_MAX
 from ledger.interface import LedgerBusy, LedgerUnavailable
 
@@ -28,6 +28,7 @@ class Intake:
         self._bell = threading.Condition()
         self._refusal: str | None = None
         self._closing = False
+        self._holds_creations = False
 
     @property
     def is_closing(self) -> bool:
@@ -42,6 +43,8 @@ class Intake:
                 raise LedgerUnavailable("The ledger is stopping.", outcome_unknown=False)
             if self._refusal is not None:
                 raise LedgerUnavailable(self._refusal, outcome_unknown=False)
+            if self._holds_creations and isinstance(command, CreateAccounts | CreateTransfers):
+                raise LedgerBusy(retry_seconds=1)
             if self._events and self._events + size > QUEUE_EVENTS_MAX:
                 raise LedgerBusy(retry_seconds=1)
             self._queue.append(command)
@@ -68,6 +71,10 @@ class Intake:
     def waiting_events(self) -> int:
         """How many events wait."""
         return self._events
+
+    def hold_creations(self, hold: bool) -> None:  # it is set to what it is to be
+        """Whether callers who would create something are told to come back."""
+        self._holds_creations = hold
 
     def pause(self, seconds: float) -> bool:
         """Wait unless asked to end; whether that was asked."""

@@ -9,13 +9,15 @@ that two writers could not store the same batch even then.
 What a crash leaves: before the server has COMMIT's record on disk, nothing;
 after it, all. A process that dies while it waits for COMMIT's answer finds out
 at its next start, by reading whether the sequence is there (``stored_hash``).
+A segment is opened by a row in the same database transaction as its first batch,
+so that after any crash the catalog says where every batch is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from uuid import UUID
@@ -25,7 +27,11 @@ from psycopg import sql
 from psycopg.types.numeric import Int2, Int4, Int8
 
 from foundation.postgres import DURABLE_SETTINGS, refuse_weak_durability, sync_url
+from ledger import sealed_rows
+from ledger.archive import Archive, Head
 from ledger.columns import TransferColumns
+from ledger.connection import Connection, copy_in
+from ledger.contract import TransferPendingStatus
 from ledger.draft import Draft
 from ledger.draft_rows import TransferRow
 from ledger.rows import (
@@ -43,45 +49,32 @@ from ledger.rows import (
     encode_transfer,
     transfer_values,
 )
+from ledger.segments import table_of
+from ledger.stored_transfer import StoredTransfer
 
 LOCK_KEY = 0x4E55_4750_4159
 """Advisory lock of the one writer ("NUGPAY"); advisory locks are per database."""
 
-GENESIS_HASH = bytes(32)
-"""The hash before the first batch."""
+INSERT_ROWS_MAX = 8
+"""A batch of so few transfers and nothing else is one INSERT, one round trip."""
 
 _HEADER = struct.Struct("!qqqqiiii")
 
-Connection = psycopg.Connection[tuple[object, ...]]
-
-
-def _copy(table: str, columns: tuple[str, ...]) -> sql.Composed:
-    return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
-    )
-
-
-_COPY_ACCOUNTS = _copy("ledger_account", ACCOUNT_COLUMNS)
-_COPY_TRANSFERS = _copy("ledger_transfer", TRANSFER_COLUMNS)
-_COPY_EXPIRIES = _copy("ledger_expiry", EXPIRY_COLUMNS)
-_COPY_FAILED = _copy("ledger_failed_id", FAILED_COLUMNS)
-_INSERT_BATCH = (
-    "INSERT INTO ledger_batch (sequence, timestamp, transfer_first, transfer_last, account_count, "
-    "transfer_count, expiry_count, failed_count, hash) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_BATCH_COLUMNS = (
+    "sequence, timestamp, transfer_first, transfer_last, account_count, transfer_count, expiry_count,"
+    " failed_count, hash"
 )
-
-
-INSERT_ROWS_MAX = 8
-"""A batch of so few transfers and nothing else is one INSERT, one round trip."""
+_INSERT_BATCH = f"INSERT INTO ledger_batch ({_BATCH_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 _PARAMETERS = {"q": Int8, "i": Int4, "h": Int2}
 
 
 @cache
-def _insert_transfers(count: int) -> sql.Composed:
+def _insert_transfers(table: str, count: int) -> sql.Composed:
     """One statement, and so one database transaction, for a batch of ``count`` transfers."""
     row = sql.SQL("({})").format(sql.SQL(", ").join([sql.Placeholder()] * len(TRANSFER_COLUMNS)))
-    return sql.SQL("WITH rows AS (INSERT INTO ledger_transfer ({}) VALUES {}) {}").format(
+    return sql.SQL("WITH rows AS (INSERT INTO {} ({}) VALUES {}) {}").format(
+        sql.Identifier(table),
         sql.SQL(", ").join(map(sql.Identifier, TRANSFER_COLUMNS)),
         sql.SQL(", ").join([row] * count),
         sql.SQL(_INSERT_BATCH),
@@ -89,19 +82,14 @@ def _insert_transfers(count: int) -> sql.Composed:
 
 
 @dataclass(slots=True, frozen=True)
-class Head:
-    """The newest batch: what the next one follows."""
-
-    sequence: int = 0
-    timestamp: int = 0
-    hash: bytes = GENESIS_HASH
-
-
-@dataclass(slots=True, frozen=True)
 class Batch:
     """A draft in its canonical bytes, numbered and hashed: ready to store."""
 
     head: Head
+    segment: int
+    """The segment that its transfers go to."""
+    opens_segment: bool
+    """Whether it is the first of that segment."""
     transfer_first: int | None
     transfer_last: int | None
     account_count: int
@@ -137,16 +125,18 @@ def batch_hash(
     return digest.digest()
 
 
-def seal(previous: Head, draft: Draft, timestamp: int) -> Batch:
+def seal(
+    previous: Head, draft: Draft, timestamp: int, *, segment: int = 1, opens_segment: bool = False
+) -> Batch:
     """Encode a draft as the batch that follows ``previous``."""
     accounts = b"".join(map(encode_account, draft.accounts))
     expiries = b"".join(map(encode_expiry, draft.expiries))
     failed = b"".join(map(encode_failed, draft.newly_failed))
     parts = draft.all_parts()
     transfers = b"".join([_part_bytes(part) for part in parts])
-    first = _part_first(parts[0]) if parts else None
-    last = _part_last(parts[-1]) if parts else None
-    transfer_count = sum(_part_count(part) for part in parts)
+    first = _part_timestamp(parts[0], 0) if parts else None
+    last = _part_timestamp(parts[-1], -1) if parts else None
+    transfer_count = sum(len(part) for part in parts)
     counts = (len(draft.accounts), transfer_count, len(draft.expiries), len(draft.newly_failed))
     sequence = previous.sequence + 1
     digest = batch_hash(
@@ -154,8 +144,8 @@ def seal(previous: Head, draft: Draft, timestamp: int) -> Batch:
     )
     few = transfer_count <= INSERT_ROWS_MAX and transfer_count == sum(counts) and not draft.parts
     return Batch(
-        Head(sequence, timestamp, digest), first, last, *counts, accounts, expiries, transfers, failed,
-        draft.transfers if few else (),
+        Head(sequence, timestamp, digest), segment, opens_segment, first, last, *counts,
+        accounts, expiries, transfers, failed, draft.transfers if few else (),
     )  # fmt: skip
 
 
@@ -163,16 +153,10 @@ def _part_bytes(part: list[TransferRow] | TransferColumns) -> bytes:
     return part.encode() if isinstance(part, TransferColumns) else b"".join(map(encode_transfer, part))
 
 
-def _part_first(part: list[TransferRow] | TransferColumns) -> int:
-    return int(part["timestamp"][0]) if isinstance(part, TransferColumns) else part[0].transfer.timestamp
-
-
-def _part_last(part: list[TransferRow] | TransferColumns) -> int:
-    return int(part["timestamp"][-1]) if isinstance(part, TransferColumns) else part[-1].transfer.timestamp
-
-
-def _part_count(part: list[TransferRow] | TransferColumns) -> int:
-    return len(part)
+def _part_timestamp(part: list[TransferRow] | TransferColumns, index: int) -> int:
+    if isinstance(part, TransferColumns):
+        return int(part["timestamp"][index])
+    return part[index].transfer.timestamp
 
 
 def _int8_or_null(value: int | None) -> Int8 | None:
@@ -187,6 +171,45 @@ def _parameters(row: TransferRow) -> Iterator[object]:
             yield UUID(bytes=value)
         else:
             yield None if value is None else _PARAMETERS[kind](value)
+
+
+def _numbers(batch: Batch) -> tuple[object, ...]:
+    """The values of a batch's row but for its hash."""
+    return (
+        Int8(batch.head.sequence), Int8(batch.head.timestamp),
+        _int8_or_null(batch.transfer_first), _int8_or_null(batch.transfer_last),
+        Int4(batch.account_count), Int4(batch.transfer_count),
+        Int4(batch.expiry_count), Int4(batch.failed_count),
+    )  # fmt: skip
+
+
+@cache
+def _copy(table: str, columns: tuple[str, ...]) -> str:
+    return f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY);"
+
+
+def _statements(batch: Batch) -> tuple[str, list[bytes]]:
+    """The batch as one message of several statements, and what their COPYs take."""
+    statements, data = [], []
+    for table, columns, rows in (
+        ("ledger_account", ACCOUNT_COLUMNS, batch.accounts),
+        ("ledger_expiry", EXPIRY_COLUMNS, batch.expiries),
+        (table_of(batch.segment), TRANSFER_COLUMNS, batch.transfers),
+        ("ledger_failed_id", FAILED_COLUMNS, batch.failed),
+    ):
+        if rows:
+            statements.append(_copy(table, columns))
+            data.append(COPY_HEADER + rows + COPY_TRAILER)
+    if batch.opens_segment:
+        statements.append(
+            "INSERT INTO ledger_segment (number, first_sequence)"
+            f" VALUES ({batch.segment}, {batch.head.sequence});"
+        )
+    numbers = ", ".join("NULL" if number is None else str(number) for number in _numbers(batch))
+    statements.append(
+        f"INSERT INTO ledger_batch ({_BATCH_COLUMNS}) VALUES ({numbers}, '\\x{batch.head.hash.hex()}')"
+    )
+    return "".join(statements), data
 
 
 class Journal:
@@ -239,24 +262,13 @@ class Journal:
 
     def append(self, batch: Batch) -> None:
         """Store a batch durably; ``psycopg.Error`` means that the outcome is unknown."""
-        numbers = (
-            Int8(batch.head.sequence), Int8(batch.head.timestamp),
-            _int8_or_null(batch.transfer_first), _int8_or_null(batch.transfer_last),
-            Int4(batch.account_count), Int4(batch.transfer_count),
-            Int4(batch.expiry_count), Int4(batch.failed_count), batch.head.hash,
-        )  # fmt: skip
-        if batch.few_transfers:
+        if batch.few_transfers and not batch.opens_segment:
             # One statement is one database transaction: it commits wholly or not.
             values = [value for row in batch.few_transfers for value in _parameters(row)]
-            statement = _insert_transfers(len(batch.few_transfers))
-            self.connection.execute(statement, (*values, *numbers), prepare=True)
+            statement = _insert_transfers(table_of(batch.segment), len(batch.few_transfers))
+            self.connection.execute(statement, (*values, *_numbers(batch), batch.head.hash), prepare=True)
             return
-        with self.connection.transaction():
-            self._copy_in(_COPY_ACCOUNTS, batch.accounts)
-            self._copy_in(_COPY_EXPIRIES, batch.expiries)
-            self._copy_in(_COPY_TRANSFERS, batch.transfers)
-            self._copy_in(_COPY_FAILED, batch.failed)
-            self.connection.execute(_INSERT_BATCH, numbers)
+        copy_in(self.connection, *_statements(batch))
 
     def stored_hash(self, sequence: int) -> bytes | None:
         """The hash of the batch with that number, or None when there is none."""
@@ -265,11 +277,27 @@ class Journal:
         ).fetchone()
         return None if row is None else bytes(row[0])  # type: ignore[call-overload]  # bytea is bytes
 
+    @property
+    def archive(self) -> Archive:
+        """Reads the journal through this session."""
+        return Archive(self.connection)
+
+    def find_transfers(self, ids: Collection[int]) -> list[StoredTransfer]:
+        """Transfers of sealed segments with these ids; a pending one shows as such."""
+        return sealed_rows.find_transfers(self.connection, ids)
+
+    def find_statuses(self, timestamps: Collection[int]) -> dict[int, TransferPendingStatus]:
+        """What expiries and sealed segments made of the pending transfers of these timestamps."""
+        return sealed_rows.find_statuses(self.connection, timestamps)
+
+    def find_failed(self, ids: Collection[int]) -> set[int]:
+        """Which of these ids have failed for a passing reason."""
+        return sealed_rows.find_failed(self.connection, ids)
+
+    def find_timestamps(self, timestamps: Collection[int]) -> set[int]:
+        """Which of these are timestamps of transfers in sealed segments."""
+        return sealed_rows.find_timestamps(self.connection, timestamps)
+
     def close(self) -> None:
         """End the session, and with it the lock."""
         self.connection.close()
-
-    def _copy_in(self, statement: sql.Composed, rows: bytes) -> None:
-        if rows:
-            with self.connection.cursor().copy(statement) as copy:
-                copy.write(COPY_HEADER + rows + COPY_TRAILER)

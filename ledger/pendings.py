@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ledger.columns import TransferColumns
 from ledger.contract import SECOND_NS, Transfer, TransferPendingStatus
 from ledger.expiry_queue import ExpiryQueue
+from ledger.rows import CONTRACT_FLAGS
 from ledger.slot_map import ABSENT, SlotMap
 from ledger.stored_transfer import StoredTransfer
 
@@ -44,6 +46,7 @@ _COLUMNS: tuple[tuple[str, type[np.generic], int], ...] = (
     ("flags", np.uint16, 1),
 )
 """Name, type and width; ``debit_account`` and ``credit_account`` are slots."""
+_COLUMN_KINDS = {name: kind for name, kind, _ in _COLUMNS}
 
 
 class Pendings:
@@ -166,6 +169,11 @@ class Pendings:
         """A column, by row; longer than the rows that are there."""
         return self._columns[name]
 
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """The live ones, as :meth:`add_columns` takes them; after ``flush``."""
+        live = np.flatnonzero(self._alive[: self._rows])
+        return {name: values[live] for name, values in self._columns.items()}
+
     def resolve(self, rows: I64) -> None:
         """Let go of these rows: they are posted or voided."""
         self._alive[rows] = False
@@ -238,6 +246,21 @@ class Pendings:
             int(columns["timeout"][row]), int(columns["ledger"][row]), int(columns["code"][row]),
             int(columns["flags"][row]), int(columns["timestamp"][row]),
         )  # fmt: skip
+
+
+def as_pendings(columns: TransferColumns, account_ids: U64) -> dict[str, npt.NDArray[Any]]:
+    """Pending transfers as :meth:`Pendings.add_columns` takes them, from their journal rows."""
+    held: dict[str, npt.NDArray[Any]] = {
+        name: columns[name] for name in ("id", "user_data_128", "amount", "timestamp")
+    }
+    held |= {name: columns[name] for name in ("debit_account", "credit_account")}
+    held |= {f"{side}_account_id": account_ids[columns[f"{side}_account"]] for side in ("debit", "credit")}
+    for name, kind in _COLUMN_KINDS.items():
+        if name not in held:
+            held[name] = np.ascontiguousarray(columns[name]).view(kind)
+    # Whether the accounts were closed after the row is not the transfer's.
+    held["flags"] = held["flags"] & CONTRACT_FLAGS
+    return held
 
 
 def _pairs(values: list[int]) -> U64:

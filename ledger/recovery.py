@@ -1,105 +1,216 @@
 """Recovery: the state, rebuilt from the journal. The normal start uses it too.
 
-Accounts are read by slot, balances from each account's newest row, and pending
-transfers that nothing has resolved. Rows carry running balances, so the replay
-is a streamed read with the last row winning; afterwards debits must equal
-credits in every ledger, or the start is refused.
+Accounts are read by slot; then a checkpoint, where there is one, gives balances
+and live pending transfers as of its batch, and everything younger is replayed.
+Rows carry running balances, so a replay is a streamed read with the last row
+winning; afterwards debits must equal credits in every ledger, or the start is
+refused. What the segments that are not sealed hold becomes the tail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from foundation.errors import InvariantViolation
-from ledger.contract import TransferFlags, TransferPendingStatus
-from ledger.id_filter import IDFilter
-from ledger.journal import Connection, Head
+from ledger.archive import Head, Record
+from ledger.checkpoints import Checkpoint
+from ledger.columns import PENDING_COUNTERS, TransferColumns, uuid_pairs
+from ledger.contract import TransferFlags
+from ledger.id_filter import HEADER_SIZE, NO_SEGMENT, IDFilter, stored_key
+from ledger.pendings import as_pendings
+from ledger.segments import SEGMENT_ROWS, Segment
 from ledger.state import CLOSED, State
-from ledger.stored import TRANSFER_JOINS, TRANSFER_SELECT, transfer_from_row
-from ledger.stored_transfer import StoredTransfer
-
-CHUNK_BYTES = 32 * 1024 * 1024
-"""How much of the journal is in memory at a time."""
-
-_COPY_HEADER_SIZE = 19
-
-_POSTING_COLUMNS = (
-    "timestamp", "debit_account", "credit_account",
-    "coalesce(debit_debits_pending, 0)", "debit_debits_posted",
-    "coalesce(debit_credits_pending, 0)", "debit_credits_posted",
-    "coalesce(credit_debits_pending, 0)", "credit_debits_posted",
-    "coalesce(credit_credits_pending, 0)", "credit_credits_posted",
-)  # fmt: skip
-
-_POSTING = np.dtype(
-    [("fields", ">i2"), ("n0", ">i4"), ("timestamp", ">i8")]
-    + [("n1", ">i4"), ("debit", ">i4"), ("n2", ">i4"), ("credit", ">i4")]
-    + [part for n in range(8) for part in ((f"m{n}", ">i4"), (f"after{n}", ">i8"))]
-)
-
-_ACCOUNT_QUERY = (
-    "SELECT slot, id, coalesce(user_data_128, '00000000-0000-0000-0000-000000000000'), "
-    "coalesce(user_data_64, 0), coalesce(user_data_32, 0), ledger, code, flags, timestamp "
-    "FROM ledger_account ORDER BY slot"
-)
-
-_ACCOUNT = np.dtype(
-    [("fields", ">i2")]
-    + [
-        part
-        for name, kind in (
-            ("slot", ">i4"), ("id", "V16"), ("user_data_128", "V16"), ("user_data_64", ">i8"),
-            ("user_data_32", ">i4"), ("ledger", ">i4"), ("code", ">i2"), ("flags", ">i2"),
-            ("timestamp", ">i8"),
-        )
-        for part in ((f"{name}_length", ">i4"), (name, kind))
-    ]
-)  # fmt: skip
-
-_ID = np.dtype([("fields", ">i2"), ("length", ">i4"), ("id", "V16")])
-
-ID_CHUNK = 100_000
-"""How many ids are added to the filter at a time."""
+from ledger.storage import ArchiveReader
+from ledger.tail import Tail, TailSegment
 
 Int64Array = npt.NDArray[np.int64]
 
+_PENDING = int(TransferFlags.PENDING)
 
-def load_head(connection: Connection) -> Head:
-    """The newest batch in the journal."""
-    row: Any = connection.execute(
-        "SELECT sequence, timestamp, hash FROM ledger_batch ORDER BY sequence DESC LIMIT 1"
-    ).fetchone()
-    return Head() if row is None else Head(row[0], row[1], bytes(row[2]))
+_ACCOUNT_COUNTERS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
 
 
-def load_state(connection: Connection, head: Head) -> State:
-    """Everything the engine needs in memory, as of ``head``.
+class Recovery:
+    """Reads the journal once, and leaves the state, the tail and the id filter."""
 
-    The caller holds the writer's lock, so nothing is appended meanwhile.
-    """
-    state = State(last_timestamp=head.timestamp)
-    _load_accounts(connection, state)
-    _load_balances(connection, state)
-    _load_pendings(connection, state)
-    state.accounts.flush()
-    check_sums(state)
-    return state
+    def __init__(self, archive: ArchiveReader, head: Head, segment_rows: int = SEGMENT_ROWS) -> None:
+        self._archive = archive
+        self._head = head
+        self._segment_rows = segment_rows
+        self._created: list[TransferColumns] = []
+        """Pending transfers of the replayed part that may be alive."""
+        self._resolved: list[Int64Array] = []
+        self.state = State(last_timestamp=head.timestamp)
+        self.tail = Tail(())
+        self.ids = IDFilter()
+        self.rows_replayed = 0
+        """Transfers younger than the checkpoint."""
+
+    def load(self) -> Recovery:
+        """Everything the engine needs in memory, as of the head.
+
+        The caller holds the writer's lock, so nothing is appended meanwhile.
+        """
+        state = self.state
+        self._load_accounts()
+        self._load_ids()
+        checkpoint = self._take_checkpoint()
+        count = state.accounts.stored
+        balances, last = state.accounts.counters[:count], state.accounts.last_transfer[:count]
+        self._replay_transfers(checkpoint, balances, last)
+        self._replay_expiries(checkpoint, balances, last)
+        state.last_transfer_timestamp = int(last.max(initial=0))
+        self._keep_pendings()
+        state.flush()
+        check_sums(state)
+        return self
+
+    def _load_accounts(self) -> None:
+        state = self.state
+        for rows in self._archive.accounts():
+            first = state.accounts.stored
+            slots = rows["slot"].astype(np.int64)
+            if not np.array_equal(slots, np.arange(first, first + len(rows))):
+                raise InvariantViolation(f"an account slot after {first} is missing from the journal")
+            state.accounts.append_columns(
+                len(rows),
+                {
+                    "ids": uuid_pairs(rows["id"]),
+                    "timestamp": rows["timestamp"].astype(np.int64),
+                    "user_data_128": uuid_pairs(rows["user_data_128"]),
+                    "user_data_64": rows["user_data_64"].astype(np.int64).view(np.uint64),
+                    "user_data_32": rows["user_data_32"].astype(np.int32).view(np.uint32),
+                    "ledger": rows["ledger"].astype(np.int32).view(np.uint32),
+                    "code": rows["code"].astype(np.int16).view(np.uint16),
+                    "flags": rows["flags"].astype(np.uint16),
+                    "created_flags": rows["flags"].astype(np.uint16),
+                },
+            )
+            state.last_account_timestamp = int(rows["timestamp"][-1])
+
+    def _load_ids(self) -> None:
+        """The filter of sealed segments and failed ids; the tail's follow with its rows."""
+        stored = self._archive.id_filters(HEADER_SIZE)
+        if stored:
+            self.ids = IDFilter(stored_key(stored[0][2]))
+        for number, part, header in stored:
+            self.ids.add_stored(header, partial(self._archive.id_filter, number, part))
+        for pairs in self._archive.failed_ids():
+            self.ids.begin(NO_SEGMENT, len(pairs))
+            self._add_ids(pairs)
+
+    def _add_ids(self, pairs: npt.NDArray[np.uint64]) -> None:
+        self.ids.add(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
+
+    def _take_checkpoint(self) -> Checkpoint:
+        stored = self._archive.checkpoint()
+        if stored is None:
+            return Checkpoint()
+        checkpoint = Checkpoint.decode(*stored)
+        checkpoint.restore(self.state.accounts)
+        self._created.append(checkpoint.pendings)
+        return checkpoint
+
+    def _replay_transfers(self, checkpoint: Checkpoint, balances: Int64Array, last: Int64Array) -> None:
+        segments = self._archive.segments()
+        tail: list[TailSegment] = []
+        for segment, following in zip(segments, [*segments[1:], None], strict=True):
+            if segment.seal is not None and segment.seal.last_sequence <= checkpoint.sequence:
+                continue
+            if segment.seal is None:
+                tail.append(self._load_tail_segment(segment, following))
+                parts: Iterable[TransferColumns] = [tail[-1].columns()]
+            else:
+                parts = self._archive.transfers(segment)
+            for rows in parts:
+                at = int(np.searchsorted(rows["timestamp"], checkpoint.transfer_timestamp, "right"))
+                self._replay(rows.part(at, len(rows)), balances, last)
+        self.tail = Tail(tail)
+
+    def _load_tail_segment(self, segment: Segment, following: Segment | None) -> TailSegment:
+        loaded = TailSegment(segment.number, segment.first_sequence, self._segment_rows)
+        loaded.last_sequence = self._head.sequence if following is None else following.first_sequence - 1
+        self.ids.begin(segment.number, self._segment_rows)
+        for rows in self._archive.transfers(segment):
+            loaded.append(rows)
+            self._add_ids(rows["id"])
+        return loaded
+
+    def _replay(self, rows: TransferColumns, balances: Int64Array, last: Int64Array) -> None:
+        if not len(rows):
+            return
+        self.rows_replayed += len(rows)
+        slots = np.empty(2 * len(rows), np.int64)
+        slots[0::2], slots[1::2] = rows["debit_account"], rows["credit_account"]
+        after = np.empty((2 * len(rows), 4), np.int64)
+        pending = [rows[name] for name in PENDING_COUNTERS]
+        after[0::2, 0], after[0::2, 2], after[1::2, 0], after[1::2, 2] = pending
+        for offset, side in enumerate(("debit", "credit")):
+            after[offset::2, 1], after[offset::2, 3] = (
+                rows[f"{side}_debits_posted"],
+                rows[f"{side}_credits_posted"],
+            )
+        # Where a slot stands several times NumPy keeps the last one: the newest.
+        balances[slots] = after
+        last[slots] = np.repeat(rows["timestamp"], 2)
+        created = np.flatnonzero(rows["flags"] & _PENDING)
+        if len(created):
+            self._created.append(rows.take(created))
+        if "pending_timestamp" in rows.arrays:
+            self._resolved.append(rows["pending_timestamp"][rows["pending_timestamp"] != 0])
+
+    def _replay_expiries(self, checkpoint: Checkpoint, balances: Int64Array, last: Int64Array) -> None:
+        """Let an account's newest expiry win where it was committed after its newest transfer.
+
+        Timestamps alone do not tell: an imported transfer is younger than its
+        timestamp. The batches do; in a batch, expiries come first.
+        """
+        batches = self._archive.batches(checkpoint.sequence)
+        ends = batches["timestamp"].astype(np.int64)
+        with_transfers = batches["transfer_last"] != 0
+        transfer_ends = batches["transfer_last"][with_transfers].astype(np.int64)
+        posted_in = np.append(batches["sequence"][with_transfers].astype(np.int64), 0)
+        for rows in self._archive.expiries(checkpoint.timestamp):
+            expired_in = batches["sequence"][np.searchsorted(ends, rows["timestamp"].astype(np.int64))]
+            slots, after = _expiry_postings(rows)
+            newest = last[slots]
+            # An account whose newest transfer is older than the checkpoint has none in these batches.
+            since = np.where(
+                newest > checkpoint.transfer_timestamp, posted_in[np.searchsorted(transfer_ends, newest)], 0
+            )
+            wins = np.repeat(expired_in, 2) > since
+            balances[slots[wins]] = after[wins]
+            self._resolved.append(rows["pending_timestamp"].astype(np.int64))
+
+    def _keep_pendings(self) -> None:
+        """Hold those pending transfers that nothing has resolved."""
+        created = TransferColumns.join(self._created)
+        resolved = np.concatenate(self._resolved) if self._resolved else np.zeros(0, np.int64)
+        alive = created.take(~np.isin(created["timestamp"], resolved))
+        accounts = self.state.accounts
+        for side, closing in (
+            ("debit_account", int(TransferFlags.CLOSING_DEBIT)),
+            ("credit_account", int(TransferFlags.CLOSING_CREDIT)),
+        ):
+            # A closing transfer closes for as long as it is pending.
+            accounts.flags[alive[side][alive["flags"] & closing != 0]] |= CLOSED
+        if len(alive):
+            self.state.pendings.add_columns(len(alive), as_pendings(alive, accounts.ids))
 
 
-def load_ids(connection: Connection) -> IDFilter:
-    """The filter of every id that the journal has seen."""
-    ids = IDFilter()
-    for table, order in (("ledger_transfer", "timestamp"), ("ledger_failed_id", "timestamp")):
-        for rows in _copy_records(connection, f"SELECT id FROM {table} ORDER BY {order}", _ID):
-            pairs = _uuid_pairs(rows["id"])
-            for at in range(0, len(pairs), ID_CHUNK):
-                part = pairs[at : at + ID_CHUNK]
-                ids.add(np.ascontiguousarray(part[:, 0]), np.ascontiguousarray(part[:, 1]))
-    return ids
+def _expiry_postings(rows: Record) -> tuple[Int64Array, Int64Array]:
+    """Slots and counters after each expiry, its debit side and then its credit side."""
+    slots = np.empty(2 * len(rows), np.int64)
+    after = np.empty((2 * len(rows), 4), np.int64)
+    for offset, side in enumerate(("debit", "credit")):
+        slots[offset::2] = rows[f"{side}_account"]
+        for n, counter in enumerate(_ACCOUNT_COUNTERS):
+            after[offset::2, n] = rows[f"{side}_{counter}"]
+    return slots, after
 
 
 def check_sums(state: State) -> None:
@@ -115,127 +226,3 @@ def check_sums(state: State) -> None:
             raise InvariantViolation(
                 f"ledger {ledger}: debits {totals[1]}+{totals[0]} are not credits {totals[3]}+{totals[2]}"
             )
-
-
-def _load_accounts(connection: Connection, state: State) -> None:
-    for rows in _copy_records(connection, _ACCOUNT_QUERY, _ACCOUNT):
-        first = state.accounts.stored
-        slots = rows["slot"].astype(np.int64)
-        if not np.array_equal(slots, np.arange(first, first + len(rows))):
-            raise InvariantViolation(f"an account slot after {first} is missing from the journal")
-        state.accounts.append_columns(
-            len(rows),
-            {
-                "ids": _uuid_pairs(rows["id"]),
-                "timestamp": rows["timestamp"].astype(np.int64),
-                "user_data_128": _uuid_pairs(rows["user_data_128"]),
-                "user_data_64": rows["user_data_64"].astype(np.int64).view(np.uint64),
-                "user_data_32": rows["user_data_32"].astype(np.int32).view(np.uint32),
-                "ledger": rows["ledger"].astype(np.int32).view(np.uint32),
-                "code": rows["code"].astype(np.int16).view(np.uint16),
-                "flags": rows["flags"].astype(np.uint16),
-                "created_flags": rows["flags"].astype(np.uint16),
-            },
-        )
-        state.last_account_timestamp = int(rows["timestamp"][-1])
-
-
-def _uuid_pairs(values: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
-    """UUIDs of 16 big-endian bytes as (low, high) pairs."""
-    pairs = np.ascontiguousarray(values).view(">u8").reshape(-1, 2)
-    return pairs[:, ::-1].astype(np.uint64)
-
-
-def _load_balances(connection: Connection, state: State) -> None:
-    count = state.accounts.stored
-    balances = state.accounts.counters[:count]
-    last = state.accounts.last_transfer[:count]
-    for rows in _copy_postings(connection, "ledger_transfer"):
-        slots = np.empty(2 * len(rows), np.int64)
-        slots[0::2], slots[1::2] = rows["debit"], rows["credit"]
-        after = np.empty((2 * len(rows), 4), np.int64)
-        for n in range(4):
-            after[0::2, n], after[1::2, n] = rows[f"after{n}"], rows[f"after{n + 4}"]
-        # Where a slot stands several times NumPy keeps the last one: the newest.
-        balances[slots] = after
-        last[slots] = np.repeat(rows["timestamp"].astype(np.int64), 2)
-    _apply_expiries(connection, balances, last)
-    state.last_transfer_timestamp = int(last.max(initial=0))
-
-
-def _apply_expiries(connection: Connection, balances: Int64Array, last: Int64Array) -> None:
-    """Let an account's newest expiry win where it was committed after its newest transfer.
-
-    Timestamps alone do not tell: an imported transfer is younger than its
-    timestamp. The batches do; in a batch, expiries come first.
-    """
-    batches: Any = connection.execute(
-        "SELECT sequence, timestamp, transfer_last FROM ledger_batch ORDER BY sequence", binary=True
-    ).fetchall()
-    expiry_ends = np.array([row[1] for row in batches], np.int64)
-    ranges = np.array([(row[0], row[2]) for row in batches if row[2] is not None], np.int64).reshape(-1, 2)
-    sequences = np.array([row[0] for row in batches], np.int64)
-    for rows in _copy_postings(connection, "ledger_expiry"):
-        at = np.searchsorted(expiry_ends, rows["timestamp"].astype(np.int64))
-        expired_in = sequences[at]
-        # Row by row, both sides of each: an account may be debited by one and credited by the next.
-        for row, sequence in zip(rows, expired_in, strict=True):
-            for side, offset in (("debit", 0), ("credit", 4)):
-                slot = int(row[side])
-                posted_in = 0
-                if last[slot]:
-                    posted_in = int(ranges[np.searchsorted(ranges[:, 1], last[slot]), 0])
-                if sequence > posted_in:
-                    balances[slot] = [int(row[f"after{offset + n}"]) for n in range(4)]
-
-
-def _copy_postings(connection: Connection, table: str) -> Iterator[npt.NDArray[np.void]]:
-    """Stream a table's rows in order of timestamp, as fixed-width records."""
-    columns = ", ".join(_POSTING_COLUMNS)
-    return _copy_records(connection, f"SELECT {columns} FROM {table} ORDER BY timestamp", _POSTING)
-
-
-def _copy_records(
-    connection: Connection, query: str, record: np.dtype[np.void]
-) -> Iterator[npt.NDArray[np.void]]:
-    """Stream the rows of a query without NULLs as fixed-width records of their binary COPY form."""
-    size = record.itemsize
-    pending = bytearray()
-    skip = _COPY_HEADER_SIZE
-    with connection.cursor().copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)") as copy:
-        for data in copy:
-            pending += data
-            if skip:
-                del pending[:skip]
-                skip = 0
-            if len(pending) >= CHUNK_BYTES:
-                whole = len(pending) // size * size
-                yield np.frombuffer(bytes(pending[:whole]), record)
-                del pending[:whole]
-    if len(pending) > size:
-        yield np.frombuffer(bytes(pending[: len(pending) // size * size]), record)
-
-
-def _load_pendings(connection: Connection, state: State) -> None:
-    rows: Any = connection.execute(
-        TRANSFER_SELECT + " FROM ledger_transfer t" + TRANSFER_JOINS + "WHERE t.flags & 2 <> 0"
-        " AND NOT EXISTS (SELECT FROM ledger_transfer r WHERE r.pending_timestamp = t.timestamp)"
-        " AND NOT EXISTS (SELECT FROM ledger_expiry e WHERE e.pending_timestamp = t.timestamp)"
-        " ORDER BY t.timestamp",
-        binary=True,
-    ).fetchall()
-    for row in rows:
-        transfer = transfer_from_row(row)
-        state.pendings.add(StoredTransfer(transfer, TransferPendingStatus.PENDING))
-        # A closing transfer closes for as long as it is pending.
-        if transfer.flags & TransferFlags.CLOSING_DEBIT:
-            _close(state, transfer.debit_account_id)
-        if transfer.flags & TransferFlags.CLOSING_CREDIT:
-            _close(state, transfer.credit_account_id)
-
-
-def _close(state: State, account_id: int) -> None:
-    account = state.accounts.get(account_id)
-    assert account is not None
-    account.flags |= CLOSED
-    state.accounts.mark_changed(account)

@@ -24,6 +24,7 @@ from ledger.candidates import Candidates, Resolutions, choose
 from ledger.columns import PENDING_COUNTERS, TransferColumns, empty_column
 from ledger.contract import BATCH_MAX, AccountFlags, TransferFlags
 from ledger.id_filter import IDFilter
+from ledger.pendings import as_pendings
 from ledger.slot_map import ABSENT
 from ledger.state import State
 
@@ -234,13 +235,7 @@ def _keep_pendings(state: State, events: Records, chosen: Candidates, columns: T
     created = np.flatnonzero(alive)
     if not len(created):
         return
-    asked = events[created]
-    names = ("id", "debit_account_id", "credit_account_id", "user_data_128", "user_data_64", "user_data_32")
-    held: dict[str, npt.NDArray[Any]] = {name: asked[name] for name in names}
-    held |= {name: asked[name] for name in ("timeout", "ledger", "code", "flags")}
-    for name in ("amount", "timestamp", "debit_account", "credit_account"):
-        held[name] = columns[name][created]
-    state.pendings.add_columns(len(created), held)
+    state.pendings.add_columns(len(created), as_pendings(columns.take(created), state.accounts.ids))
 
 
 def _columns(

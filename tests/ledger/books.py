@@ -10,6 +10,7 @@ from typing import Any
 
 from foundation.clock import Clock
 from ledger import state_machine
+from ledger.archive import Head
 from ledger.columns import TransferColumns
 from ledger.contract import (
     Account,
@@ -24,7 +25,7 @@ from ledger.decisions import TransferRequest, decide_request
 from ledger.draft import Draft
 from ledger.draft_rows import ExpiryRow, TransferRow
 from ledger.id_filter import IDFilter
-from ledger.journal import Head, seal
+from ledger.journal import seal
 from ledger.state import State
 from ledger.stored_transfer import StoredTransfer
 from ledger.transfer_views import transfer_at

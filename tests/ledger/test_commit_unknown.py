@@ -12,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 from foundation.clock import SettableClock
 from foundation.postgres import sync_url
 from ledger import intake
-from ledger import writer as writer_module
+from ledger import pipeline as pipeline_module
 from ledger.contract import Account, CreateTransferStatus, QueryFilter, Transfer
 from ledger.engine import LedgerEngine
 from ledger.journal import Batch
@@ -79,8 +79,8 @@ async def test_an_interrupted_commit_is_answered_as_what_it_became(
 async def test_groups_decided_on_top_of_an_interrupted_one_are_neither_lost_nor_doubled(
     database_url: str, clock: SettableClock, cut: Cut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "INLINE_ROWS_MAX", -1)
-    monkeypatch.setattr(writer_module, "PIPELINE_EVENTS_MIN", 0)
+    monkeypatch.setattr(pipeline_module, "INLINE_ROWS_MAX", -1)
+    monkeypatch.setattr(pipeline_module, "PIPELINE_EVENTS_MIN", 0)
     monkeypatch.setattr(intake, "BATCH_MAX", 250)
     random = Random(cut.value)
 

@@ -42,9 +42,9 @@ async def test_three_kills_of_postgresql_lose_and_double_nothing(make_home: Call
 @pytest.mark.parametrize(
     "crime",
     [
-        "DELETE FROM ledger_transfer WHERE timestamp = (SELECT max(timestamp) FROM ledger_transfer)",
-        "UPDATE ledger_transfer SET amount = amount + 1 WHERE flags = 0",
-        "UPDATE ledger_transfer SET code = 2 WHERE timestamp = (SELECT min(timestamp) FROM ledger_transfer)",
+        "DELETE FROM ledger_transfer_1 WHERE timestamp = (SELECT max(timestamp) FROM ledger_transfer)",
+        "UPDATE ledger_transfer_1 SET amount = amount + 1 WHERE flags = 0",
+        "UPDATE ledger_transfer_1 SET code = 2 WHERE debit_previous = 0 AND credit_previous = 0",
         "DELETE FROM ledger_failed_id",
     ],
 )
@@ -60,7 +60,7 @@ async def test_the_checks_find_what_is_wrong(database_url: str, crime: str) -> N
         await running
         await verify(engine, tally, database_url)
         with psycopg.connect(sync_url(database_url), autocommit=True) as db:
-            for table in ("ledger_transfer", "ledger_failed_id"):
+            for table in ("ledger_transfer_1", "ledger_failed_id"):
                 db.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
             db.execute(crime)
         with pytest.raises(AssertionError):

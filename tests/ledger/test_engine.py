@@ -9,7 +9,7 @@ import pytest
 
 from foundation.clock import SettableClock
 from foundation.postgres import DurabilityRefused, sync_url
-from ledger import intake, writer
+from ledger import intake, pipeline
 from ledger.contract import (
     Account,
     AccountFilter,
@@ -177,7 +177,7 @@ async def test_a_clock_that_goes_back_never_takes_timestamps_back(
 async def test_a_row_that_postgresql_refuses_stops_the_engine_loudly(
     stopped: LedgerEngine, database_url: str, inline_rows_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "INLINE_ROWS_MAX", inline_rows_max)
+    monkeypatch.setattr(pipeline, "INLINE_ROWS_MAX", inline_rows_max)
     # Somebody else wrote into the journal: the next batch's number is taken.
     with psycopg.connect(sync_url(database_url)) as db:
         db.execute(

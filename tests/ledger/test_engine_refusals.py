@@ -78,8 +78,11 @@ async def test_a_statement_of_nothing_is_an_error(shared_engine: LedgerEngine, w
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE ledger_transfer SET amount = amount + 1", "DELETE FROM ledger_transfer",
-        "TRUNCATE ledger_transfer", "UPDATE ledger_account SET code = 9", "DELETE FROM ledger_account",
+        "UPDATE ledger_transfer_1 SET amount = amount + 1", "DELETE FROM ledger_transfer_1",
+        "TRUNCATE ledger_transfer_1", "UPDATE ledger_transfer_sealed SET amount = 1",
+        "DELETE FROM ledger_transfer_sealed", "TRUNCATE ledger_transfer_sealed",
+        "UPDATE ledger_segment SET number = 2", "DELETE FROM ledger_segment",
+        "DELETE FROM ledger_seal", "UPDATE ledger_account SET code = 9", "DELETE FROM ledger_account",
         "TRUNCATE ledger_account", "UPDATE ledger_batch SET timestamp = 1", "DELETE FROM ledger_batch",
         "TRUNCATE ledger_batch", "UPDATE ledger_expiry SET timestamp = 1", "DELETE FROM ledger_expiry",
         "TRUNCATE ledger_expiry", "UPDATE ledger_failed_id SET timestamp = 1", "DELETE FROM ledger_failed_id",
@@ -94,3 +97,11 @@ async def test_the_journal_is_append_only_for_everybody(
         pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"),
     ):
         db.execute(statement)
+
+
+async def test_the_view_of_all_transfers_takes_no_change(shared_database_url: str) -> None:
+    with (
+        psycopg.connect(sync_url(shared_database_url)) as db,
+        pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="cannot update view"),
+    ):
+        db.execute("UPDATE ledger_transfer SET amount = 1")

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from foundation.clock import SettableClock
 from foundation.postgres import sync_url
 from ledger import engine as engine_module
-from ledger import writer as writer_module
+from ledger import pipeline as pipeline_module
 from ledger.contract import (
     Account,
     AccountFilter,
@@ -239,7 +239,7 @@ async def test_callers_are_told_of_an_outage_and_the_engine_comes_back_by_itself
     clock: SettableClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writer_module, "OUTAGE_SECONDS", 0.3)
+    monkeypatch.setattr(pipeline_module, "OUTAGE_SECONDS", 0.3)
     name = conninfo_to_dict(sync_url(database_url))["dbname"]
     async with _started(database_url, clock) as engine:
         await engine.create_accounts([Account(id=A, ledger=1, code=1), Account(id=B, ledger=1, code=1)])

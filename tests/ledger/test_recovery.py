@@ -39,7 +39,7 @@ async def after_restart(url: str, clock: SettableClock, world: World, engine: Le
 def unguarded(url: str) -> Iterator[psycopg.Connection]:
     """The journal with its guards off, as somebody with the owner's rights could have it."""
     with psycopg.connect(sync_url(url), autocommit=True) as db:
-        for table in ("ledger_transfer", "ledger_account", "ledger_batch"):
+        for table in ("ledger_transfer_1", "ledger_account", "ledger_batch"):
             db.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         yield db
 
@@ -181,7 +181,7 @@ async def test_books_that_do_not_balance_refuse_to_open(database_url: str, clock
         await world.open("a b")
         await world.request("a -> b 5 | created")
     with unguarded(database_url) as db:
-        db.execute("UPDATE ledger_transfer SET debit_debits_posted = 6")
+        db.execute("UPDATE ledger_transfer_1 SET debit_debits_posted = 6")
     with pytest.raises(InvariantViolation, match="are not credits"):
         await LedgerEngine.start(database_url, clock)
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from ledger import decisions, state_machine
+from ledger.archive import Head
 from ledger.contract import Account, AccountFlags, Transfer, TransferFlags
 from ledger.decisions import TransferRequest, decide_request
 from ledger.draft import Draft
 from ledger.id_filter import IDFilter
-from ledger.journal import Head, seal
+from ledger.journal import seal
 from ledger.state import State
 from ledger.stored_transfer import StoredTransfer
 

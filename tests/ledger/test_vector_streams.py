@@ -17,9 +17,10 @@ from tests.ledger.situations import FAR_CLOCK_NS
 from tests.ledger.world import World
 
 
-@pytest.fixture(autouse=True)
-def always_vectorised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions, "VECTOR_EVENTS_MIN", 1)
+@pytest.fixture(autouse=True, params=[1, 7], ids=["each request", "across requests"])
+def always_vectorised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests of fewer than seven are taken together, once they are seven events."""
+    monkeypatch.setattr(decisions, "VECTOR_EVENTS_MIN", request.param)
     monkeypatch.setattr(decisions, "YIELD_MIN", 1)
 
 
@@ -29,6 +30,7 @@ def test_a_pipelined_ledger_agrees_with_the_model_and_writes_the_exact_bytes(see
     duel = Duel(Random(seed), start, PipelinedBooks)
     exact = Books(duel.clock)
     duel.stream.plain_percent, duel.stream.huge_percent = 50, 1
+    duel.stream.requests_at_once = (1, 2, 5, 12)
     for _ in range(120):
         requests = duel.step()
         exact.decide(requests)

@@ -1,0 +1,183 @@
+"""Archive: what the journal holds, read back in order and in its canonical form.
+
+Recovery, the check and exports read the same streams. Rows leave the server as
+binary COPY, which is their canonical form, and become columns here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from psycopg import sql
+
+from ledger.columns import TransferColumns, uuid_pairs
+from ledger.connection import Connection
+from ledger.rows import EXPIRY_COLUMNS, TRANSFER_COLUMNS
+from ledger.segments import Segment, load_segments, table_of
+from ledger.tail import is_ordered
+
+CHUNK_BYTES = 16 * 1024 * 1024
+"""About how much of the journal is decoded at a time."""
+
+GENESIS_HASH = bytes(32)
+"""The hash before the first batch."""
+
+_HEADER_SIZE = 19
+_TRAILER = b"\xff\xff"
+
+_ACCOUNT_QUERY = (
+    "SELECT slot, id, coalesce(user_data_128, '00000000-0000-0000-0000-000000000000'), "
+    "coalesce(user_data_64, 0), coalesce(user_data_32, 0), ledger, code, flags, timestamp "
+    "FROM ledger_account WHERE slot >= {} ORDER BY slot"
+)
+_EXPIRY_QUERY = "SELECT {} FROM ledger_expiry WHERE timestamp > {} ORDER BY timestamp"
+
+Record = npt.NDArray[np.void]
+
+
+def _fixed(*columns: tuple[str, str]) -> np.dtype[np.void]:
+    parts = [("fields", ">i2")]
+    for name, kind in columns:
+        parts += [(f"{name}_length", ">i4"), (name, kind)]
+    return np.dtype(parts)
+
+
+_ACCOUNT = _fixed(
+    ("slot", ">i4"), ("id", "V16"), ("user_data_128", "V16"), ("user_data_64", ">i8"),
+    ("user_data_32", ">i4"), ("ledger", ">i4"), ("code", ">i2"), ("flags", ">i2"), ("timestamp", ">i8"),
+)  # fmt: skip
+_EXPIRY = _fixed(
+    *((name, ">i8") for name in EXPIRY_COLUMNS[:10]),
+    ("debit_account", ">i4"), ("credit_account", ">i4"), ("flags", ">i2"),
+)  # fmt: skip
+_FAILED = _fixed(("id", "V16"))
+_BATCH = _fixed(("sequence", ">i8"), ("timestamp", ">i8"), ("transfer_last", ">i8"))
+
+
+@dataclass(slots=True, frozen=True)
+class Head:
+    """The newest batch: what the next one follows."""
+
+    sequence: int = 0
+    timestamp: int = 0
+    hash: bytes = GENESIS_HASH
+
+
+class Archive:
+    """Reads the journal through a session of its own."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def head(self) -> Head:
+        """The newest batch."""
+        row: Any = self._connection.execute(
+            "SELECT sequence, timestamp, hash FROM ledger_batch ORDER BY sequence DESC LIMIT 1"
+        ).fetchone()
+        return Head() if row is None else Head(row[0], row[1], bytes(row[2]))
+
+    def segments(self) -> list[Segment]:
+        """All segments, oldest first."""
+        return load_segments(self._connection)
+
+    def accounts(self, first_slot: int = 0) -> Iterator[Record]:
+        """Accounts from that slot on, in order, as records with 0 for NULL."""
+        return _copy_records(self._connection, _ACCOUNT_QUERY.format(int(first_slot)), _ACCOUNT)
+
+    def transfers(self, segment: Segment, after: int = 0) -> Iterator[TransferColumns]:
+        """A segment's transfers younger than a timestamp, in order."""
+        columns = sql.SQL(", ").join(map(sql.Identifier, TRANSFER_COLUMNS))
+        table = sql.Identifier(table_of(segment.number))
+        if segment.seal is None:
+            # Rows of an open segment stand in the order of their commits, but
+            # nothing promises it: they are sorted here, where that is needed.
+            statement = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT BINARY)").format(table, columns)
+            rows = TransferColumns.join(self._decode(statement))
+            timestamps = rows["timestamp"]
+            if not is_ordered(timestamps):
+                rows = rows.take(np.argsort(timestamps, kind="stable"))
+                timestamps = rows["timestamp"]
+            yield rows.part(int(np.searchsorted(timestamps, after, "right")), len(rows))
+            return
+        yield from self._decode(
+            sql.SQL(
+                "COPY (SELECT {} FROM {} WHERE timestamp > {} ORDER BY timestamp) TO STDOUT (FORMAT BINARY)"
+            ).format(columns, table, sql.Literal(after))
+        )
+
+    def expiries(self, after: int = 0) -> Iterator[Record]:
+        """Expiries younger than a timestamp, in order, as records."""
+        names = ", ".join(EXPIRY_COLUMNS)
+        return _copy_records(self._connection, _EXPIRY_QUERY.format(names, int(after)), _EXPIRY)
+
+    def failed_ids(self) -> Iterator[npt.NDArray[np.uint64]]:
+        """Failed ids as (low, high) pairs."""
+        for rows in _copy_records(self._connection, "SELECT id FROM ledger_failed_id", _FAILED):
+            yield uuid_pairs(rows["id"])
+
+    def batches(self, after: int = 0) -> Record:
+        """Sequence, timestamp and last transfer (0 for none) of each batch after that sequence."""
+        query = (
+            "SELECT sequence, timestamp, coalesce(transfer_last, 0) FROM ledger_batch"
+            f" WHERE sequence > {int(after)} ORDER BY sequence"
+        )
+        parts = list(_copy_records(self._connection, query, _BATCH))
+        return np.concatenate(parts) if parts else np.zeros(0, _BATCH)
+
+    def id_filters(self, header_size: int) -> list[tuple[int, int, bytes]]:
+        """Segment, part and first bytes of each stored piece of the id filter."""
+        rows: Any = self._connection.execute(
+            "SELECT number, part, substring(data FOR %s) FROM ledger_id_filter ORDER BY number, part",
+            (header_size,),
+        ).fetchall()
+        return [(row[0], row[1], bytes(row[2])) for row in rows]
+
+    def id_filter(self, number: int, part: int) -> bytes:
+        """One piece of the id filter."""
+        row: Any = self._connection.execute(
+            "SELECT data FROM ledger_id_filter WHERE number = %s AND part = %s", (number, part), binary=True
+        ).fetchone()
+        return bytes(row[0])
+
+    def checkpoint(self) -> tuple[int, bytes] | None:
+        """The newest checkpoint: its batch's sequence, and its bytes."""
+        rows: Any = self._connection.execute(
+            "SELECT sequence, data FROM ledger_checkpoint"
+            " WHERE sequence = (SELECT max(sequence) FROM ledger_checkpoint) ORDER BY part",
+            binary=True,
+        ).fetchall()
+        return (rows[0][0], b"".join(row[1] for row in rows)) if rows else None
+
+    def _decode(self, statement: sql.Composed) -> Iterator[TransferColumns]:
+        for data in _copy_chunks(self._connection, statement):
+            yield TransferColumns.decode(data)
+
+
+def _copy_chunks(connection: Connection, statement: sql.Composed | str) -> Iterator[bytes]:
+    """Whole rows of a binary COPY, some megabytes at a time, without header and trailer."""
+    parts: list[bytes] = []
+    size = 0
+    with connection.cursor().copy(statement) as copy:
+        rows = iter(copy)
+        # libpq hands over one row at a time, the first with the header before it and
+        # the trailer alone, or with the header where there is no row.
+        parts.append(bytes(next(rows, b""))[_HEADER_SIZE:])
+        for row in rows:
+            parts.append(bytes(row))
+            size += len(row)
+            if size >= CHUNK_BYTES and len(row) > len(_TRAILER):
+                yield b"".join(parts)
+                parts, size = [], 0
+    data = b"".join(parts).removesuffix(_TRAILER)
+    if data:
+        yield data
+
+
+def _copy_records(connection: Connection, query: str, record: np.dtype[np.void]) -> Iterator[Record]:
+    """Stream the rows of a query without NULLs as fixed-width records of their binary COPY form."""
+    for data in _copy_chunks(connection, f"COPY ({query}) TO STDOUT (FORMAT BINARY)"):
+        yield np.frombuffer(data, record)

@@ -1,0 +1,101 @@
+"""Checkpoints: balances and live pending transfers as of a batch, so that a start replays little.
+
+A checkpoint is only ever a shortcut: what it says follows from the journal, and
+``nugpay ledger check`` proves it. It is taken in memory between two batches,
+written by the sealer once its batch is committed, and replaced by the next.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ledger.accounts import Accounts
+from ledger.columns import FIXED_COLUMNS, TransferColumns, empty_column
+from ledger.connection import Connection
+from ledger.state import State
+
+PART_BYTES = 64 * 1024 * 1024
+"""A row of the table holds at most so much."""
+
+_NARROW = {"user_data_64": np.int64, "user_data_32": np.int32, "timeout": np.int32, "ledger": np.int32}
+_NARROW |= {"code": np.int16, "flags": np.int16}
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """The state after a batch; the empty one is that before the first."""
+
+    sequence: int = 0
+    timestamp: int = 0
+    """Highest timestamp given out."""
+    transfer_timestamp: int = 0
+    """That of the newest transfer."""
+    counters: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+    last_transfer: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    pendings: TransferColumns = field(default_factory=TransferColumns.empty)
+
+    @classmethod
+    def of(cls, state: State, sequence: int, timestamp: int) -> Checkpoint:
+        """Copy what is needed out of a state that was flushed."""
+        accounts = state.accounts
+        return cls(
+            sequence,
+            timestamp,
+            state.last_transfer_timestamp,
+            accounts.counters[: accounts.stored].copy(),
+            accounts.last_transfer[: accounts.stored].copy(),
+            _as_rows(state.pendings.columns()),
+        )
+
+    def restore(self, accounts: Accounts) -> None:
+        """Give the accounts their balances back; younger ones have none yet."""
+        count = len(self.last_transfer)
+        accounts.counters[:count] = self.counters
+        accounts.last_transfer[:count] = self.last_transfer
+
+    def encode(self) -> bytes:
+        """The checkpoint's bytes, for :meth:`decode`."""
+        out = io.BytesIO()
+        arrays: dict[str, Any] = {f"pending_{name}": values for name, values in self.pendings.arrays.items()}
+        arrays["times"] = np.array([self.timestamp, self.transfer_timestamp], np.int64)
+        np.savez(out, counters=self.counters, last_transfer=self.last_transfer, **arrays)
+        return out.getvalue()
+
+    @classmethod
+    def decode(cls, sequence: int, data: bytes) -> Checkpoint:
+        """Read what ``encode`` has written; ``ValueError`` for anything else."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            columns = {
+                name.removeprefix("pending_"): arrays[name] for name in arrays if name.startswith("pending_")
+            }
+            timestamp, transfer_timestamp = arrays["times"].tolist()
+            pendings = TransferColumns(len(columns["timestamp"]), columns)
+            return cls(
+                sequence, timestamp, transfer_timestamp, arrays["counters"], arrays["last_transfer"], pendings
+            )
+
+
+def store(connection: Connection, sequence: int, data: bytes) -> None:
+    """Write a checkpoint and drop those before it, in one database transaction."""
+    with connection.transaction():
+        for part, start in enumerate(range(0, len(data), PART_BYTES)):
+            connection.execute(
+                "INSERT INTO ledger_checkpoint VALUES (%s, %s, %b)",
+                (sequence, part, data[start : start + PART_BYTES]),
+            )
+        connection.execute("DELETE FROM ledger_checkpoint WHERE sequence < %s", (sequence,))
+
+
+def _as_rows(pendings: dict[str, npt.NDArray[Any]]) -> TransferColumns:
+    """Pending transfers with the names and types of journal rows, as far as they are known."""
+    count = len(pendings["timestamp"])
+    arrays: dict[str, npt.NDArray[Any]] = {name: empty_column(name, count) for name in FIXED_COLUMNS}
+    for name, values in pendings.items():
+        if not name.endswith("_account_id"):
+            arrays[name] = values.view(_NARROW[name]) if name in _NARROW else values
+    return TransferColumns(count, arrays)
