@@ -1,8 +1,9 @@
 """The rows of a benchmark as a bar chart: plain SVG, readable on light and on dark ground.
 
 Rows of one unit share a panel and a linear scale. A row is a bar with its figure;
-the baseline that was measured beside it is a thin bar under it. Nothing is
-loaded from elsewhere: no font, no script, no picture.
+the baseline that was measured beside it is a thin bar under it, and an upright
+stroke stands where its target is. Nothing is loaded from elsewhere: no font, no
+script, no picture.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ _STYLE = """
     .value { fill: #2f6fde }
     .missed { fill: #c2410c }
     .baseline { fill: #9aa4b2 }
+    .target { fill: #24292f }
     @media (prefers-color-scheme: dark) {
       text { fill: #e6edf3 }
       .ground { fill: #0d1117 }
       .value { fill: #6ea8fe }
       .missed { fill: #fb923c }
       .baseline { fill: #6b7685 }
+      .target { fill: #e6edf3 }
     }
 """
 
@@ -50,7 +53,7 @@ def chart_of(rows: Sequence[Row], title: str) -> str:
         panels.setdefault(row.unit, []).append(row)
     parts: list[str] = []
     top = HEAD
-    for unit, members in panels.items():
+    for unit, members in sorted(panels.items(), key=lambda panel: -len(panel[1])):
         parts += _panel(unit, members, top)
         top += HEAD + LINE * len(members)
     height = top + LINE + 12
@@ -76,7 +79,7 @@ def write_chart(rows: Sequence[Row], path: Path, title: str) -> None:
 
 
 def _panel(unit: str, rows: Sequence[Row], top: int) -> list[str]:
-    longest = max(max(row.value, row.baseline or 0) for row in rows) or 1
+    longest = max(max(row.value, row.baseline or 0, _goal(row) or 0) for row in rows) or 1
     parts = [f'  <text class="panel" x="16" y="{top + 28}">{escape(unit)}</text>']
     for number, row in enumerate(rows):
         y = top + HEAD + number * LINE
@@ -93,10 +96,24 @@ def _panel(unit: str, rows: Sequence[Row], top: int) -> list[str]:
             parts.append(
                 f'  <rect class="baseline" x="{LEFT}" y="{y + 15}" width="{under}" height="4" rx="1"/>'
             )
+        goal = _goal(row)
+        if goal is not None:
+            at = _length(goal, longest)
+            after = max(after, at)
+            parts.append(f'  <rect class="target" x="{LEFT + at}" y="{y - 3}" width="2" height="23"/>')
         parts.append(
             f'  <text class="figure" x="{LEFT + after + 8}" y="{y + 12}">{escape(_figure(row))}</text>'
         )
     return parts
+
+
+def _goal(row: Row) -> float | None:
+    """The value at which the row's target would just hold."""
+    if row.target is None:
+        return None
+    if not row.target.of_ratio:
+        return row.target.bound
+    return row.target.bound * row.baseline if row.baseline is not None else None
 
 
 def _figure(row: Row) -> str:
@@ -105,7 +122,12 @@ def _figure(row: Row) -> str:
 
 
 def _legend(top: int) -> list[str]:
-    marks = (("value", "measured"), ("missed", "measured, target missed"), ("baseline", "baseline"))
+    marks = (
+        ("value", "measured"),
+        ("missed", "measured, target missed"),
+        ("baseline", "baseline"),
+        ("target", "target"),
+    )
     y = top + LINE
     parts = []
     for number, (kind, label) in enumerate(marks):

@@ -48,9 +48,14 @@ class BulkRun:
     """After each answer: transfers that were answered so far, and the time."""
 
     @property
+    def seconds(self) -> float:
+        """How long it took, up to the last answer."""
+        return self.marks[-1][1] - self.began
+
+    @property
     def rate(self) -> float:
-        """Transfers a second, up to the last answer."""
-        return self.transfers / (self.marks[-1][1] - self.began)
+        """Transfers a second."""
+        return self.transfers / self.seconds
 
     def rate_between(self, first: int, last: int) -> float:
         """The same from one number of transfers to another."""

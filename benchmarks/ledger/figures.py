@@ -108,7 +108,9 @@ def _many(sizes: Sizes) -> Iterator[Figure]:
     sealed = f"{accounts} accounts with limits, {journal} transfers, sealed"
     yield Figure("many", f"{sealed}, beside B0", RATE, _of_baseline(0.55))
     yield Figure("many indexed", f"{sealed}, beside B1", RATE)
-    yield Figure("last", f"the last {part} of them, beside the first {part}", RATE, _of_baseline(0.7))
+    yield Figure(
+        "last", f"the last {part} transfers of these, beside the first {part}", RATE, _of_baseline(0.7)
+    )
     yield Figure(
         "history", f"newest 50 transfers of any account, {journal} in the journal, p99", "ms", _at_most(5)
     )

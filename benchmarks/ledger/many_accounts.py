@@ -17,7 +17,7 @@ import psutil
 import psycopg
 
 from benchmarks.ledger.baselines import copy_rate, newest_timestamp
-from benchmarks.ledger.bulk import BulkRun, packed, run_batches
+from benchmarks.ledger.bulk import packed, run_batches
 from benchmarks.ledger.engine_runs import open_accounts
 from benchmarks.ledger.figures import Bench
 from benchmarks.ledger.process_runs import connected, ledger_process
@@ -78,7 +78,7 @@ async def measure(bench: Bench, url: str) -> AsyncIterator[Row]:
         yield bench.row("restart", await _restart_seconds(url))
     if bench.wants("restart tail"):
         bench.report("restart from a tail")
-        await asyncio.to_thread(forget_checkpoints, url, bench.sizes.tail_transfers)
+        await asyncio.to_thread(_return_to_kept_checkpoint, url)
         yield bench.row("restart tail", await _restart_seconds(url))
 
 
@@ -111,26 +111,26 @@ async def _fill(bench: Bench, engine: LedgerEngine, url: str) -> AsyncIterator[R
 
     # Made on the fly: all of them at once would be in the memory that is measured.
     make = partial(plain, uniform(sizes.many_accounts), ids)
-    run = await run_batches(
-        [packed(engine)], in_batches(make, sizes.many_transfers, sizes.batch), progress=tell
-    )
+    before_tail = sizes.many_transfers - sizes.tail_transfers
+    first = await run_batches([packed(engine)], in_batches(make, before_tail, sizes.batch), progress=tell)
+    await asyncio.to_thread(_keep_checkpoint, url)
+    began = time.perf_counter()
+    tail = in_batches(make, sizes.tail_transfers, sizes.batch)
+    last = await run_batches([packed(engine)], tail, progress=lambda done: tell(before_tail + done))
     bench.report("many accounts: until the last segment is sealed")
     await wait_until_sealed(engine)
-    rate = run.transfers / (time.perf_counter() - run.began)
+    seconds = time.perf_counter() - began + first.seconds
+    rate = sizes.many_transfers / seconds
     if bench.wants("memory"):
         yield bench.row("memory", memory.highest)
     if bench.wants("last"):
-        yield _last_beside_first(bench, run)
+        part, end = sizes.slice_transfers, sizes.tail_transfers
+        yield bench.row("last", last.rate_between(end - part, end), first.rate_between(0, part))
     for key, unique_id in (("many", False), ("many indexed", True)):
         if bench.wants(key):
             bench.report(f"the baseline of {sizes.many_transfers:,} rows")
             baseline = partial(copy_rate, url, batch=sizes.batch, after=after, unique_id=unique_id)
             yield bench.row(key, rate, await asyncio.to_thread(baseline))
-
-
-def _last_beside_first(bench: Bench, run: BulkRun) -> Row:
-    part, end = bench.sizes.slice_transfers, run.transfers
-    return bench.row("last", run.rate_between(end - part, end), run.rate_between(0, part))
 
 
 class _Memory:
@@ -162,21 +162,32 @@ async def _history_p99_ms(bench: Bench, engine: LedgerEngine) -> float:
     return statistics.quantiles(latencies, n=100)[98]
 
 
-_SIZE = """
-SELECT sum(pg_total_relation_size(oid)) FROM pg_class
+_SEALED = """
+SELECT (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits
+        WHERE inhparent = 'ledger_transfer_sealed'::regclass)
+     + (SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class
+        WHERE relname IN ('ledger_id_filter', 'ledger_history_mark')
+          AND relnamespace = current_schema()::regnamespace),
+       (SELECT sum(transfer_count) FROM ledger_seal)
+"""
+"""Sealed segments with their indexes and what finds their rows; how many rows they have."""
+
+_UNSEALED = """
+SELECT sum(pg_total_relation_size(oid)), (SELECT count(*) FROM ledger_transfer) FROM pg_class
 WHERE relname LIKE 'ledger\\_transfer%' AND relkind = 'r' AND relnamespace = current_schema()::regnamespace
 """
+"""The same of a journal that has no sealed segment: it is too small, as in a quick run."""
 
 
 def _bytes_a_transfer(url: str) -> float:
-    """What the journal's transfers take on disk, with their indexes."""
+    """What a transfer of the journal takes on disk."""
     with psycopg.connect(sync_url(url), autocommit=True) as db:
-        size, transfers = (
-            db.execute(each).fetchone() for each in (_SIZE, "SELECT count(*) FROM ledger_transfer")
-        )
-        assert size is not None
-        assert transfers is not None
-        return int(size[0]) / int(transfers[0])
+        found = db.execute("SELECT to_regclass('ledger_seal')").fetchone()
+        row = db.execute(_SEALED).fetchone() if found is not None and found[0] is not None else None
+        if row is None or row[1] is None:
+            row = db.execute(_UNSEALED).fetchone()
+        assert row is not None
+        return int(row[0]) / int(row[1])
 
 
 async def _restart_seconds(url: str) -> float:
@@ -185,20 +196,21 @@ async def _restart_seconds(url: str) -> float:
         return process.started_seconds
 
 
-def forget_checkpoints(url: str, transfers: int) -> None:
-    """Take away what shortens a restart, so that at least so many transfers are replayed."""
+def _keep_checkpoint(url: str) -> None:
+    """Put the checkpoint of now aside, for the restart from a tail."""
     with psycopg.connect(sync_url(url), autocommit=True) as db:
-        row = db.execute("SELECT to_regclass('ledger_checkpoint')").fetchone()
-        if row is None or row[0] is None:
-            return
-        db.execute(
-            """
-            DELETE FROM ledger_checkpoint WHERE sequence > coalesce((
-                SELECT max(sequence) FROM (
-                    SELECT sequence, sum(transfer_count) OVER (ORDER BY sequence DESC) AS tail
-                    FROM ledger_batch
-                ) batch WHERE tail > %s
-            ), 0)
-            """,
-            (transfers,),
-        )
+        if _has_checkpoints(db):
+            db.execute("CREATE TABLE kept_checkpoint AS SELECT * FROM ledger_checkpoint")
+
+
+def _return_to_kept_checkpoint(url: str) -> None:
+    """Let the next start know no later checkpoint than the one that was put aside."""
+    with psycopg.connect(sync_url(url), autocommit=True) as db:
+        if _has_checkpoints(db):
+            db.execute("DELETE FROM ledger_checkpoint")
+            db.execute("INSERT INTO ledger_checkpoint SELECT * FROM kept_checkpoint")
+
+
+def _has_checkpoints(db: psycopg.Connection[tuple[object, ...]]) -> bool:
+    row = db.execute("SELECT to_regclass('ledger_checkpoint')").fetchone()
+    return row is not None and row[0] is not None

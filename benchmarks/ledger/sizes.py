@@ -28,7 +28,7 @@ class Sizes:
     slice_transfers: int
     """Its first and last so many transfers are compared."""
     tail_transfers: int
-    """Transfers since the last checkpoint, for the restart from a tail."""
+    """The last so many of them come after the checkpoint that the restart from a tail begins with."""
     histories: int
     """Histories read from it."""
     callers: int = 64

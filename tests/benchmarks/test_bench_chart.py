@@ -36,6 +36,14 @@ def test_bars_are_as_long_as_their_figures_and_a_missed_target_shows() -> None:
     assert bars(root, "baseline") == [LONGEST, round(LONGEST * 0.9)]
 
 
+def test_targets_stand_where_they_would_just_hold() -> None:
+    root = ET.fromstring(chart_of(ROWS, "t"))
+    strokes = [each for each in root.iter(f"{SVG}rect") if each.get("class") == "target"][:-1]
+    assert [int(each.get("x", "")) - LEFT for each in strokes] == [
+        round(LONGEST * 0.7), round(LONGEST * 0.81), LONGEST
+    ]  # fmt: skip
+
+
 def test_nothing_is_drawn_outside_of_the_picture() -> None:
     root = ET.fromstring(chart_of(ROWS, "t"))
     height = int(root.get("height", ""))
