@@ -149,7 +149,9 @@ async def serve(settings: Settings, database_url: str) -> None:
     # A Unix socket has no public name until then; a port has, and a transfer that came before
     # the bank's own accounts would be told for ever that they are not there.
     door.is_open = False
-    engine = await LedgerEngine.start(database_url, SystemClock(), wait_until_serving=False)
+    engine = await LedgerEngine.start(
+        database_url, SystemClock(), wait_until_serving=False, segment_rows=settings.ledger_segment_rows
+    )
     try:
         async with listening(engine, address, door=door, tls=tls) as own:
             await _watch(engine, stop, address, own, door)
