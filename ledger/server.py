@@ -28,6 +28,7 @@ from ledger.application import create_app
 from ledger.chart import open_system_accounts
 from ledger.door import Door
 from ledger.engine import LedgerEngine
+from ledger.interface import LedgerUnavailable
 from ledger.peers import protocol_for
 from ledger.rights import RightsRefused, load_rights
 from ledger.tls import TLSRefused, host_and_port, refuse_plain, server_context
@@ -74,9 +75,15 @@ def bind(address: str) -> tuple[socket.socket, Path | None]:
 
 
 def publish(address: str, own: Path | None) -> None:
-    """Give the socket its public name; what stood there belongs to a process that does not serve."""
+    """Give the socket its public name; what stood there belongs to a process that does not serve.
+
+    It keeps its own name: another process may take the public one, and give it back.
+    """
     if own is not None:
-        own.replace(address.removeprefix("unix:"))
+        second = own.with_name(f"{own.name}.public")
+        second.unlink(missing_ok=True)
+        second.hardlink_to(own)
+        second.replace(address.removeprefix("unix:"))
 
 
 def _inode(own: Path | None) -> int | None:
@@ -162,16 +169,23 @@ async def serve(settings: Settings, database_url: str) -> None:
 async def _watch(
     engine: LedgerEngine, stop: asyncio.Event, address: str, own: Path | None, door: Door
 ) -> None:
-    """Open the door once the engine serves; end on a signal, or raise what stopped the engine."""
+    """Open the door whenever the engine begins to serve; end on a signal, or raise what stopped it.
+
+    An engine that lost its database may find another one serving, stand by, and serve again.
+    """
     published = False
     while not stop.is_set():
         engine.check()
-        if not published and engine.phase is Phase.SERVING:
-            await open_system_accounts(engine)
-            door.is_open = True
-            publish(address, own)
-            published = True
-            log.info("ledger_serving", address=address, sequence=engine.sequence)
+        if engine.phase is not Phase.SERVING:
+            published = False
+        elif not published:
+            # What is lost in the middle of this is found again like every other loss.
+            with contextlib.suppress(LedgerUnavailable):
+                await open_system_accounts(engine)
+                door.is_open = True
+                publish(address, own)
+                published = True
+                log.info("ledger_serving", address=address, sequence=engine.sequence)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), PHASE_POLL_SECONDS)
 

@@ -176,7 +176,12 @@ def _pages(items: Sequence[Item]) -> list[Sequence[Item]]:
 
 
 def _count_rows(url: str, ids: Sequence[int]) -> int:
+    return count_stored(url, ids).total()
+
+
+def count_stored(url: str, ids: Sequence[int]) -> Counter[int]:
+    """How often each of these transfers is in the journal; what is not there is not counted."""
     with psycopg.connect(sync_url(url)) as db:
-        query = "SELECT count(*) FROM ledger_transfer WHERE id = ANY(%s)"
-        [[count]] = db.execute(query, ([UUID(int=i) for i in ids],)).fetchall()
-    return int(count)
+        query = "SELECT id, count(*) FROM ledger_transfer WHERE id = ANY(%s) GROUP BY id"
+        rows = db.execute(query, ([UUID(int=i) for i in ids],)).fetchall()
+    return Counter({transfer_id.int: count for transfer_id, count in rows})

@@ -28,9 +28,9 @@ Kill = Callable[[], Awaitable[None]]
 class LedgerProcess:
     """``python -m ledger.server``, started again whenever it was killed."""
 
-    def __init__(self, database_url: str, directory: Path) -> None:
-        self.url = f"unix:{directory / 'ledger.sock'}"
-        self._log = directory / "ledger.log"
+    def __init__(self, database_url: str, directory: Path, name: str = "ledger") -> None:
+        self.url = f"unix:{directory / f'{name}.sock'}"
+        self._log = directory / f"{name}.log"
         self._environment = os.environ | {
             "NUGPAY_DATABASE_URL": database_url,
             "NUGPAY_LEDGER_URL": self.url,
@@ -43,12 +43,20 @@ class LedgerProcess:
                 sys.executable, "-m", "ledger.server", cwd=ROOT, env=self._environment, stdout=log, stderr=log
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def kill(self) -> None:
         """End it as a power cut would, and start the next one."""
+        await self.end()
+        await self.start()
+
+    async def end(self) -> None:
+        """End it as a power cut would."""
         assert self._process.returncode is None, f"it ended by itself:\n{self.last_words()}"
         self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
-        await self.start()
 
     async def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -84,7 +92,7 @@ async def crash_ledger(database_url: str, *, kills: int, seed: int, pause: float
                 await asyncio.sleep(random.random() * pause)
                 await process.kill()
 
-        return await _under_load(database_url, process.url, kill, kills=kills, seed=seed, pause=pause)
+        return await under_load(database_url, process.url, kill, kills=kills, seed=seed, pause=pause)
 
 
 async def crash_postgres(home: Path, database_url: str, *, kills: int, seed: int, pause: float) -> Tally:
@@ -96,7 +104,7 @@ async def crash_postgres(home: Path, database_url: str, *, kills: int, seed: int
         await asyncio.to_thread(bring_back_postgres, home)
 
     async with ledger_process(database_url) as process:
-        return await _under_load(database_url, process.url, kill, kills=kills, seed=seed, pause=pause)
+        return await under_load(database_url, process.url, kill, kills=kills, seed=seed, pause=pause)
 
 
 def kill_postgres(home: Path, random: Random) -> None:
@@ -126,10 +134,18 @@ def bring_back_postgres(home: Path) -> None:
         raise TimeoutError("PostgreSQL does not come back")
 
 
-async def _under_load(
-    database_url: str, url: str, kill: Kill, *, kills: int, seed: int, pause: float
+async def under_load(
+    database_url: str,
+    url: str,
+    kill: Kill,
+    *,
+    kills: int,
+    seed: int,
+    pause: float,
+    tally: Tally | None = None,
 ) -> Tally:
-    random, tally, stop = Random(seed), Tally(), asyncio.Event()
+    """Kill that often while clients send; then everything that they were told must be true."""
+    random, tally, stop = Random(seed), Tally() if tally is None else tally, asyncio.Event()
     ledgers = [LedgerClient(url, deadline_seconds=5) for _ in range(CLIENTS)]
     await _patiently(lambda: open_accounts(ledgers[0]))
     clients = [CrashClient(n, ledger, tally, Random(f"{seed} {n}")) for n, ledger in enumerate(ledgers)]

@@ -6,11 +6,14 @@ import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from foundation.clock import SettableClock
+from foundation.postgres import sync_url
 from ledger import client as client_module
 from ledger.addresses import split_addresses
 from ledger.client import LedgerClient
@@ -177,3 +180,45 @@ async def test_when_every_address_stands_by_or_is_gone_the_caller_is_told(
     finally:
         await first.close()
         await second.close()
+
+
+async def test_a_client_follows_the_sockets_name_though_the_process_that_had_it_lives_on(
+    database_url: str, clock: SettableClock, directory: Path
+) -> None:
+    address = f"unix:{directory / 'ledger.sock'}"
+    first = await LedgerEngine.start(database_url, clock)
+    second = await LedgerEngine.start(database_url, clock, wait_until_serving=False)
+    names = (address.replace("ledger.sock", "1.sock"), address.replace("ledger.sock", "2.sock"))
+    try:
+        async with listening(first, names[0]) as one, listening(second, names[1]) as two:
+            publish(address, one)
+            client = LedgerClient(address, deadline_seconds=5)
+            # Several connections are kept.
+            await asyncio.gather(*(client.lookup_accounts([n]) for n in range(5)))
+            await client.create_accounts(ACCOUNTS)
+            for name, (serving, waiting) in ((two, (first, second)), (one, (second, first))):
+                await until(partial(_is_in, waiting, Phase.STANDBY))
+                _end_session(database_url)
+                await until(partial(_is_in, waiting, Phase.SERVING))
+                publish(address, name)
+                results = await client.create_transfers([transfer(100 + waiting.sequence)])
+                assert results[0].status is CreateTransferStatus.CREATED
+                with pytest.raises(LedgerUnavailable):
+                    await serving.lookup_accounts([1])
+            await client.close()
+    finally:
+        await first.close()
+        await second.close()
+
+
+def _end_session(url: str) -> None:
+    """End the session that holds the lock, as a database that fails over does."""
+    with psycopg.connect(sync_url(url), autocommit=True) as db:
+        db.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+
+
+def _is_in(engine: LedgerEngine, phase: Phase) -> bool:
+    return engine.phase is phase
