@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 
 from benchmarks.ledger.baselines import copy_rate, newest_timestamp
-from benchmarks.ledger.bulk import BulkRun, packed, run_batches
+from benchmarks.ledger.bulk import packed, run_batches
 from benchmarks.ledger.figures import Bench
 from benchmarks.ledger.workloads import (
     BANK,
@@ -49,14 +49,16 @@ def wanted(bench: Bench) -> bool:
 
 
 async def measure(bench: Bench, engine: LedgerEngine, url: str, ids: Ids) -> AsyncIterator[Row]:
-    """Every workload's figure."""
+    """Every workload's figure: of several rounds the one whose ratio to its baseline is the median."""
     runs = _Runs(bench, engine, url, ids)
-    async for row in runs.spread():
-        yield row
-    async for row in runs.kinds():
-        yield row
-    async for row in runs.small_batches():
-        yield row
+    found: dict[str, list[tuple[float, float]]] = {}
+    for number in range(bench.sizes.rounds):
+        runs.round = f"round {number + 1} of {bench.sizes.rounds}"
+        async for key, value, baseline in runs.measure():
+            found.setdefault(key, []).append((value, baseline))
+    for key, pairs in found.items():
+        value, baseline = sorted(pairs, key=lambda pair: pair[0] / pair[1])[len(pairs) // 2]
+        yield bench.row(key, value, baseline)
 
 
 async def plain_rate(bench: Bench, engine: LedgerEngine, ids: Ids) -> float:
@@ -68,73 +70,83 @@ async def plain_rate(bench: Bench, engine: LedgerEngine, ids: Ids) -> float:
     return (await run_batches([packed(engine)], batches)).rate
 
 
+Figures = AsyncIterator[tuple[str, float, float]]
+"""A figure's key, its value, and its baseline of the same moments."""
+
+
 class _Runs:
-    """Runs of one engine, each with its baseline right after it."""
+    """Runs of one engine, each with its baseline right after or before it."""
 
     def __init__(self, bench: Bench, engine: LedgerEngine, url: str, ids: Ids) -> None:
+        self.round = ""
         self._bench = bench
         self._engine = engine
         self._url = url
         self._ids = ids
-        self._uniform = 0.0
 
-    async def spread(self) -> AsyncIterator[Row]:
-        """Plain transfers, spread in different ways."""
-        bench, accounts = self._bench, self._bench.sizes.few_accounts
+    async def measure(self) -> Figures:
+        """One round of all that was asked for."""
+        async for figure in self._spread():
+            yield figure
+        async for figure in self._kinds():
+            yield figure
+        async for figure in self._small_batches():
+            yield figure
+
+    async def _spread(self) -> Figures:
+        """Plain transfers, spread in different ways, and with a refusal among them."""
+        bench, sizes = self._bench, self._bench.sizes
         if not bench.wants("full", "indexed", "zipf 1", "zipf 2", "hot", "refusal"):
             return
         after = await self._newest()
-        run = await self._plain("full batches", uniform(accounts))
-        self._uniform = run.rate
+        even = await self._plain("full batches", uniform(sizes.few_accounts))
         if bench.wants("full"):
-            yield bench.row("full", run.rate, await self._copy(after))
+            yield "full", even, await self._copy(after)
         if bench.wants("indexed"):
-            yield bench.row("indexed", run.rate, await self._copy(after, unique_id=True))
-        for key, pick in (
-            ("zipf 1", zipf(accounts, 1.0)),
-            ("zipf 2", zipf(accounts, 2.0)),
-            ("hot", hot(accounts)),
-        ):
-            if bench.wants(key):
-                yield bench.row(key, (await self._plain(key, pick)).rate, self._uniform)
+            yield "indexed", even, await self._copy(after, unique_id=True)
+        if bench.wants("hot"):
+            yield "hot", await self._plain("one hot account", hot(sizes.few_accounts)), even
+        if bench.wants("refusal"):
+            make = partial(plain, uniform(sizes.few_accounts, seed=2), self._ids)
+            batches = with_one_refusal(in_batches(make, sizes.transfers, sizes.batch), POOR)
+            yield "refusal", await self._run("one refusal", batches, refusals_a_batch=1), even
+        for exponent in (1, 2):
+            if bench.wants(f"zipf {exponent}"):
+                pick = zipf(sizes.few_accounts, exponent)
+                yield f"zipf {exponent}", await self._plain(f"Zipf {exponent}.0", pick), even
 
-    async def kinds(self) -> AsyncIterator[Row]:
+    async def _kinds(self) -> Figures:
         """Transfers that need more than a plain one."""
         bench, sizes = self._bench, self._bench.sizes
         pick = uniform(sizes.few_accounts, seed=2)
         if bench.wants("linked"):
             after = await self._newest()
             batches = in_batches(partial(linked_pairs, pick, self._ids), sizes.transfers, sizes.batch)
-            run = await self._run("linked pairs", batches)
-            yield bench.row("linked", run.rate, await self._copy(after))
+            yield "linked", await self._run("linked pairs", batches), await self._copy(after)
         if bench.wants("pending"):
             after = await self._newest()
             batches = pending_then_post(pick, self._ids, sizes.transfers, sizes.batch)
-            run = await self._run("pending then post", batches)
-            yield bench.row("pending", run.rate, await self._copy(after))
-        if bench.wants("refusal"):
-            batches = in_batches(partial(plain, pick, self._ids), sizes.transfers, sizes.batch)
-            run = await self._run("one refusal", with_one_refusal(batches, POOR), refusals_a_batch=1)
-            yield bench.row("refusal", run.rate, self._uniform)
+            yield "pending", await self._run("pending then post", batches), await self._copy(after)
 
-    async def small_batches(self) -> AsyncIterator[Row]:
+    async def _small_batches(self) -> Figures:
         """Plain transfers in batches of other sizes, a few of them on their way at a time."""
-        bench, sizes = self._bench, self._bench.sizes
+        sizes = self._bench.sizes
         for size in sizes.small_batches:
-            if not bench.wants(f"batch {size}"):
+            if not self._bench.wants(f"batch {size}"):
                 continue
             transfers = min(size * sizes.small_batch_requests, sizes.transfers)
             make = partial(plain, uniform(sizes.few_accounts, seed=size), self._ids)
             after = await self._newest()
-            run = await self._run(f"batches of {size:,}", in_batches(make, transfers, size))
-            yield bench.row(f"batch {size}", run.rate, await self._copy(after, batch=size))
+            rate = await self._run(f"batches of {size:,}", in_batches(make, transfers, size))
+            yield f"batch {size}", rate, await self._copy(after, batch=size)
 
-    async def _plain(self, name: str, pick: Picker) -> BulkRun:
+    async def _plain(self, name: str, pick: Picker) -> float:
         sizes = self._bench.sizes
         make = partial(plain, pick, self._ids)
         return await self._run(name, in_batches(make, sizes.transfers, sizes.batch))
 
-    async def _run(self, name: str, batches: Iterator[Records], *, refusals_a_batch: int = 0) -> BulkRun:
+    async def _run(self, name: str, batches: Iterator[Records], *, refusals_a_batch: int = 0) -> float:
+        name = f"{self.round}, {name}"
         self._bench.report(f"{name}: making the transfers")
         prepared: Iterable[Records] = list(batches)
         total = sum(map(len, prepared))
@@ -142,14 +154,15 @@ class _Runs:
         def tell(done: int) -> None:
             self._bench.report(f"{name}: {done:,} of {total:,} transfers")
 
-        return await run_batches(
+        run = await run_batches(
             [packed(self._engine)], prepared, refusals_a_batch=refusals_a_batch, progress=tell
         )
+        return run.rate
 
     async def _newest(self) -> int:
         return await asyncio.to_thread(newest_timestamp, self._url)
 
     async def _copy(self, after: int, *, batch: int | None = None, unique_id: bool = False) -> float:
-        self._bench.report("the baseline of the same rows")
+        self._bench.report(f"{self.round}, the baseline of the same rows")
         size = batch or self._bench.sizes.batch
         return await asyncio.to_thread(copy_rate, self._url, batch=size, after=after, unique_id=unique_id)

@@ -50,20 +50,13 @@ def wanted(bench: Bench) -> bool:
     return bench.wants("account", *RUN_KEYS, *RESTART_KEYS)
 
 
-async def wait_until_sealed(engine: LedgerEngine) -> None:
-    """Wait until the indexes of all that is stored have caught up; at once where there is no sealing."""
-    wait = getattr(engine, "wait_until_sealed", None)
-    if wait is not None:
-        await wait()
-
-
 async def measure(bench: Bench, url: str) -> AsyncIterator[Row]:
     """Fill the journal of an empty database, and measure it."""
     if bench.wants("account"):
         yield await _account_memory(bench, url)
     if not bench.wants(*RUN_KEYS, *RESTART_KEYS):
         return
-    engine = await LedgerEngine.start(url, SystemClock())
+    engine = await LedgerEngine.start(url, SystemClock(), segment_rows=bench.sizes.segment_rows)
     try:
         async for row in _fill(bench, engine, url):
             yield row
@@ -101,7 +94,7 @@ async def _fill(bench: Bench, engine: LedgerEngine, url: str) -> AsyncIterator[R
     bench.report(f"many accounts: creating {sizes.many_accounts:,}")
     await open_accounts(engine, sizes.many_accounts, sizes.batch, LIMITED)
     await run_batches([packed(engine)], funding(sizes.many_accounts, ids, sizes.batch))
-    await wait_until_sealed(engine)
+    await engine.wait_until_sealed()
     after = await asyncio.to_thread(newest_timestamp, url)
     memory = _Memory()
 
@@ -118,7 +111,7 @@ async def _fill(bench: Bench, engine: LedgerEngine, url: str) -> AsyncIterator[R
     tail = in_batches(make, sizes.tail_transfers, sizes.batch)
     last = await run_batches([packed(engine)], tail, progress=lambda done: tell(before_tail + done))
     bench.report("many accounts: until the last segment is sealed")
-    await wait_until_sealed(engine)
+    await engine.wait_until_sealed()
     seconds = time.perf_counter() - began + first.seconds
     rate = sizes.many_transfers / seconds
     if bench.wants("memory"):
@@ -172,20 +165,11 @@ SELECT (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits
 """
 """Sealed segments with their indexes and what finds their rows; how many rows they have."""
 
-_UNSEALED = """
-SELECT sum(pg_total_relation_size(oid)), (SELECT count(*) FROM ledger_transfer) FROM pg_class
-WHERE relname LIKE 'ledger\\_transfer%' AND relkind = 'r' AND relnamespace = current_schema()::regnamespace
-"""
-"""The same of a journal that has no sealed segment: it is too small, as in a quick run."""
-
 
 def _bytes_a_transfer(url: str) -> float:
-    """What a transfer of the journal takes on disk."""
+    """What a transfer of a sealed segment takes on disk."""
     with psycopg.connect(sync_url(url), autocommit=True) as db:
-        found = db.execute("SELECT to_regclass('ledger_seal')").fetchone()
-        row = db.execute(_SEALED).fetchone() if found is not None and found[0] is not None else None
-        if row is None or row[1] is None:
-            row = db.execute(_UNSEALED).fetchone()
+        row = db.execute(_SEALED).fetchone()
         assert row is not None
         return int(row[0]) / int(row[1])
 
@@ -199,18 +183,11 @@ async def _restart_seconds(url: str) -> float:
 def _keep_checkpoint(url: str) -> None:
     """Put the checkpoint of now aside, for the restart from a tail."""
     with psycopg.connect(sync_url(url), autocommit=True) as db:
-        if _has_checkpoints(db):
-            db.execute("CREATE TABLE kept_checkpoint AS SELECT * FROM ledger_checkpoint")
+        db.execute("CREATE TABLE kept_checkpoint AS SELECT * FROM ledger_checkpoint")
 
 
 def _return_to_kept_checkpoint(url: str) -> None:
     """Let the next start know no later checkpoint than the one that was put aside."""
     with psycopg.connect(sync_url(url), autocommit=True) as db:
-        if _has_checkpoints(db):
-            db.execute("DELETE FROM ledger_checkpoint")
-            db.execute("INSERT INTO ledger_checkpoint SELECT * FROM kept_checkpoint")
-
-
-def _has_checkpoints(db: psycopg.Connection[tuple[object, ...]]) -> bool:
-    row = db.execute("SELECT to_regclass('ledger_checkpoint')").fetchone()
-    return row is not None and row[0] is not None
+        db.execute("DELETE FROM ledger_checkpoint")
+        db.execute("INSERT INTO ledger_checkpoint SELECT * FROM kept_checkpoint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -28,12 +29,15 @@ def command(
 
     The sizes of --quick are too small to tell: it shows the targets, and ends with 0.
     """
+    import structlog
     from rich.console import Console
 
     from ops.bench import Options, registry, run_benchmark, write_rows
     from ops.bench_chart import write_chart
     from ops.errors import OperationError
 
+    # What the parts log while they are measured would stand in the way of the progress.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     console = Console()
     benchmarks = registry()
     if name is None:

@@ -14,8 +14,9 @@ from ops.bench import Options
 from tests.fixtures.postgres import TEMPLATE, drop_database, url_of
 
 TINY = Sizes(
-    few_accounts=40, transfers=600, batch=100, small_batches=(1, 8), small_batch_requests=5,
-    many_accounts=60, many_transfers=1_000, slice_transfers=200, tail_transfers=500, histories=20,
+    few_accounts=40, transfers=600, rounds=2, batch=100, small_batches=(1, 8), small_batch_requests=5,
+    many_accounts=60, many_transfers=1_000, slice_transfers=200, tail_transfers=500, segment_rows=200,
+    histories=20,
     callers=4, calls=5, singles=10, arrival_rates=(200,), arrival_seconds=1, row_lock_transfers=64,
 )  # fmt: skip
 
