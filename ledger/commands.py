@@ -22,6 +22,7 @@ from ledger.contract import (
     Transfer,
 )
 from ledger.decisions import TransferRequest
+from ledger.tail_view import TailView
 
 
 @dataclass(slots=True, eq=False)
@@ -56,8 +57,26 @@ class FindHead:
     answer: Answer[AccountHead | None] = field(default_factory=Answer)
 
 
+@dataclass(slots=True, frozen=True)
+class Newest:
+    """The newest transfers, at a moment at which this engine was the writer."""
+
+    view: TailView
+    timestamp: int
+    """Highest timestamp given out until then."""
+    sequence: int
+    """Newest batch."""
+
+
+@dataclass(slots=True, eq=False)
+class TakeView:
+    """What is committed; the view has all that was answered before it was asked for."""
+
+    answer: Answer[Newest] = field(default_factory=Answer)
+
+
 Creation = CreateAccounts | CreateTransfers
-Lookup = LookupAccounts | FindHead
+Lookup = LookupAccounts | FindHead | TakeView
 Command = Creation | Lookup
 
 _U128, _U64, _U32, _U16 = 2**128, 2**64, 2**32, 2**16

@@ -25,6 +25,8 @@ from ledger.commands import (
     CreateTransfers,
     FindHead,
     LookupAccounts,
+    Newest,
+    TakeView,
     check_accounts,
     check_transfers,
 )
@@ -178,8 +180,8 @@ class LedgerEngine:
     async def lookup_transfers(self, ids: Sequence[int]) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
         _check_size(ids)
-        view, tail = self._view(), self._writer.tail
-        return await self._read(lambda connection: reader.find_transfers(connection, view, tail, ids))
+        view = await self._view()
+        return await self._read(lambda connection: reader.find_transfers(connection, view, view.tail, ids))
 
     async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
@@ -202,17 +204,17 @@ class LedgerEngine:
     async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
-        view = self._view()
+        view = await self._view()
         return await self._read(lambda connection: reader.query_transfers(connection, view, filter))
 
     async def get_change_events(self, filter: ChangeEventsFilter) -> list[ChangeEvent]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
-        # The head first: what it counts is in the tail that is taken after it.
-        newest = self._writer.stored_head.timestamp
-        view = self._view()
+        newest = await self._newest()
         return await self._read(
-            lambda connection: change_events.get_change_events(connection, view, filter, newest)
+            lambda connection: change_events.get_change_events(
+                connection, newest.view, filter, newest.timestamp
+            )
         )
 
     async def get_statement(
@@ -239,12 +241,18 @@ class LedgerEngine:
         head = await self._find_head(filter.account_id)
         if head is None or not head.last_transfer:
             return []
-        view = self._view()
+        view = await self._view()
         return await self._read(lambda connection: reader.select_history(connection, view, head, filter))
 
-    def _view(self) -> TailView:
+    async def _view(self) -> TailView:
         """The newest transfers as of now; taken before what is older is asked for."""
-        return self._writer.view()
+        return (await self._newest()).view
+
+    async def _newest(self) -> Newest:
+        """What is committed, as of a moment at which this engine was certainly the writer."""
+        command = TakeView()
+        self._writer.submit(command)
+        return await command.answer
 
     async def _read(self, ask: Callable[[ReadConnection], Awaitable[Answer]]) -> Answer:
         """Ask the journal; a session that broke since its last use is replaced, and asked again."""

@@ -36,7 +36,15 @@ from ledger.answers import give
 from ledger.archive import Head
 from ledger.checkpoints import Checkpoint
 from ledger.columns import TransferColumns
-from ledger.commands import Command, CreateAccounts, CreateTransfers, FindHead, LookupAccounts
+from ledger.commands import (
+    Command,
+    CreateAccounts,
+    CreateTransfers,
+    FindHead,
+    LookupAccounts,
+    Newest,
+    TakeView,
+)
 from ledger.decisions import decide_requests
 from ledger.draft import Draft
 from ledger.intake import Intake
@@ -44,6 +52,7 @@ from ledger.interface import LedgerUnavailable
 from ledger.journal import Batch
 from ledger.stored import load_known, load_transfer_timestamps
 from ledger.tail import TailSegment
+from ledger.tail_view import TailView
 from ledger.tenure import Tenure
 
 log = structlog.get_logger()
@@ -200,9 +209,17 @@ class Pipeline:
         if isinstance(command, LookupAccounts):
             found = (state.accounts.to_account(i) for i in command.ids)
             return [account for account in found if account is not None]
+        if isinstance(command, TakeView):
+            # Taken when the group is answered: its own rows are in the tail then.
+            return None
         assert isinstance(command, FindHead)
         account = state.accounts.get(command.account_id)
         return account and AccountHead(account.slot, account.last_transfer, account.flags)
+
+    def _newest(self) -> Newest:
+        assert self.tenure is not None
+        view = TailView(self.tenure.tail, self.tenure.state.accounts)
+        return Newest(view, self.stored_head.timestamp, self.stored_head.sequence)
 
     def _store(self, group: Group) -> None:
         """Commit a group, or begin to."""
@@ -238,7 +255,10 @@ class Pipeline:
             # A reader takes the head first and the tail then: whatever the head
             # counts must be in the tail already.
             self.stored_head = group.batch.head
-        give(zip((command.answer for command in group.commands), group.answers, strict=True))
+        give(
+            (command.answer, self._newest() if isinstance(command, TakeView) else answer)
+            for command, answer in zip(group.commands, group.answers, strict=True)
+        )
         # The draft may be what a later one is decided on top of; what is before
         # it is stored and needs no memory.
         group.draft.in_flight = None

@@ -56,6 +56,7 @@ class TailView:
     """All transfers that are committed and not sealed, oldest first."""
 
     def __init__(self, tail: Tail, accounts: Accounts) -> None:
+        self.tail = tail
         # Segments are taken before their columns: one that is sealed meanwhile is
         # still complete here.
         self._segments = [columns for segment in tail.segments if len(columns := segment.columns())]

@@ -28,7 +28,6 @@ from ledger.sealing import Sealer
 from ledger.segments import SEGMENT_ROWS
 from ledger.state import State
 from ledger.tail import Tail
-from ledger.tail_view import TailView
 from ledger.tenure import Tenure, begin
 
 log = structlog.get_logger()
@@ -88,19 +87,6 @@ class Writer:
         """The state in memory; another thread may look at it only when the writer has stopped."""
         tenure = self._pipeline.tenure
         return tenure.state if tenure is not None else State()
-
-    @property
-    def tail(self) -> Tail:
-        """The newest committed transfers; any thread may look."""
-        tenure = self._pipeline.tenure
-        return tenure.tail if tenure is not None else Tail(())
-
-    def view(self) -> TailView:
-        """What readers see of the newest transfers as of now."""
-        tenure = self._pipeline.tenure
-        if tenure is None:
-            raise LedgerUnavailable("The ledger's database does not answer.", outcome_unknown=False)
-        return TailView(tenure.tail, tenure.state.accounts)
 
     @property
     def is_sealed(self) -> bool:
