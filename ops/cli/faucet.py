@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from chain.rpc import RPC
     from foundation.settings import Settings
     from ledger.client import LedgerClient
-    from ledger.tls import client_context
 
 CREDITED_SECONDS_MAX = 60
 """How long a deposit may take to be final and credited."""
@@ -83,6 +82,7 @@ async def _send(handle: str, amount: str, asset_code: str) -> None:
 async def _node_and_ledger(settings: Settings) -> AsyncIterator[tuple[RPC, LedgerClient]]:
     from chain.rpc import RPC
     from ledger.client import LedgerClient
+    from ledger.tls import client_context
 
     rpc, ledger = RPC(settings.rpc_url), LedgerClient(settings.ledger_address, tls=client_context(settings))
     try:
