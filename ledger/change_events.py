@@ -7,14 +7,13 @@ whoever goes on after the last event that he has seen misses none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from psycopg import AsyncConnection
 
 from ledger.accounts import Accounts
-from ledger.columns import TransferColumns
 from ledger.contract import (
     TIMESTAMP_MAX,
     Account,
@@ -24,21 +23,31 @@ from ledger.contract import (
     Transfer,
     TransferFlags,
 )
-from ledger.rows import CREDIT_CLOSED, DEBIT_CLOSED, EXPIRY_COLUMNS, TRANSFER_COLUMNS
-from ledger.segments import SEALED
+from ledger.rows import CREDIT_CLOSED, DEBIT_CLOSED, EXPIRY_COLUMNS
+from ledger.sealed_columns import ReadConnection, fetch, fetch_at
 from ledger.state import CLOSED
 from ledger.tail_view import TailRow, TailView
 from ledger.transfer_views import transfer_at
 
-_SEALED_ROWS = f"SELECT {', '.join(TRANSFER_COLUMNS)} FROM {SEALED} WHERE timestamp "
 _EXPIRIES = (
     f"SELECT {', '.join(EXPIRY_COLUMNS)} FROM ledger_expiry"
-    " WHERE timestamp BETWEEN %s AND %s ORDER BY timestamp LIMIT %s"
+    " WHERE timestamp > %s AND timestamp <= %s ORDER BY timestamp LIMIT %s"
 )
 
 _COUNTERS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
 
-ReadConnection = AsyncConnection[tuple[Any, ...]]
+
+@dataclass(slots=True, frozen=True)
+class Position:
+    """Where a reader of changes stands: after these two.
+
+    Transfers are in the order of the books by their timestamps, and so are
+    expiries; but an imported transfer may be dated before an expiry that is in the
+    books already, so that one timestamp for both could pass it by.
+    """
+
+    transfer: int
+    expiry: int
 
 
 async def get_change_events(
@@ -46,53 +55,57 @@ async def get_change_events(
 ) -> list[ChangeEvent]:
     """The events that a filter asks for, up to the timestamp ``newest``."""
     low, high = filter.timestamp_min, min(filter.timestamp_max or TIMESTAMP_MAX, newest)
+    return await events_after(connection, view, Position(low - 1, low - 1), high, filter.limit)
+
+
+async def events_after(
+    connection: ReadConnection, view: TailView, after: Position, newest: int, limit: int
+) -> list[ChangeEvent]:
+    """The next events of both kinds, in order of timestamp, up to the timestamp ``newest``."""
+    low = after.transfer + 1
     rows: list[TailRow] = []
     if low < view.first_timestamp:
-        sealed = await _sealed(
-            connection, "BETWEEN %s AND %s ORDER BY timestamp LIMIT %s",
-            (low, min(high, view.first_timestamp - 1), filter.limit),
+        sealed = await fetch(
+            connection, "WHERE t.timestamp BETWEEN %s AND %s ORDER BY t.timestamp LIMIT %s",
+            (low, min(newest, view.first_timestamp - 1), limit),
         )  # fmt: skip
         rows += [TailRow(sealed, index) for index in range(len(sealed))]
     for columns in view.segments:
-        start, stop = np.searchsorted(columns["timestamp"], [low, high + 1]).tolist()
-        stop = min(stop, start + filter.limit - len(rows))
+        start, stop = np.searchsorted(columns["timestamp"], [low, newest + 1]).tolist()
+        stop = min(stop, start + limit - len(rows))
         rows += [TailRow(columns, index) for index in range(start, stop)]
-    events = [_of_transfer(view.accounts, row) for row in rows]
-    events += await _expiries(connection, view, low, high, filter.limit)
+    events = [of_transfer(view.accounts, row) for row in rows]
+    cursor = await connection.execute(_EXPIRIES, (after.expiry, newest, limit), binary=True, prepare=True)
+    events += await of_expiries(connection, view, await cursor.fetchall())
     # A transfer comes before an expiry of the same instant.
     events.sort(key=lambda event: (event.timestamp, event.type is ChangeEventType.TWO_PHASE_EXPIRED))
-    return events[: filter.limit]
+    return events[:limit]
 
 
-async def _sealed(connection: ReadConnection, where: str, values: Sequence[Any]) -> TransferColumns:
-    cursor = await connection.execute(_SEALED_ROWS + where, values, binary=True)
-    found = await cursor.fetchall()
-    return TransferColumns.from_values([tuple(_plain(value) for value in row) for row in found])
+def position_after(before: Position, events: Sequence[ChangeEvent]) -> Position:
+    """Where a reader stands after these events."""
+    expiries = [e.timestamp for e in events if e.type is ChangeEventType.TWO_PHASE_EXPIRED]
+    transfers = [e.timestamp for e in events if e.type is not ChangeEventType.TWO_PHASE_EXPIRED]
+    return Position(max(transfers, default=before.transfer), max(expiries, default=before.expiry))
 
 
-def _plain(value: Any) -> Any:
-    return getattr(value, "bytes", value)
-
-
-async def _expiries(
-    connection: ReadConnection, view: TailView, low: int, high: int, limit: int
-) -> Iterable[ChangeEvent]:
-    cursor = await connection.execute(_EXPIRIES, (low, high, limit), binary=True)
-    expiries = [dict(zip(EXPIRY_COLUMNS, row, strict=True)) for row in await cursor.fetchall()]
+async def of_expiries(
+    connection: ReadConnection, view: TailView, rows: Sequence[tuple[Any, ...]]
+) -> list[ChangeEvent]:
+    """Expiries, given as rows of ``EXPIRY_COLUMNS``, with their pending transfers."""
+    expiries = [dict(zip(EXPIRY_COLUMNS, row, strict=True)) for row in rows]
     pending = {e["pending_timestamp"]: view.at(e["pending_timestamp"]) for e in expiries}
-    older = [timestamp for timestamp, row in pending.items() if row is None]
-    if older:
-        sealed = await _sealed(connection, "= ANY(%s)", (older,))
-        pending |= {int(t): TailRow(sealed, n) for n, t in enumerate(sealed["timestamp"].tolist())}
+    sealed = await fetch_at(connection, [timestamp for timestamp, row in pending.items() if row is None])
+    pending |= {int(t): TailRow(sealed, n) for n, t in enumerate(sealed["timestamp"].tolist())}
     events = []
     for expiry in expiries:
         row = pending[expiry["pending_timestamp"]]
         assert row is not None, "an expiry has its pending transfer"
         transfer = transfer_at(row.columns, row.index, view.accounts.ids)
         sides = [
-            _account(
+            as_of(
                 view.accounts, expiry[f"{side}_account"], [expiry[f"{side}_{name}"] for name in _COUNTERS],
-                expiry["flags"] & closed,
+                closed=bool(expiry["flags"] & closed),
             )
             for side, closed in (("debit", DEBIT_CLOSED), ("credit", CREDIT_CLOSED))
         ]  # fmt: skip
@@ -100,18 +113,19 @@ async def _expiries(
     return events
 
 
-def _of_transfer(accounts: Accounts, row: TailRow) -> ChangeEvent:
+def of_transfer(accounts: Accounts, row: TailRow) -> ChangeEvent:
+    """A transfer as the change that it made."""
     transfer: Transfer = transfer_at(row.columns, row.index, accounts.ids)
     flags = int(row.columns["flags"][row.index])
     sides = []
     for side, closed in (("debit", DEBIT_CLOSED), ("credit", CREDIT_CLOSED)):
         slot = int(row.columns[f"{side}_account"][row.index])
-        sides.append(_account(accounts, slot, row.counters(slot), flags & closed))
+        sides.append(as_of(accounts, slot, row.counters(slot), closed=bool(flags & closed)))
     return ChangeEvent(_type_of(transfer.flags), transfer.timestamp, transfer, *sides)
 
 
-def _account(accounts: Accounts, slot: int, counters: Sequence[int], closed: int) -> Account:
-    """An account as it stood after an event."""
+def as_of(accounts: Accounts, slot: int, counters: Sequence[int], *, closed: bool | None) -> Account:
+    """An account as it stood with these counters; closed None means as it was created."""
 
     def wide(pair: Any) -> int:
         low, high = pair.tolist()
@@ -131,7 +145,7 @@ def _account(accounts: Accounts, slot: int, counters: Sequence[int], closed: int
         0,
         int(accounts.ledger[slot]),
         int(accounts.code[slot]),
-        created | CLOSED if closed else created & ~CLOSED,
+        created if closed is None else created | CLOSED if closed else created & ~CLOSED,
         int(accounts.timestamp[slot]),
     )
 

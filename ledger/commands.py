@@ -7,8 +7,9 @@ commit that precedes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from ledger.contract import (
     Transfer,
 )
 from ledger.decisions import TransferRequest
+from ledger.state import State
 from ledger.tail_view import TailView
 
 
@@ -75,8 +77,17 @@ class TakeView:
     answer: Answer[Newest] = field(default_factory=Answer)
 
 
+@dataclass(slots=True, eq=False)
+class Inspect:
+    """A question to the whole state at one point of the order; it must be short, since everybody waits."""
+
+    ask: Callable[[State, int], Any]
+    """Gets the state, with its columns up to date, and the sequence of the batch of that point."""
+    answer: Answer[Any] = field(default_factory=Answer)
+
+
 Creation = CreateAccounts | CreateTransfers
-Lookup = LookupAccounts | FindHead | TakeView
+Lookup = LookupAccounts | FindHead | TakeView | Inspect
 Command = Creation | Lookup
 
 _U128, _U64, _U32, _U16 = 2**128, 2**64, 2**32, 2**16

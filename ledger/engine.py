@@ -20,10 +20,12 @@ from foundation.clock import Clock
 from foundation.postgres import sync_url
 from ledger import change_events, reader
 from ledger.account_head import AccountHead
+from ledger.asking import Queries
 from ledger.commands import (
     CreateAccounts,
     CreateTransfers,
     FindHead,
+    Inspect,
     LookupAccounts,
     Newest,
     TakeView,
@@ -52,9 +54,25 @@ from ledger.contract import (
 from ledger.decisions import TransferRequest
 from ledger.filters import check_filter
 from ledger.interface import LedgerUnavailable
+from ledger.queries import (
+    AccountPage,
+    AccountSearch,
+    BalancesAsOf,
+    BalancesPage,
+    ChangesAfter,
+    ChangesPage,
+    PendingState,
+    PeriodStatement,
+    Snapshot,
+    StatementPage,
+    TransferPage,
+    TransferSearch,
+)
 from ledger.sealed_columns import READER_OPTIONS, ReadConnection
 from ledger.segments import SEGMENT_ROWS
+from ledger.state import State
 from ledger.tail_view import TailView
+from ledger.wakeups import Wakeups
 from ledger.writer import Phase, Writer
 
 log = structlog.get_logger()
@@ -76,6 +94,9 @@ class LedgerEngine:
     def __init__(self, writer: Writer, pool: AsyncConnectionPool[Any]) -> None:
         self._writer = writer
         self._pool = pool
+        self._wakeups = Wakeups()
+        writer.on_stored(self._wakeups.ring)
+        self._queries = Queries(self, self._wakeups)
 
     @classmethod
     async def start(
@@ -181,7 +202,7 @@ class LedgerEngine:
         """See :class:`ledger.interface.Ledger`."""
         _check_size(ids)
         view = await self._view()
-        return await self._read(lambda connection: reader.find_transfers(connection, view, view.tail, ids))
+        return await self.read(lambda connection: reader.find_transfers(connection, view, view.tail, ids))
 
     async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
@@ -198,20 +219,20 @@ class LedgerEngine:
     async def query_accounts(self, filter: QueryFilter) -> list[Account]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
-        ids = await self._read(lambda connection: reader.query_account_ids(connection, filter))
+        ids = await self.read(lambda connection: reader.query_account_ids(connection, filter))
         return await self.lookup_accounts(ids) if ids else []
 
     async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
         view = await self._view()
-        return await self._read(lambda connection: reader.query_transfers(connection, view, filter))
+        return await self.read(lambda connection: reader.query_transfers(connection, view, filter))
 
     async def get_change_events(self, filter: ChangeEventsFilter) -> list[ChangeEvent]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
-        newest = await self._newest()
-        return await self._read(
+        newest = await self.newest()
+        return await self.read(
             lambda connection: change_events.get_change_events(
                 connection, newest.view, filter, newest.timestamp
             )
@@ -236,25 +257,59 @@ class LedgerEngine:
             )
         )
 
+    async def search_transfers(self, search: TransferSearch) -> TransferPage:
+        """See :class:`ledger.interface.Ledger`."""
+        return await self._queries.search_transfers(search)
+
+    async def search_accounts(self, search: AccountSearch) -> AccountPage:
+        """See :class:`ledger.interface.Ledger`."""
+        return await self._queries.search_accounts(search)
+
+    async def get_balances_as_of(self, question: BalancesAsOf) -> BalancesPage:
+        """See :class:`ledger.interface.Ledger`."""
+        return await self._queries.get_balances_as_of(question)
+
+    async def get_snapshot(self, ids: Sequence[int]) -> Snapshot:
+        """See :class:`ledger.interface.Ledger`."""
+        _check_size(ids)
+        return await self._queries.get_snapshot(ids)
+
+    async def get_pending_states(self, ids: Sequence[int]) -> list[PendingState]:
+        """See :class:`ledger.interface.Ledger`."""
+        _check_size(ids)
+        return await self._queries.get_pending_states(ids)
+
+    async def get_period_statement(self, question: PeriodStatement) -> StatementPage:
+        """See :class:`ledger.interface.Ledger`."""
+        return await self._queries.get_period_statement(question)
+
+    async def get_changes(self, question: ChangesAfter) -> ChangesPage:
+        """See :class:`ledger.interface.Ledger`."""
+        return await self._queries.get_changes(question)
+
+    def release_followers(self) -> None:
+        """Answer everybody who waits for changes, and let nobody wait any more."""
+        self._wakeups.release()
+
     async def _history(self, filter: AccountFilter) -> list[StatementLine]:
         check_filter(filter)
         head = await self._find_head(filter.account_id)
         if head is None or not head.last_transfer:
             return []
         view = await self._view()
-        return await self._read(lambda connection: reader.select_history(connection, view, head, filter))
+        return await self.read(lambda connection: reader.select_history(connection, view, head, filter))
 
     async def _view(self) -> TailView:
         """The newest transfers as of now; taken before what is older is asked for."""
-        return (await self._newest()).view
+        return (await self.newest()).view
 
-    async def _newest(self) -> Newest:
+    async def newest(self) -> Newest:
         """What is committed, as of a moment at which this engine was certainly the writer."""
         command = TakeView()
         self._writer.submit(command)
         return await command.answer
 
-    async def _read(self, ask: Callable[[ReadConnection], Awaitable[Answer]]) -> Answer:
+    async def read(self, ask: Callable[[ReadConnection], Awaitable[Answer]]) -> Answer:
         """Ask the journal; a session that broke since its last use is replaced, and asked again."""
         for _ in range(READ_CONNECTIONS + 1):
             try:
@@ -266,6 +321,13 @@ class LedgerEngine:
                 # After a restart of the database every session of the pool is such a one.
                 log.warning("ledger_read_lost", error=str(error).strip())
         raise LedgerUnavailable("The ledger's database does not answer.", outcome_unknown=False)
+
+    async def inspect(self, ask: Callable[[State, int], Answer]) -> Answer:
+        """Ask the state at one point of the order; ``ask`` also gets the sequence of that point's batch."""
+        command = Inspect(ask)
+        self._writer.submit(command)
+        answer: Answer = await command.answer
+        return answer
 
     async def _find_head(self, account_id: int) -> AccountHead | None:
         command = FindHead(account_id)

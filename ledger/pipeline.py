@@ -41,6 +41,7 @@ from ledger.commands import (
     CreateAccounts,
     CreateTransfers,
     FindHead,
+    Inspect,
     LookupAccounts,
     Newest,
     TakeView,
@@ -108,6 +109,8 @@ class Pipeline:
         self.tenure: Tenure | None = None
         self.in_doubt = False
         """Whether the outcome of a commit is not known."""
+        self.on_stored: Callable[[Head], None] = lambda _: None
+        """Told of every newest batch once readers can see it; must not wait."""
         self._clock = clock
         self._intake = intake
         self._committer = committer
@@ -125,6 +128,7 @@ class Pipeline:
         self.tenure = self._acquire()
         if self.tenure is not None:
             self.stored_head = self.tenure.head
+            self.on_stored(self.stored_head)
         return self.tenure is not None
 
     def step(self, wait_seconds: float) -> bool:
@@ -212,6 +216,13 @@ class Pipeline:
         if isinstance(command, TakeView):
             # Taken when the group is answered: its own rows are in the tail then.
             return None
+        if isinstance(command, Inspect):
+            state.flush()
+            try:
+                return command.ask(state, tenure.head.sequence + (not draft.is_empty))
+            # A question changes nothing: one that fails is its caller's, and nobody else's.
+            except Exception as error:  # noqa: BLE001
+                return error
         assert isinstance(command, FindHead)
         account = state.accounts.get(command.account_id)
         return account and AccountHead(account.slot, account.last_transfer, account.flags)
@@ -255,6 +266,7 @@ class Pipeline:
             # A reader takes the head first and the tail then: whatever the head
             # counts must be in the tail already.
             self.stored_head = group.batch.head
+            self.on_stored(self.stored_head)
         give(
             (command.answer, self._newest() if isinstance(command, TakeView) else answer)
             for command, answer in zip(group.commands, group.answers, strict=True)

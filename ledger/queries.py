@@ -241,7 +241,7 @@ class ChangesAfter:
 
 @dataclass(slots=True, frozen=True)
 class ChangesPage:
-    """Changes in the order of the books, each exactly once over all pages."""
+    """The next changes, in order of timestamp within a page; each is in exactly one page."""
 
     events: list[ChangeEvent]
     cursor: str

@@ -29,7 +29,6 @@ from ledger.contract import (
     Transfer,
 )
 from ledger.history import WALK_STEPS, newest_first, newest_postings, oldest_first
-from ledger.history_marks import MARK_STEPS
 from ledger.rows import signed
 from ledger.sealed_columns import ReadConnection
 from ledger.sealed_rows import TRANSFER_JOINS, TRANSFER_SELECT, transfer_from_row
@@ -45,19 +44,16 @@ async def select_history(
     """The lines of an account's history that a filter asks for, in its order."""
     lines: list[StatementLine] = []
     upper = filter.timestamp_max or TIMESTAMP_MAX
-    steps = min(WALK_STEPS, max(filter.limit, MARK_STEPS))
     if filter.flags & AccountFilterFlags.REVERSED:
         at = head.last_transfer
         if at > upper:
             slots = np.array([head.slot])
             at = (await newest_postings(connection, view, slots, upper)).get(head.slot, 0)
         rows = newest_first(
-            connection, view, head.slot, at, oldest=filter.timestamp_min, steps=min(filter.limit, steps)
+            connection, view, head.slot, at, oldest=filter.timestamp_min, steps=min(filter.limit, WALK_STEPS)
         )
     else:
-        rows = oldest_first(
-            connection, view, head.slot, oldest=filter.timestamp_min, newest=upper, steps=steps
-        )
+        rows = oldest_first(connection, view, head.slot, oldest=filter.timestamp_min, newest=upper)
     async for row in rows:
         transfer = view.transfer(row)
         if _matches(transfer, filter):

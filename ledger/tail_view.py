@@ -76,6 +76,11 @@ class TailView:
         """A row in the contract's numbers."""
         return transfer_at(row.columns, row.index, self.accounts.ids)
 
+    def account_id(self, slot: int) -> int:
+        """The id of the account in a slot."""
+        low, high = self.accounts.ids[slot].tolist()
+        return int(high) << 64 | int(low)
+
     def at(self, timestamp: int) -> TailRow | None:
         """The transfer with that timestamp."""
         for columns in reversed(self._segments):

@@ -97,6 +97,10 @@ class Writer:
         tail = tenure.tail
         return len(tail.segments) == 1 and tenure.sealing.is_prepared(tail.open.number + 1)
 
+    def on_stored(self, tell: Callable[[Head], None]) -> None:
+        """Have somebody told of every newest batch, by the writer's thread; it must not wait."""
+        self._pipeline.on_stored = tell
+
     def start(self) -> None:
         """Begin in a thread of its own."""
         self._thread.start()
