@@ -24,6 +24,7 @@ from ops.cli import (
     ledger,
     migrate,
     signer,
+    simulate,
     standby,
     status,
     test,
@@ -48,6 +49,7 @@ app.command("faucet")(faucet.command)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.command)
 app.command("bench")(bench.command)
 app.command("conform")(conform.command)
+app.command("simulate")(simulate.command)
 app.command("migrate")(migrate.command)
 app.command("ledger")(ledger.command)
 app.command("api")(api.command)

@@ -1,0 +1,97 @@
+"""``nugpay simulate``: the ledger's engine in a world where everything fails, repeatable from a seed."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+
+def command(
+    *,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Names the first run; drawn if not given.")
+    ] = None,
+    events: Annotated[int, typer.Option("--events", min=1, help="How many events a run has.")] = 10_000,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many runs, with seeds that follow.")] = 1,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Show all that was met, and end with 1 if anything was not.")
+    ] = False,
+) -> None:
+    """Run the engine against a plain ledger while its journal, clock and clients fail; 1 at a difference."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ops.errors import OperationError
+
+    try:
+        from tests.simulation.coverage import never_met
+        from tests.simulation.simulator import SimulationFailure, run
+    except ModuleNotFoundError as error:
+        raise OperationError(
+            "The simulator is not part of an installed package", "Run ./nugpay simulate in a clone."
+        ) from error
+
+    console = Console()
+    first = secrets.randbelow(2**31) if seed is None else seed
+    console.print(f"seed {first}: {seeds:,} × {events:,} events", highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    counts: Counter[str] = Counter()
+    done, began = 0, time.monotonic()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("events", total=seeds * events)
+        for number in range(first, first + seeds):
+            progress.update(task, completed=(number - first) * events)
+            try:
+                result = run(number, events, report=partial(_advance, progress, task))
+            except SimulationFailure as failure:
+                progress.stop()
+                console.print(f"[bold red]wrong:[/] {escape(str(failure))}", highlight=False, soft_wrap=True)
+                raise typer.Exit(1) from None
+            counts += result.counts
+            done += result.events
+    seconds = time.monotonic() - began
+    missing = never_met(counts)
+    _show(console, counts, everything=coverage)
+    console.print(
+        f"no difference in {done:,} events of {seeds:,} runs ({seconds:.0f} s, "
+        f"{done / seconds:,.0f} events/s); the last journal ends with {result.hash.hex()[:16]}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if missing and coverage:
+        console.print(f"[bold red]never met:[/] {', '.join(missing)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def _advance(progress: Progress, task: TaskID, by: int) -> None:
+    progress.advance(task, by)
+
+
+def _show(console: Console, counts: Counter[str], *, everything: bool) -> None:
+    """What the runs have met: a line for each kind, or for each thing."""
+    from rich.table import Table
+
+    from tests.simulation.coverage import GROUPS
+
+    table = Table("what", "of", "met", "least often", "times")
+    for group, names in GROUPS.items():
+        met = [name for name in names if counts[name]]
+        rarest = min(names, key=lambda name: counts[name])
+        table.add_row(group, f"{len(names)}", f"{len(met)}", rarest, f"{counts[rarest]:,}")
+    console.print(table)
+    if everything:
+        each = Table("what", "times")
+        for names in GROUPS.values():
+            for name in names:
+                each.add_row(name, f"{counts[name]:,}")
+        console.print(each)

@@ -1,0 +1,248 @@
+"""State audit: what an engine holds in memory, field by field, against the plain ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ledger.account_head import AccountHead
+from ledger.contract import Account
+from ledger.id_filter import IDFilter
+from ledger.recovery import Recovery
+from ledger.state import State
+from ledger.stored import find_in_tail, statuses_in_tail
+from ledger.tail import Tail
+from ledger.tail_view import TailView
+from ledger.tenure import Tenure
+from tests.simulation.journal_rows import columns_of
+from tests.simulation.memory_server import MemoryServer, Violation
+from tests.simulation.memory_session import MemoryArchive, MemorySession
+from tests.simulation.plain_ledger import PlainLedger, Row
+
+if TYPE_CHECKING:
+    from tests.simulation.auditor import Auditor
+
+SECOND = 10**9
+LOOKED_UP = 40
+"""So many transfers are looked up each time."""
+
+
+class QuietSession(MemorySession):
+    """A session that never fails."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        super().__init__(server, lambda _: None)
+
+    def reach(self, call: str) -> None:
+        """Begin a call."""
+
+
+class WithoutCheckpoint(MemoryArchive):
+    """The journal alone."""
+
+    def checkpoint(self) -> None:
+        """None."""
+
+
+def compare_tenure(auditor: Auditor, tenure: Tenure) -> None:
+    """State, tail and id filter of an engine that is at rest."""
+    ledger = auditor.ledger
+    compare_state(ledger, tenure.state)
+    _same("timestamps", tenure.state.last_timestamp, ledger.last)
+    _same("head", tenure.head, auditor.server.head)
+    compare_tail(auditor, tenure.tail)
+    compare_ids(auditor, tenure)
+
+
+def compare_replay(auditor: Auditor, segment_rows: int) -> None:
+    """The journal alone gives the same state as with a checkpoint."""
+    archive = WithoutCheckpoint(QuietSession(auditor.server))
+    loaded = Recovery(archive, auditor.server.head, segment_rows).load()
+    compare_state(auditor.ledger, loaded.state)
+    _same("rows replayed", loaded.rows_replayed, len(auditor.ledger.rows))
+    auditor.counts["state: replayed without a checkpoint"] += 1
+
+
+def compare_state(ledger: PlainLedger, state: State) -> None:
+    """Accounts by slot, live pending transfers, expiries, timestamps."""
+    state.flush()
+    accounts, slots = state.accounts, ledger.slots
+    count = accounts.stored
+    _same("accounts", count, len(slots))
+    changing = [a.changing() for a in slots]
+    for name, theirs in (
+        ("counters", [list(c[:4]) for c in changing]),
+        ("flags", [c[4] for c in changing]),
+        ("last_transfer", [c[5] for c in changing]),
+        ("timestamp", [a.timestamp for a in slots]),
+        ("created_flags", [a.created_flags for a in slots]),
+        ("ledger", [a.ledger for a in slots]),
+        ("code", [a.code for a in slots]),
+        ("ids", [_pair(a.id) for a in slots]),
+        ("user_data_128", [_pair(a.user_data[0]) for a in slots]),
+        ("user_data_64", [a.user_data[1] for a in slots]),
+        ("user_data_32", [a.user_data[2] for a in slots]),
+    ):
+        ours = getattr(accounts, name)[:count].tolist()
+        if ours != theirs:
+            slot = next(n for n in range(count) if ours[n] != theirs[n])
+            raise Violation(f"account in slot {slot}, {name}: ours {ours[slot]}, theirs {theirs[slot]}")
+    if count:
+        ids = accounts.ids[:count]
+        found = accounts.index.get(np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(ids[:, 1]))
+        _same("slots by id", found.tolist(), list(range(count)))
+    _same("newest account", state.last_account_timestamp, ledger.newest_account)
+    _same("newest transfer", state.last_transfer_timestamp, ledger.newest_transfer)
+    _compare_pendings(ledger, state)
+
+
+def _compare_pendings(ledger: PlainLedger, state: State) -> None:
+    columns = state.pendings.columns()
+    _same(
+        "live pending transfers", (len(state.pendings), len(columns["timestamp"])), (ledger.live, ledger.live)
+    )
+    names = (
+        "id", "debit_account_id", "credit_account_id", "amount", "user_data_128", "user_data_64",
+        "user_data_32", "timeout", "ledger", "code", "flags", "timestamp", "debit_account", "credit_account",
+    )  # fmt: skip
+    lists = [_joined(columns[name].tolist()) for name in names]
+    for own_id, debit, credit, *others in zip(*lists, strict=True):
+        stored = ledger.transfers.get(own_id)
+        if stored is None or ledger.fates.get(own_id) != "pending":
+            fate = ledger.fates.get(own_id)
+            raise Violation(f"the pending transfer {own_id} is alive for us, {fate} for the plain ledger")
+        slots = (ledger.accounts[stored[1]].slot, ledger.accounts[stored[2]].slot)
+        _same("a pending transfer", (debit, credit, *others), (*stored[1:4], *stored[5:], *slots))
+    queued = set(state.pendings.expiries.entries())
+    lasting = zip(lists[0], lists[7], lists[11], strict=True)
+    missing = {(at + timeout * SECOND, at, own) for own, timeout, at in lasting if timeout} - queued
+    _same("expiries that nobody waits for", missing, set())
+
+
+def compare_tail(auditor: Auditor, tail: Tail) -> None:
+    """Rows of the segments that the tail holds, and that all others are sealed."""
+    ledger, segments = auditor.ledger, auditor.server.segments
+    stored = {segment.number: sum(map(len, segment.parts)) for segment in segments}
+    _same(
+        "segments of the tail",
+        [s.number for s in tail.segments],
+        [s.number for s in segments][-len(tail.segments) :],
+    )
+    unheld = [s.number for s in segments[: len(segments) - len(tail.segments)] if s.seal is None]
+    _same("segments that are neither sealed nor in the tail", unheld, [])
+    at = sum(stored[s.number] for s in segments[: len(segments) - len(tail.segments)])
+    for segment in tail.segments:
+        rows = ledger.rows[at : at + stored[segment.number]]
+        at += len(rows)
+        _same("rows of the tail", (segment.number, len(segment)), (segment.number, len(rows)))
+        for ours, theirs in zip(columns_of(segment.columns()), zip(*rows, strict=True), strict=bool(rows)):
+            if tuple(ours) != theirs and (ours or any(theirs)):
+                raise Violation(f"rows of the tail differ in segment {segment.number}")
+        ids = [row[13] for row in rows]
+        _same("tail by id", segment.find(ids), list(range(len(ids))))
+    _same("rows", at, len(ledger.rows))
+
+
+def compare_ids(auditor: Auditor, tenure: Tenure) -> None:
+    """Every id that the journal has is one that the filter may know."""
+    ids = [*auditor.ledger.transfers, *auditor.ledger.failed]
+    unknown = unknown_to(tenure.ids, ids)
+    if unknown:
+        raise Violation(f"the filter takes {len(unknown)} stored ids for new ones: {unknown[:3]}")
+
+
+def unknown_to(ids: IDFilter, listed: list[int]) -> list[int]:
+    """Which of these ids the filter takes for new."""
+    low = np.array([i & 2**64 - 1 for i in listed], np.uint64)
+    high = np.array([i >> 64 for i in listed], np.uint64)
+    return [listed[n] for n in np.flatnonzero(~ids.may_contain(low, high))]
+
+
+def compare_lookups(auditor: Auditor, tenure: Tenure, ids: list[int]) -> None:
+    """Transfers by id, and what became of the pending ones, through tail and sealed segments."""
+    ledger, server = auditor.ledger, auditor.server
+    found = {s.transfer.id: s for s in find_in_tail(tenure.tail, tenure.state, ids)}
+    auditor.counts["read: transfer in the tail"] += len(found)
+    sealed = server.find_transfers([i for i in ids if i not in found])
+    auditor.counts["read: sealed transfer"] += len(sealed)
+    found |= {s.transfer.id: s for s in sealed}
+    theirs = {i: ledger.transfers[i] for i in ids if i in ledger.transfers}
+    _same("transfers by id", {i: _record(s.transfer) for i, s in found.items()}, theirs)
+    dead = {
+        ledger.transfers[i][12]: ledger.fates[i]
+        for i in theirs
+        if ledger.fates.get(i, "pending") != "pending"
+    }
+    statuses = statuses_in_tail(tenure.tail, dead) if dead else {}
+    statuses |= server.find_statuses(dead.keys() - statuses.keys())
+    _same("fates", {t: s.name.lower() for t, s in statuses.items()}, dead)
+    auditor.counts["read: fate"] += len(dead)
+    for i in ids:
+        if (i in tenure.state.pendings) != (ledger.fates.get(i) == "pending"):
+            raise Violation(f"{i}: alive or not? {ledger.fates.get(i)} for the plain ledger")
+
+
+def compare_history(auditor: Auditor, view: TailView, account_id: int, head: AccountHead) -> None:
+    """An account's whole history: through the tail, then along the pointers of sealed rows."""
+    ledger = auditor.ledger
+    ours: list[tuple[int, ...]] = []
+    at = head.last_transfer
+    for row in view.history(head.slot, head.last_transfer):
+        ours.append((*_record(view.transfer(row)), *row.counters(head.slot)))
+        found = view.at(row.timestamp)
+        if found is None or found.index != row.index:
+            raise Violation(f"the tail does not find its own row of {row.timestamp}")
+        at = row.previous(head.slot)
+    auditor.counts["read: history in the tail"] += len(ours)
+    slot_rows = [row for row in ledger.rows if head.slot in (row[8], row[9])]
+    while at:
+        sealed = _sealed_row(auditor.server, at)
+        ours.append((at, *_side(sealed, head.slot)))
+        at = sealed[2] if sealed[8] == head.slot else sealed[3]
+        auditor.counts["read: history in sealed segments"] += 1
+    newest_first = [row for row in reversed(slot_rows) if row[0] <= head.last_transfer]
+    in_tail = sum(len(line) > 5 for line in ours)
+    theirs = [
+        (*ledger.transfers[row[13]], *_side(row, head.slot))
+        if n < in_tail
+        else (row[0], *_side(row, head.slot))
+        for n, row in enumerate(newest_first)
+    ]
+    _same(f"history of account {account_id}", ours, theirs)
+
+
+def _side(row: Row, slot: int) -> Row:
+    """Counters of one of a row's accounts after it."""
+    return (row[14], row[4], row[15], row[5]) if row[8] == slot else (row[16], row[6], row[17], row[7])
+
+
+def _sealed_row(server: MemoryServer, timestamp: int) -> Row:
+    for segment in server.sealed():
+        index = segment.by_timestamp.get(timestamp)
+        if index is not None:
+            return segment.as_tuples[index]
+    raise Violation(f"a pointer leads to {timestamp}, where there is no sealed transfer")
+
+
+def records(accounts: Iterable[Account]) -> list[tuple[int, ...]]:
+    """Accounts as tuples."""
+    return [_record(account) for account in accounts]
+
+
+def _record(item: Any) -> tuple[int, ...]:
+    return tuple(getattr(item, name) for name in item.__dataclass_fields__)
+
+
+def _pair(value: int) -> list[int]:
+    return [value & 2**64 - 1, value >> 64]
+
+
+def _joined(values: list[Any]) -> list[int]:
+    return [v[1] << 64 | v[0] if isinstance(v, list) else v for v in values]
+
+
+def _same(what: str, ours: Any, theirs: Any) -> None:
+    if ours != theirs:
+        raise Violation(f"{what}\n  ours:             {ours}\n  the plain ledger: {theirs}")
