@@ -1,9 +1,10 @@
 """A proxy that cuts the writer's session with PostgreSQL where it hurts most.
 
 The writer's journal talks to the server through it, message by message. Armed for
-a batch, it cuts the connection before anything of it went out, before its COMMIT
-went out, right behind the COMMIT (the server may or may not get to it), or when
-the server has committed and only the answer is missing.
+a batch, it cuts the connection before anything of it went out, before what makes the
+server commit went out (the end of the last COPY, or the one statement), right
+behind that (the server may or may not get to it), or when the server has committed
+and only the answer is missing.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from foundation.postgres import sync_url
 from ledger.journal import Batch, Journal
 
 SOCKET = ".s.PGSQL.5432"
-SYNC, QUERY, READY = b"S", b"Q", b"Z"
+SYNC, COPY_DONE, READY = b"S", b"c", b"Z"
 
 
 class Cut(Enum):
@@ -45,7 +46,7 @@ class CuttingProxy:
         self._directory = tempfile.TemporaryDirectory(prefix="nl-cut-")
         self._lock = threading.Lock()
         self._cut = Cut.NOWHERE
-        self._is_copy = False
+        self._copies = 0
         self.cuts: list[Cut] = []
         """Every interruption that took place."""
 
@@ -60,15 +61,17 @@ class CuttingProxy:
 
         class AnnouncedJournal(Journal):
             def append(self, batch: Batch) -> None:
-                proxy.arm(proxy._plan(batch), is_copy=not batch.few_transfers)
+                rows = (batch.accounts, batch.expiries, batch.transfers, batch.failed)
+                one_statement = batch.few_transfers and not batch.opens_segment
+                proxy.arm(proxy._plan(batch), copies=0 if one_statement else sum(map(bool, rows)))
                 super().append(batch)
 
         return AnnouncedJournal.open(self.url)
 
-    def arm(self, cut: Cut, *, is_copy: bool) -> None:
-        """Interrupt the batch whose first message comes next."""
+    def arm(self, cut: Cut, *, copies: int) -> None:
+        """Interrupt the batch whose first message comes next; it has so many COPYs, or is one statement."""
         with self._lock:
-            self._cut, self._is_copy = cut, is_copy
+            self._cut, self._copies = cut, copies
 
     async def __aenter__(self) -> Self:
         path = str(Path(self._directory.name) / SOCKET)
@@ -115,7 +118,9 @@ class CuttingProxy:
     ) -> bool:
         """Whether the connection is to be cut now; what the server must still get is sent."""
         cut = self._cut
-        commits = kind == QUERY and b"COMMIT" in message if self._is_copy else kind == SYNC
+        commits = kind == SYNC if not self._copies else kind == COPY_DONE and self._copies == 1
+        if kind == COPY_DONE:
+            self._copies -= 1
         if cut is Cut.NOWHERE or (cut is not Cut.BEFORE_ROWS and not commits):
             return False
         self._cut = Cut.NOWHERE
