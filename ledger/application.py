@@ -25,6 +25,8 @@ from ledger.engine import LedgerEngine
 from ledger.interface import LedgerBusy, LedgerUnavailable
 from ledger.operations import BATCHES_HEADER, JSON, OPERATIONS, PACKED, Operation, split_batches, to_json
 from ledger.peers import CALLER
+from ledger.query_json import to_plain
+from ledger.query_operations import QUERY_OPERATIONS, QueryOperation
 from ledger.records import RECORD_SIZE, transfer_records
 from ledger.rights import LedgerForbidden, Rule
 from ledger.writer import Phase
@@ -41,15 +43,24 @@ _BODY: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
 begins, so that no body can exhaust the stack, whatever the process' recursion limit is."""
 
 
+_QUESTION: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+    list[_Scalar] | dict[str, _Scalar | list[_Scalar | dict[str, _Scalar | list[_Scalar]]]]
+)
+"""The same for questions, whose alternatives are objects, and whose values may be lists."""
+
+
 def create_app(engine: LedgerEngine, door: Door) -> Starlette:
     """The HTTP application around an engine, behind a door."""
     judge = Judge(door, engine)
 
     async def operate(request: Request) -> Response:
-        operation = OPERATIONS.get(request.path_params["operation"])
+        name = request.path_params["operation"]
+        operation = OPERATIONS.get(name) or QUERY_OPERATIONS.get(name)
         if operation is None:
             return _problem(404, "unknown_operation", "There is no such operation.", retryable="false")
         try:
+            if isinstance(operation, QueryOperation):
+                return await _answer(engine, judge, operation, request)
             return await _operate(engine, judge, operation, request)
         except LedgerForbidden as error:
             return _forbidden(error)
@@ -114,9 +125,26 @@ async def _operate(engine: LedgerEngine, judge: Judge, operation: Operation, req
     return Response(msgspec.json.encode(to_json(answer)), media_type=JSON)
 
 
-def _read_json(body: bytes) -> Any:
+async def _answer(
+    engine: LedgerEngine, judge: Judge, operation: QueryOperation, request: Request
+) -> Response:
+    """A question in JSON; the answer in packed form for whoever accepts that."""
+    caller = judge.greet(request.scope.get("state", {}).get(CALLER))
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON:
+        return _problem(415, "unsupported_media_type", f"Send {JSON}.", retryable="false")
+    body = await _read_body(request, BODY_MAX)
+    question = operation.read_question(_read_json(body, _QUESTION))
+    await judge.check(caller, operation.name, question)
+    answer = await getattr(engine, operation.name)(question)
+    if operation.rows is not None and request.headers.get("accept") == PACKED:
+        return Response(operation.pack_answer(answer), media_type=PACKED)
+    return Response(msgspec.json.encode(to_plain("answer", answer)), media_type=JSON)
+
+
+def _read_json(body: bytes, decoder: msgspec.json.Decoder[Any] = _BODY) -> Any:
     try:
-        return _BODY.decode(body)
+        return decoder.decode(body)
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"the body is no JSON: {error}") from None
     except UnicodeDecodeError:
@@ -177,7 +205,7 @@ def _forbidden(error: LedgerForbidden) -> Response:
     return answer
 
 
-def _fault(operation: Operation) -> Response:
+def _fault(operation: Operation | QueryOperation) -> Response:
     """The answer to a fault of ours; what writes may have written before it."""
     writes = operation.name.startswith("create_")
     return _problem(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -225,6 +226,8 @@ class Queries:
             raise InvalidFilter("wait_seconds", f"must be 0 to {WAIT_SECONDS_MAX}")
         key = await self._ledger_key()
         after = Position(question.timestamp_min - 1, question.timestamp_min - 1)
+        # Where a follower began is no part of where it stands.
+        question = replace(question, timestamp_min=0)
         if question.cursor is not None:
             after = Position(*read_cursor(key, question, question.cursor, 2))
         deadline = time.monotonic() + question.wait_seconds

@@ -20,7 +20,7 @@ import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
+from ledger import queries as q
 from ledger.addresses import split_addresses
 from ledger.contract import (
     BATCH_MAX,
@@ -46,7 +47,8 @@ from ledger.contract import (
     Transfer,
 )
 from ledger.interface import LedgerBusy, LedgerUnavailable
-from ledger.operations import BATCHES_HEADER, PACKED
+from ledger.operations import BATCHES_HEADER, JSON, PACKED
+from ledger.query_operations import QUERY_OPERATIONS, QueryOperation
 from ledger.query_records import (
     pack_filter,
     unpack_balances,
@@ -210,6 +212,44 @@ class LedgerClient:
         both = int(AccountFilterFlags.DEBITS | AccountFilterFlags.CREDITS)
         page = AccountFilter(account_id=account_id, timestamp_max=(before or 1) - 1, limit=limit, flags=both)
         return await self._read("get_statement", pack_filter(page), unpack_statement)
+
+    async def search_transfers(self, search: q.TransferSearch) -> q.TransferPage:
+        """See :class:`ledger.interface.Ledger`."""
+        return await self._query(QUERY_OPERATIONS["search_transfers"], search, q.TransferPage)
+
+    async def search_accounts(self, search: q.AccountSearch) -> q.AccountPage:
+        """See :class:`ledger.interface.Ledger`."""
+        return await self._query(QUERY_OPERATIONS["search_accounts"], search, q.AccountPage)
+
+    async def get_balances_as_of(self, question: q.BalancesAsOf) -> q.BalancesPage:
+        """See :class:`ledger.interface.Ledger`."""
+        return await self._query(QUERY_OPERATIONS["get_balances_as_of"], question, q.BalancesPage)
+
+    async def get_snapshot(self, ids: Sequence[int]) -> q.Snapshot:
+        """See :class:`ledger.interface.Ledger`."""
+        return await self._query(QUERY_OPERATIONS["get_snapshot"], ids, q.Snapshot)
+
+    async def get_pending_states(self, ids: Sequence[int]) -> list[q.PendingState]:
+        """See :class:`ledger.interface.Ledger`."""
+        states: list[q.PendingState] = await self._query(QUERY_OPERATIONS["get_pending_states"], ids, list)
+        return states
+
+    async def get_period_statement(self, question: q.PeriodStatement) -> q.StatementPage:
+        """See :class:`ledger.interface.Ledger`."""
+        return await self._query(QUERY_OPERATIONS["get_period_statement"], question, q.StatementPage)
+
+    async def get_changes(self, question: q.ChangesAfter) -> q.ChangesPage:
+        """See :class:`ledger.interface.Ledger`; waits half of the client's deadline at most."""
+        longest_seconds = int(self._deadline_seconds / 2)
+        question = replace(question, wait_seconds=min(question.wait_seconds, longest_seconds))
+        return await self._query(QUERY_OPERATIONS["get_changes"], question, q.ChangesPage)
+
+    async def _query(self, operation: QueryOperation, question: Any, kind: type[Answer]) -> Answer:
+        headers = {"content-type": JSON} | ({"accept": PACKED} if operation.rows else {})
+        body = await self._request(operation.name, operation.write_question(question), headers, writes=False)
+        answer = operation.read_answer(body)
+        assert isinstance(answer, kind)
+        return answer
 
     async def _read(self, operation: str, body: bytes, unpack: Callable[[bytes], Answer]) -> Answer:
         return unpack(await self._request(operation, body, {}, writes=False))

@@ -48,7 +48,7 @@ Records = npt.NDArray[np.void]
 Permitted = Sequence[Numbers | None]
 """What each grant permits; None is any."""
 
-READS = ("lookup_", "get_", "query_")
+READS = ("lookup_", "get_", "query_", "search_")
 """How the names of operations that change nothing begin."""
 
 _IMPORTED = int(TransferFlags.IMPORTED)

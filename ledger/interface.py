@@ -24,6 +24,20 @@ from ledger.contract import (
     StatementLine,
     Transfer,
 )
+from ledger.queries import (
+    AccountPage,
+    AccountSearch,
+    BalancesAsOf,
+    BalancesPage,
+    ChangesAfter,
+    ChangesPage,
+    PendingState,
+    PeriodStatement,
+    Snapshot,
+    StatementPage,
+    TransferPage,
+    TransferSearch,
+)
 
 
 class LedgerUnavailable(Unavailable):
@@ -81,6 +95,27 @@ class Ledger(Protocol):
         ``before`` is the timestamp of the last line seen: lines older than it
         follow. Works for every account.
         """
+
+    async def search_transfers(self, search: TransferSearch) -> TransferPage:
+        """A page of transfers by alternatives of their fields; its cursor leads to the next."""
+
+    async def search_accounts(self, search: AccountSearch) -> AccountPage:
+        """A page of accounts by what they are and hold now."""
+
+    async def get_balances_as_of(self, question: BalancesAsOf) -> BalancesPage:
+        """Accounts as they stood at a time: some, or all of them page by page."""
+
+    async def get_snapshot(self, ids: Sequence[int]) -> Snapshot:
+        """The accounts that exist, all at one and the same instant, with its timestamp."""
+
+    async def get_pending_states(self, ids: Sequence[int]) -> list[PendingState]:
+        """What has become of transfers that may be pending ones; those that do not exist are left out."""
+
+    async def get_period_statement(self, question: PeriodStatement) -> StatementPage:
+        """An account's history over a time, oldest first; opening balance and lines make the closing one."""
+
+    async def get_changes(self, question: ChangesAfter) -> ChangesPage:
+        """The next changes after a position; waits for some when asked to. See :mod:`ledger.following`."""
 
     async def close(self) -> None:
         """Let go of connections; the ledger itself goes on."""

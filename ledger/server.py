@@ -128,6 +128,8 @@ async def listening(
         yield own
     finally:
         server.should_exit = True
+        # Whoever waits for changes would keep us waiting too.
+        engine.release_followers()
         await task
         if own is not None:
             own.unlink(missing_ok=True)
