@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from uuid import UUID
 
 import psycopg
@@ -212,11 +212,17 @@ def _statements(batch: Batch) -> tuple[str, list[bytes]]:
     return "".join(statements), data
 
 
+_EMPTY_COMMIT = "SELECT pg_logical_emit_message(true, 'nugpay', 'lock')"
+"""A commit that changes no table: nothing reads the message."""
+
+
 class Journal:
     """The writer's session with PostgreSQL: holds the lock, appends batches."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self._warning: str | None = None
+        connection.add_notice_handler(self._note)
 
     @classmethod
     def open(cls, url: str) -> Journal:
@@ -248,9 +254,20 @@ class Journal:
         A backend whose client died keeps the lock until it has ended, and so
         until a COMMIT that it was working on is done or gone: whoever gets the
         lock sees everything that was ever acknowledged.
+
+        It may see more: a primary that crashed while a commit waited for its standby
+        shows that commit after its restart, though no standby has it. So this waits
+        for a commit of its own, and with it for every earlier one. Raises
+        ``psycopg.OperationalError`` on a server that takes no writes.
         """
         row = self.connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
-        return row is not None and bool(row[0])
+        if row is None or not row[0]:
+            return False
+        standby = self.connection.execute("SELECT pg_is_in_recovery()").fetchone()
+        if standby is None or standby[0]:
+            raise psycopg.OperationalError("the server is a standby and takes no writes")
+        self._waited(partial(self.connection.execute, _EMPTY_COMMIT))
+        return True
 
     def confirm_lock(self) -> None:
         """Make sure that the lock is still ours; ``psycopg.OperationalError`` when it is not.
@@ -266,9 +283,26 @@ class Journal:
             # One statement is one database transaction: it commits wholly or not.
             values = [value for row in batch.few_transfers for value in _parameters(row)]
             statement = _insert_transfers(table_of(batch.segment), len(batch.few_transfers))
-            self.connection.execute(statement, (*values, *_numbers(batch), batch.head.hash), prepare=True)
+            values += [*_numbers(batch), batch.head.hash]
+            self._waited(partial(self.connection.execute, statement, values, prepare=True))
             return
-        copy_in(self.connection, *_statements(batch))
+        self._waited(partial(copy_in, self.connection, *_statements(batch)))
+
+    def _waited(self, commit: Callable[[], object]) -> None:
+        """Commit; ``psycopg.OperationalError`` when the server warns.
+
+        A commit whose wait for the standby was cancelled (by an operator, a time-out)
+        succeeds with no more than a warning, and the standby may not have it. Taking the
+        lock again waits for it.
+        """
+        self._warning = None
+        commit()
+        if self._warning is not None:
+            raise psycopg.OperationalError(f"the outcome is not known: {self._warning}")
+
+    def _note(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self._warning = notice.message_primary or "a warning"
 
     def stored_hash(self, sequence: int) -> bytes | None:
         """The hash of the batch with that number, or None when there is none."""

@@ -11,6 +11,7 @@ and seals it.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -116,7 +117,9 @@ class Sealer:
             self._bell.notify_all()
             connection = self._connection
         if connection is not None:
-            connection.cancel_safe(timeout=2.0)
+            # A server that is gone has nothing left to cancel.
+            with contextlib.suppress(psycopg.Error):
+                connection.cancel_safe(timeout=2.0)
         self._thread.join()
 
     def _run(self) -> None:
