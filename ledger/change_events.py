@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ledger.accounts import Accounts
 from ledger.contract import (
     TIMESTAMP_MAX,
@@ -26,6 +24,7 @@ from ledger.contract import (
 from ledger.rows import CREDIT_CLOSED, DEBIT_CLOSED, EXPIRY_COLUMNS
 from ledger.sealed_columns import ReadConnection, fetch, fetch_at
 from ledger.state import CLOSED
+from ledger.tail import rows_between
 from ledger.tail_view import TailRow, TailView
 from ledger.transfer_views import transfer_at
 
@@ -71,7 +70,7 @@ async def events_after(
         )  # fmt: skip
         rows += [TailRow(sealed, index) for index in range(len(sealed))]
     for columns in view.segments:
-        start, stop = np.searchsorted(columns["timestamp"], [low, newest + 1]).tolist()
+        start, stop = rows_between(columns["timestamp"], low, newest)
         stop = min(stop, start + limit - len(rows))
         rows += [TailRow(columns, index) for index in range(start, stop)]
     events = [of_transfer(view.accounts, row) for row in rows]

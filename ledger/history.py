@@ -20,6 +20,7 @@ from ledger.history_marks import MARK_STEPS, marks_after, marks_between, newest_
 from ledger.rows import TRANSFER_COLUMNS
 from ledger.sealed_columns import ReadConnection, fetch_at, selected, to_columns
 from ledger.segments import SEALED
+from ledger.tail import rows_between
 from ledger.tail_view import BLOCK_ROWS, TailRow, TailView
 
 I64 = npt.NDArray[np.int64]
@@ -110,7 +111,7 @@ async def oldest_first(
         low = seals[-1][1] + 1
     for columns in view.segments:
         timestamps = columns["timestamp"]
-        start, end = np.searchsorted(timestamps, [oldest, newest + 1]).tolist()
+        start, end = rows_between(timestamps, oldest, newest)
         for at in range(start, end, BLOCK_ROWS):
             for index in _postings(columns.part(at, min(at + BLOCK_ROWS, end)), slot).tolist():
                 yield TailRow(columns, at + index)

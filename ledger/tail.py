@@ -157,3 +157,13 @@ class Tail:
 def is_ordered(timestamps: I64) -> bool:
     """Whether timestamps rise from row to row."""
     return bool((timestamps[1:] > timestamps[:-1]).all())
+
+
+def rows_between(timestamps: I64, oldest: int, newest: int) -> tuple[int, int]:
+    """Where the rows of that time begin and end, both instants included, in rising timestamps.
+
+    The bounds stay apart: one that is beyond 64 bits would make NumPy compare all
+    of them as floating-point numbers, which cannot tell nanoseconds apart.
+    """
+    start, stop = timestamps.searchsorted(oldest), timestamps.searchsorted(newest, "right")
+    return int(start), int(stop)

@@ -21,6 +21,7 @@ from ledger.pending_states import find_statuses
 from ledger.queries import TransferSearch
 from ledger.sealed_columns import ReadConnection, fetch
 from ledger.search_criteria import entry_accounts, needs_statuses, to_mask, to_sql
+from ledger.tail import rows_between
 from ledger.tail_view import BLOCK_ROWS, TailRow, TailView
 
 BUDGET_SECONDS = 1.0
@@ -114,7 +115,7 @@ class Searching:
         step = -1 if self.search.newest_first else 1
         for columns in self.view.segments[::step]:
             timestamps = columns["timestamp"]
-            first, last = np.searchsorted(timestamps, [self.low, self.high + 1]).tolist()
+            first, last = rows_between(timestamps, self.low, self.high)
             for start in range(first, last, BLOCK_ROWS)[::step]:
                 block = columns.part(start, min(start + BLOCK_ROWS, last))
                 # What cannot be wanted is left behind before anything is turned round.

@@ -272,3 +272,16 @@ async def test_two_rows_with_one_id_across_a_seam_stop_the_engine(
     with pytest.raises(psycopg.errors.UniqueViolation):
         engine.check()
     await engine.close()
+
+
+async def test_a_history_from_a_nanosecond_after_a_transfer_leaves_it_out(
+    database_url: str, clock: SettableClock
+) -> None:
+    engine = await start(database_url, clock)
+    created = await create_singly(engine, transfers(*range(1, 6)))
+    for flags in (BOTH_SIDES, BOTH_SIDES | 4):
+        after = AccountFilter(account_id=A, limit=10, flags=flags, timestamp_min=created[2].timestamp + 1)
+        assert sorted(t.id for t in await engine.get_account_transfers(after)) == [4, 5]
+    found = await engine.query_transfers(QueryFilter(limit=10, timestamp_min=created[2].timestamp + 1))
+    assert [t.id for t in found] == [4, 5]
+    await engine.close()
