@@ -150,6 +150,8 @@ class Pipeline:
         except psycopg.OperationalError as error:
             log.warning("ledger_database_lost", error=str(error).strip())
             self._recover(commands)
+            # Whoever was asked to end while it waited for the lock has ended.
+            return self.tenure is not None
         return True
 
     def close(self) -> None:
@@ -353,6 +355,9 @@ class Pipeline:
                 self.in_doubt = True
                 tenure.journal.append(decided.batch)
                 self.in_doubt = False
+            else:
+                # As in ``_store``: the lock may be gone again already.
+                tenure.journal.confirm_lock()
             self._answer(decided)
             waiting.pop(0)
         self._unfinished = []

@@ -37,8 +37,11 @@ EVENTS = (
 NEVER = frozenset({"open:seal", "try_lock:seal", "open:usurp", "try_lock:usurp", "load:usurp"})
 """What makes no sense: there is nothing to take over yet."""
 
-RATE = 0.006
-"""How often a call fails."""
+RATES = {
+    "open": 0.03, "try_lock": 0.03, "confirm_lock": 0.012, "find_transfers": 0.02, "find_statuses": 0.06,
+    "find_failed": 0.02, "find_timestamps": 0.15, "stored_hash": 0.2, "load": 0.006,
+}  # fmt: skip
+"""How often a call fails; those that are rare fail more often."""
 COMMIT_RATE = 0.06
 """How often a commit does."""
 SEALING_RATE = 0.05
@@ -56,6 +59,8 @@ class Faults:
         self._random = random
         self.strength = strength
         """0 for a quiet world."""
+        self.unrest = 1.0
+        """Higher while one engine takes over from another: trouble seldom comes alone."""
         self.counts: Counter[str] = Counter()
 
     @contextmanager
@@ -73,7 +78,7 @@ class Faults:
 
     def of_call(self, name: str) -> str | None:
         """How this call fails, if it does."""
-        if self._random.random() >= RATE * self.strength:
+        if self._random.random() >= RATES[name] * self.strength * self.unrest:
             return None
         effect = CALL_EFFECTS[self._random.randrange(len(CALL_EFFECTS))]
         return None if f"{name}:{effect}" in NEVER else effect

@@ -113,7 +113,7 @@ class World:
             return
         engine.is_busy = True
         try:
-            if engine.pipeline.tenure is None:
+            if not engine.has_served:
                 if self.server.lock is None or self.random.random() < 0.05:
                     self.server.notice()
                     engine.pipeline.begin()
@@ -142,7 +142,9 @@ class World:
         assert isinstance(session, MemorySession)
         self.faults.note(name)
         self.server.end(session, linger=False)
+        self.faults.unrest = self.random.choice((1.0, 8.0))
         self._let_others(engine)
+        self.faults.unrest = 1.0
 
     def settle(self) -> None:
         """Let all that is on its way arrive, without further faults; then compare everything."""

@@ -18,6 +18,7 @@ from tests.simulation.plain_refusals import (
     CLOSING_DEBIT,
     CREDIT_LIMIT,
     DEBIT_LIMIT,
+    HISTORY,
     IMPORTED_ACCOUNT,
     IMPORTED_TRANSFER,
     LINKED,
@@ -125,12 +126,18 @@ class Workload:
         return self._random.getrandbits(128) >> 1 | 1
 
     def _accounts(self) -> list[Event]:
+        if not self._ledger.slots:
+            return [self._open_account(1) for _ in range(24)]
         events = [self._account() for _ in range(self._pick((1, 2, 3, 8, 30)))]
         if self._chance(25):
             self._import(events, IMPORTED_ACCOUNT, self._ledger.newest_account)
         self._link(events)
         self._sent_accounts += events
         return events
+
+    def _open_account(self, ledger: int) -> Event:
+        flags = HISTORY if self._chance(30) else 0
+        return (self._fresh_id(), 0, 0, 0, 0, 0, 0, 0, 0, ledger, 1, flags, 0)
 
     def _account(self) -> Event:
         if self._sent_accounts and self._chance(20):
@@ -247,13 +254,16 @@ class Workload:
             credit = self._pick(self._ledger.slots)
         elif credit is debit and len(pool) > 1:
             credit = pool[pool.index(debit) - 1]
-        flags = self._pick(ODD_FLAGS if self._chance(7) else FLAGS)
+        flags = self._pick(ODD_FLAGS if self._chance(10) else FLAGS)
         amount = int(self._random.random() * 50)
         if debit.ledger == WHALE_LEDGER and self._chance(60):
             amount = self._pick(HUGE) if self._chance(40) else self._edge(debit, credit)
         elif self._chance(8):
             amount = self._edge(debit, credit) if self._chance(70) else self._pick(HUGE[-4:])
         timeout = self._pick((0, 1, 1, 2, 3, FOREVER)) if flags & PENDING else 0
+        if flags & (CLOSING_DEBIT | CLOSING_CREDIT) and flags & PENDING and self._chance(80):
+            # What closes for ever leaves nothing to do.
+            timeout = 1
         event = (
             self._fresh_id(), debit.id, credit.id, amount, 0,
             self._pick((0, 0, 9)), self._pick((0, 2**64 - 1)), self._pick((0, 2**32 - 1)), timeout,
@@ -311,9 +321,16 @@ class Workload:
         room = max(2, (self.now - newest) // (len(events) + 1)) if self._chance(50) else 1000
         for index, event in enumerate(events):
             at += 1 + int(self._random.random() * min(room, 10**9))
-            timestamp, debit_id = max(at, 1), event[1]
+            timestamp, debit_id, credit_id = max(at, 1), event[1], event[2]
             if self._chance(6):
                 timestamp = self._pick((0, TOP, TOP + 1, self.now, self._ledger.last + len(events), 1))
+            elif flag == IMPORTED_TRANSFER and index == 0 and slots[-1].timestamp > newest + 1:
+                # After every transfer, and before one of its accounts.
+                timestamp, youngest = slots[-1].timestamp - self._pick((0, 1)), slots[-1]
+                if self._chance(50):
+                    debit_id = youngest.id
+                else:
+                    credit_id = youngest.id
             elif slots and self._chance(15):
                 youngest = slots[-1] if self._chance(60) else self._pick(slots)
                 timestamp = max(1, youngest.timestamp - self._pick((0, 0, 1)))
@@ -323,7 +340,18 @@ class Workload:
                 timestamp = self._pick(self._ledger.rows[-12:])[0]
             timeout = event[8] if flag == IMPORTED_ACCOUNT or self._chance(20) else 0
             flags = event[11] | (flag if self._chance(95) else 0)
-            events[index] = (event[0], debit_id, *event[2:8], timeout, *event[9:11], flags, timestamp)
+            if flag == IMPORTED_TRANSFER and not flags & (POST | VOID) and self._chance(10):
+                flags |= PENDING | self._pick((CLOSING_DEBIT, CLOSING_CREDIT))
+            events[index] = (
+                event[0],
+                debit_id,
+                credit_id,
+                *event[3:8],
+                timeout,
+                *event[9:11],
+                flags,
+                timestamp,
+            )
 
     def _link(self, events: list[Event]) -> None:
         if len(events) < 2 or not self._chance(35):

@@ -1,0 +1,171 @@
+"""The simulator: seeds that must pass, the same again, all that they met, and bugs that it catches."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ledger import draft, pending_rules, recovery, transfer_rules, vector
+from ledger.contract import CreateTransferStatus
+from ledger.draft import Draft
+from ledger.id_filter import IDFilter
+from ledger.pipeline import Group, Pipeline
+from tests.simulation.coverage import never_met
+from tests.simulation.simulator import SimulationFailure, run
+
+SEEDS = range(12)
+EVENTS = 3000
+STRENGTH = 3.0
+"""Few runs must meet much, so more fails in each than in the long form."""
+
+
+def test_seeds_pass_and_meet_every_status_every_pair_of_flags_and_every_fault() -> None:
+    counts: Counter[str] = Counter()
+    for seed in SEEDS:
+        counts += run(seed, EVENTS, strength=STRENGTH).counts
+    assert never_met(counts) == []
+
+
+def test_the_same_seed_gives_the_same_journal() -> None:
+    first, second, other = run(3, 1500), run(3, 1500), run(4, 1500)
+    assert (first.hash, first.events, first.counts) == (second.hash, second.events, second.counts)
+    assert first.hash != other.hash
+
+
+def caught(events: int = 2000) -> str:
+    """How one of a few seeds fails."""
+    for seed in range(6):
+        try:
+            run(seed, events, strength=STRENGTH)
+        except SimulationFailure as failure:
+            return str(failure)
+    return "nothing was noticed"
+
+
+def plant_no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    check: Callable[..., Any] = transfer_rules._check_amount
+    limits = (CreateTransferStatus.EXCEEDS_CREDITS, CreateTransferStatus.EXCEEDS_DEBITS)
+
+    def without(*arguments: Any) -> Any:
+        refusal = check(*arguments)
+        return None if refusal in limits else refusal
+
+    monkeypatch.setattr(transfer_rules, "_check_amount", without)
+
+
+def plant_no_limits_in_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector, "_first_broken", lambda *arguments: arguments[-1])
+
+
+def plant_a_lost_undo(monkeypatch: pytest.MonkeyPatch) -> None:
+    roll_back = Draft.roll_back
+
+    def losing(self: Draft, state: Any) -> None:
+        assert self.scope is not None
+        del self.scope.touched[-1:]
+        roll_back(self, state)
+
+    monkeypatch.setattr(Draft, "roll_back", losing)
+
+
+def plant_a_wrong_pointer(monkeypatch: pytest.MonkeyPatch) -> None:
+    append = draft.append_row
+
+    def wrong(state: Any, drafted: Draft, *arguments: Any, **named: Any) -> None:
+        append(state, drafted, *arguments, **named)
+        drafted.transfers[-1].credit_previous = drafted.transfers[-1].debit_previous
+
+    monkeypatch.setattr(transfer_rules, "append_row", wrong)
+    monkeypatch.setattr(pending_rules, "append_row", wrong)
+
+
+def plant_a_wrong_pointer_in_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns: Callable[..., Any] = vector._columns
+
+    def wrong(*arguments: Any) -> Any:
+        made = columns(*arguments)
+        made.arrays["debit_previous"] = made.arrays["credit_previous"]
+        return made
+
+    monkeypatch.setattr(vector, "_columns", wrong)
+
+
+def plant_answers_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Pipeline._store
+
+    def early(self: Pipeline, group: Group) -> None:
+        self._answer(group)
+        self._unfinished.append(group)
+        store(self, group)
+
+    monkeypatch.setattr(Pipeline, "_store", early)
+
+
+def plant_answers_without_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Pipeline._store
+
+    def trusting(self: Pipeline, group: Group) -> None:
+        if group.batch is None:
+            self._answer(group)
+        else:
+            store(self, group)
+
+    monkeypatch.setattr(Pipeline, "_store", trusting)
+
+
+def plant_new_for_sealed_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IDFilter, "add_stored", lambda *_: None)
+
+
+def plant_forgotten_expiries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery.Recovery, "_replay_expiries", lambda *_: None)
+
+
+def plant_a_commit_that_is_taken_for_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    settle = Pipeline._settle
+
+    def hopeful(self: Pipeline) -> None:
+        group = self._unfinished[0]
+        if group.batch is not None:
+            group.batch = None
+            self._answer(group)
+        if self._unfinished:
+            settle(self)
+
+    monkeypatch.setattr(Pipeline, "_settle", hopeful)
+
+
+@pytest.mark.parametrize(
+    ("plant", "noticed"),
+    [
+        (plant_no_limits, "exceeds_"),
+        (plant_no_limits_in_columns, "exceeds_"),
+        (plant_a_lost_undo, ""),
+        (plant_a_wrong_pointer, "_previous"),
+        (plant_a_wrong_pointer_in_columns, "_previous"),
+        (plant_answers_before_the_commit, "before it is durable"),
+        (plant_answers_without_the_lock, "without the lock"),
+        (plant_new_for_sealed_ids, "stored ids for new ones"),
+        (plant_forgotten_expiries, ""),
+        (plant_a_commit_that_is_taken_for_stored, "not durable"),
+    ],
+    ids=lambda value: value.__name__.removeprefix("plant_") if callable(value) else "",
+)
+def test_a_planted_bug_is_caught(
+    plant: Callable[[pytest.MonkeyPatch], None], noticed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    failure = caught()
+    assert failure.startswith("seed ")
+    assert noticed in failure
+    assert "./nugpay simulate --seed" in failure
+
+
+def test_a_failure_is_met_again_by_the_command_that_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_a_lost_undo(monkeypatch)
+    with pytest.raises(SimulationFailure) as first:
+        run(0, 10_000)
+    with pytest.raises(SimulationFailure) as again:
+        run(0, first.value.event + 1)
+    assert str(again.value) == str(first.value)
