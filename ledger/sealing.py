@@ -180,6 +180,9 @@ class Sealer:
             self._prepared = number
 
     def _seal(self, connection: Connection, segment: TailSegment) -> None:
+        if segments.is_sealed(connection, segment.number):
+            # The session was lost after its commit, or another engine has sealed it.
+            return
         columns = segment.columns()
         timestamps = columns["timestamp"]
         seal = Seal(segment.last_sequence, int(timestamps[0]), int(timestamps[-1]), len(timestamps))

@@ -91,6 +91,12 @@ def prepare(connection: Connection, number: int) -> None:
         _show(connection, [*_unsealed(connection), number])
 
 
+def is_sealed(connection: Connection, number: int) -> bool:
+    """Whether a segment is one of the sealed ones."""
+    row = connection.execute("SELECT FROM ledger_seal WHERE number = %s", (number,)).fetchone()
+    return row is not None
+
+
 def build_indexes(connection: Connection, number: int, seal: Seal) -> None:
     """Everything about sealing that takes long; each step may be repeated."""
     table = table_of(number)
