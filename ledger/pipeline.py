@@ -66,6 +66,8 @@ PIPELINE_EVENTS_MIN = 1024
 """Fewer events that wait are not worth deciding before the commit has ended."""
 INLINE_ROWS_MAX = 512
 """A smaller batch is committed by the caller of ``step`` itself: handing it over costs more."""
+CONFIRM_SECONDS = 1.0
+"""How often an idle engine makes sure that it is still the one."""
 UNSEALED_SLOW = 3
 """With so many unsealed segments each step waits a little for the sealing."""
 UNSEALED_MAX = 5
@@ -119,6 +121,7 @@ class Pipeline:
         self._unfinished: list[Group] = []
         """Groups whose callers wait: the one being committed, then the one decided on top."""
         self._committing: Group | None = None
+        self._confirmed = elapsed()
 
     def begin(self) -> bool:
         """Hold the lock with everything loaded; False when asked to end meanwhile."""
@@ -239,10 +242,12 @@ class Pipeline:
         tenure, batch = self.tenure, group.batch
         assert tenure is not None
         if batch is None:
-            if group.commands:
+            if group.commands or self._elapsed() - self._confirmed > CONFIRM_SECONDS:
                 # These answers come from memory alone, which is the truth only
-                # while the lock is ours: another engine may have taken over.
+                # while the lock is ours: another engine may have taken over. An
+                # idle engine asks now and then, so that it knows where it stands.
                 tenure.journal.confirm_lock()
+                self._confirmed = self._elapsed()
             self._answer(group)
         elif batch.transfer_count + batch.account_count <= INLINE_ROWS_MAX:
             tenure.journal.append(batch)
@@ -317,7 +322,9 @@ class Pipeline:
                 self._settle()
             except psycopg.OperationalError as error:
                 log.warning("ledger_database_lost", error=str(error).strip())
-                # A full disk fails again at once, and each try loads everything.
+                # A server that says that it has no room has aborted the commit.
+                self.in_doubt &= not isinstance(error, psycopg.errors.DiskFull)
+                # It would say so again at once, and each try loads everything.
                 self._intake.pause(RETRY_SECONDS)
                 if self._elapsed() - began > OUTAGE_SECONDS:
                     self.refuse_unfinished("The ledger's database fails.", outcome_unknown=self.in_doubt)
