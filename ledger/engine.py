@@ -20,6 +20,7 @@ from foundation.clock import Clock
 from foundation.postgres import sync_url
 from ledger import change_events, reader
 from ledger.account_head import AccountHead
+from ledger.archive import Head
 from ledger.asking import Queries
 from ledger.commands import (
     CreateAccounts,
@@ -53,6 +54,7 @@ from ledger.contract import (
 )
 from ledger.decisions import TransferRequest
 from ledger.filters import check_filter
+from ledger.herald import Herald
 from ledger.interface import LedgerUnavailable
 from ledger.queries import (
     AccountPage,
@@ -91,11 +93,12 @@ START_POLL_SECONDS = 0.005
 class LedgerEngine:
     """The double-entry engine; ``start`` returns when it serves (or stands by)."""
 
-    def __init__(self, writer: Writer, pool: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, writer: Writer, pool: AsyncConnectionPool[Any], herald: Herald | None = None) -> None:
         self._writer = writer
         self._pool = pool
+        self._herald = herald
         self._wakeups = Wakeups()
-        writer.on_stored(self._wakeups.ring)
+        writer.on_stored(self._tell)
         self._queries = Queries(self, self._wakeups)
 
     @classmethod
@@ -126,7 +129,9 @@ class LedgerEngine:
             open=False,
             timeout=READ_WAIT_SECONDS,
         )
-        engine = cls(writer, pool)
+        herald = Herald(database_url)
+        engine = cls(writer, pool, herald)
+        herald.start()
         writer.start()
         try:
             await pool.open(wait=False)
@@ -160,7 +165,10 @@ class LedgerEngine:
 
     async def close(self) -> None:
         """Answer what is queued, give the lock back and end."""
+        self._wakeups.release()
         await asyncio.to_thread(self._writer.stop)
+        if self._herald is not None:
+            await asyncio.to_thread(self._herald.stop)
         await self._pool.close()
 
     async def create_accounts(self, accounts: Sequence[Account]) -> list[CreateAccountResult]:
@@ -286,6 +294,11 @@ class LedgerEngine:
     async def get_changes(self, question: ChangesAfter) -> ChangesPage:
         """See :class:`ledger.interface.Ledger`."""
         return await self._queries.get_changes(question)
+
+    def _tell(self, head: Head) -> None:
+        self._wakeups.ring(head)
+        if self._herald is not None:
+            self._herald.tell(head)
 
     def release_followers(self) -> None:
         """Answer everybody who waits for changes, and let nobody wait any more."""

@@ -5,9 +5,11 @@ import time
 from dataclasses import replace
 
 import httpx
+import psycopg
 import pytest
 
 from foundation.clock import SettableClock
+from foundation.postgres import sync_url
 from ledger.client import LedgerClient
 from ledger.contract import (
     Account,
@@ -20,6 +22,7 @@ from ledger.contract import (
 )
 from ledger.engine import LedgerEngine
 from ledger.following import follow
+from ledger.herald import CHANNEL
 from ledger.queries import (
     AccountCriteria,
     AccountSearch,
@@ -204,8 +207,8 @@ async def test_a_cursor_of_another_question_or_another_ledger_or_a_changed_one_i
     "body",
     [
         [], {"any_of": {}}, {"any_of": [{"codes": 1}]}, {"any_of": [{"codes": ["x"]}]},
-        {"any_of": [{"colour": 1}]}, {"any_of": [{"pending_status": ["gone"]}]}, {"newest_first": 1}, {"limit": -1}, {"cursor": 5},
-        {"any_of": [{"codes": [[[1]]]}]}, {"any_of": [{"amount_max": True}]},
+        {"any_of": [{"colour": 1}]}, {"any_of": [{"pending_status": ["gone"]}]}, {"newest_first": 1},
+        {"limit": -1}, {"cursor": 5}, {"any_of": [{"codes": [[[1]]]}]}, {"any_of": [{"amount_max": True}]},
     ],
 )  # fmt: skip
 async def test_a_question_that_is_none_is_refused(client: LedgerClient, body) -> None:
@@ -267,3 +270,27 @@ async def test_a_follower_gets_pages_for_ever_and_ends_with_the_door(
     await asyncio.sleep(0.05)
     engine.release_followers()
     assert (await asyncio.wait_for(waiting, 5)).events == []
+
+
+async def test_another_process_that_listens_hears_of_a_commit(
+    engine: LedgerEngine, books: list[Transfer], database_url: str
+) -> None:
+    listener = await psycopg.AsyncConnection.connect(sync_url(database_url), autocommit=True)
+    async with listener:
+        await listener.execute(f"LISTEN {CHANNEL}")
+        (result,) = await engine.create_transfers([Transfer(400, 1, 2, 1, ledger=1, code=1)])
+        async for word in listener.notifies(timeout=5):
+            # Commits that came shortly before may be told first.
+            if int(word.payload) >= result.timestamp:
+                break
+        else:
+            pytest.fail("nothing was told in time")
+
+
+async def test_an_engine_that_never_served_ends_without_a_word(
+    database_url: str, clock: SettableClock
+) -> None:
+    first = await LedgerEngine.start(database_url, clock)
+    standby = await LedgerEngine.start(database_url, clock, wait_until_serving=False)
+    await asyncio.wait_for(standby.close(), 10)
+    await first.close()
