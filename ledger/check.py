@@ -24,22 +24,13 @@ from ledger.check_findings import Finding, FoundWrong, Verdict, shown
 from ledger.check_ids import IDs, StoredFilter
 from ledger.check_pendings import Pendings
 from ledger.check_postings import check_postings
-from ledger.check_rows import (
-    ACCOUNTS,
-    BATCHES,
-    EXPIRIES,
-    FAILED,
-    Columns,
-    RowStream,
-    Taken,
-    table_rows,
-    transfer_rows,
-)
+from ledger.check_rows import RowStream, Taken, table_rows, transfer_rows
 from ledger.check_segments import check_catalog, check_seal
 from ledger.check_stretch import Stretch
 from ledger.check_transfers import check_expiry_rows, check_failed, check_transfers
 from ledger.columns import MalformedRows, TransferColumns
 from ledger.journal_tables import JournalTables, read_ahead
+from ledger.row_layouts import ACCOUNTS, BATCHES, EXPIRIES, FAILED, Columns
 from ledger.segments import Segment, table_of
 
 STRETCH_TRANSFERS = 65_536
@@ -156,6 +147,8 @@ class _Check:
 
     def _stored_filter(self, segment: Segment) -> StoredFilter | None:
         pieces = self._tables.id_filters(segment.number)
+        if pieces is None:
+            return None
         if pieces or segment.seal is None:
             return StoredFilter(segment.number, pieces) if pieces else None
         raise FoundWrong(

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from ledger.check_batches import check_times
 from ledger.check_findings import Finding, FoundWrong, Verdict
-from ledger.check_rows import Columns, Taken
+from ledger.check_rows import Taken
 from ledger.check_stretch import Stretch, uuid_max, uuid_zero
 from ledger.contract import AccountFlags
+from ledger.row_layouts import Columns
 
 Array = npt.NDArray[Any]
 

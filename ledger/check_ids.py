@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ledger.check_findings import Finding, FoundWrong, shown
-from ledger.check_rows import FAILED, table_rows, transfer_rows
+from ledger.check_rows import table_rows, transfer_rows
 from ledger.id_filter import HEADER_SIZE, IDFilter, stored_key
 from ledger.journal_tables import JournalTables
+from ledger.row_layouts import FAILED
 from ledger.segments import table_of
 
 U64 = npt.NDArray[np.uint64]

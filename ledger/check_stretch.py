@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ledger.check_findings import ACCOUNT, EXPIRY, FAILED, TRANSFER, Finding, Mask, Place, Verdict, shown
-from ledger.check_rows import Columns, Taken
+from ledger.check_rows import Taken
 from ledger.columns import TransferColumns
+from ledger.row_layouts import Columns
 from ledger.segments import table_of
 
 I64 = npt.NDArray[np.int64]

@@ -137,8 +137,7 @@ class JournalSnapshot:
             return connection.execute(query, binary=True).fetchall()
 
     def _pieces(self, table: str, columns: tuple[str, ...], order: str) -> Iterator[bytes]:
-        names = ", ".join(f"coalesce({name}, 0)" if name in _ZERO_FOR_NULL else name for name in columns)
-        query = f"COPY (SELECT {names} FROM {table} ORDER BY {order}) TO STDOUT (FORMAT BINARY)"
+        query = copy_query(table, columns, order)
         with self._session() as connection:
             done = False
             try:
@@ -149,6 +148,12 @@ class JournalSnapshot:
                     # Whoever wanted the rows has seen enough.
                     connection.cancel_safe(timeout=2.0)
                     connection.close()
+
+
+def copy_query(table: str, columns: tuple[str, ...], order: str) -> str:
+    """The statement that gives a table's rows in their canonical form."""
+    names = ", ".join(f"coalesce({name}, 0)" if name in _ZERO_FOR_NULL else name for name in columns)
+    return f"COPY (SELECT {names} FROM {table} ORDER BY {order}) TO STDOUT (FORMAT BINARY)"
 
 
 def copy_out(connection: psycopg.Connection[Any], query: str) -> Iterator[bytes]:

@@ -59,8 +59,8 @@ class JournalTables(Protocol):
     def checkpoint(self) -> tuple[int, bytes] | None:
         """The newest checkpoint: its batch's sequence, and its bytes."""
 
-    def id_filters(self, number: int) -> list[bytes]:
-        """The stored pieces of a sealed segment's id filter; none where there is no filter."""
+    def id_filters(self, number: int) -> list[bytes] | None:
+        """The stored pieces of a sealed segment's id filter; None where no filters are kept at all."""
 
 
 def read_ahead(open_pieces: Callable[[], Iterator[Piece]]) -> Iterator[Piece]:

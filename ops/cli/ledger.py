@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from ledger.check import Summary
+    from ledger.check import Report, Summary
     from ledger.journal_tables import JournalTables
 
 app = typer.Typer(help="Be the ledger process, or check, export and import its journal.")
@@ -36,13 +39,60 @@ def check(
 
     A running ledger is checked as of the moment of the start, and goes on meanwhile.
     """
+    from ledger.check import check_journal
     from ledger.journal_snapshot import JournalSnapshot
     from ops.wiring import current_settings, needed_database
 
     known_hash = _parse_hash(head)
-    with JournalSnapshot(needed_database(current_settings())) as tables:
-        summary = _check(tables, known_hash)
+    with JournalSnapshot(needed_database(current_settings())) as tables, _progress(tables) as report:
+        summary = check_journal(tables, report, known_hash=known_hash)
     _tell(summary)
+
+
+@app.command("export")
+def export(
+    directory: Annotated[Path, typer.Argument(help="A new or empty directory.")],
+) -> None:
+    """Write the journal as Parquet with a manifest, read it back and check it; a running ledger goes on."""
+    _need_parquet()
+    from ledger.journal_snapshot import JournalSnapshot
+    from ledger.parquet_export import export_journal
+    from ops.wiring import current_settings, needed_database
+
+    with JournalSnapshot(needed_database(current_settings())) as tables, _progress(tables) as report:
+        summary = export_journal(tables, directory, report)
+    _tell(summary)
+    typer.echo(f"exported to {directory}")
+
+
+@app.command("import")
+def import_(
+    directory: Annotated[Path, typer.Argument(help="What an export has written.")],
+) -> None:
+    """Check an export and put it into an empty database, whole or not at all."""
+    _need_parquet()
+    from ledger.journal_import import import_journal
+    from ledger.parquet_tables import ParquetTables
+    from ops.wiring import current_settings, needed_database
+
+    url = needed_database(current_settings())
+    tables = ParquetTables(directory)
+    with _progress(tables) as report:
+        summary = import_journal(tables, url, report)
+    _tell(summary)
+    typer.echo(f"imported from {directory}")
+
+
+def _need_parquet() -> None:
+    from importlib.util import find_spec
+
+    from ops.errors import OperationError
+
+    if find_spec("pyarrow") is None:
+        raise OperationError(
+            "Parquet needs the package pyarrow, which is not installed",
+            ".venv/bin/python -m pip install --require-hashes -r requirements-parquet.lock",
+        )
 
 
 def _parse_hash(text: str) -> bytes | None:
@@ -61,19 +111,16 @@ def _parse_hash(text: str) -> bytes | None:
     return value
 
 
-def _check(tables: JournalTables, known_hash: bytes | None = None) -> Summary:
-    """Check with a progress bar."""
+@contextlib.contextmanager
+def _progress(tables: JournalTables) -> Iterator[Report]:
+    """A bar on the terminal that shows how many transfers are done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from ledger.check import check_journal
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("transfers", total=tables.transfer_count())
-        return check_journal(
-            tables, lambda done: progress.update(task, completed=done), known_hash=known_hash
-        )
+        yield lambda done: progress.update(task, completed=done)
 
 
 def _tell(summary: Summary) -> None:

@@ -26,7 +26,7 @@ class TablesInMemory:
         rows = {name: bytearray(b"".join(getattr(tables, name)())) for name in TABLES}
         for segment in segments:
             rows[f"transfers {segment.number}"] = bytearray(b"".join(tables.transfers(segment)))
-        filters = {segment.number: tables.id_filters(segment.number) for segment in segments}
+        filters = {segment.number: tables.id_filters(segment.number) or [] for segment in segments}
         return cls(segments, tables.bounds(), rows, tables.checkpoint(), filters)
 
     def transfer_count(self) -> int:

@@ -2,11 +2,10 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from random import Random
 
-import numpy as np
 import psycopg
 import pytest
 import pytest_asyncio
@@ -14,43 +13,18 @@ import pytest_asyncio
 from foundation.clock import SettableClock
 from foundation.postgres import sync_url
 from ledger.check import Summary, check_journal
-from ledger.check_findings import Finding
 from ledger.columns import TransferColumns
 from ledger.engine import LedgerEngine
 from ledger.journal_snapshot import JournalSnapshot
 from tests.ledger import invariants
-from tests.ledger.crimes import Flip, Flipper, chain_anew, forge, put_rows, rows_of
-from tests.ledger.journaled_duel import JournaledDuel
+from tests.ledger.crimes import Flip, Flipper, rows_of
+from tests.ledger.journals import SEGMENT_ROWS, read_tables, write_journal
 from tests.ledger.tables_in_memory import TablesInMemory
 from tests.ledger.world import World
 
-SEGMENT_ROWS = 20
 FLIPS = 1_000
 SQL_FLIPS = 60
 PENDING, POST, VOID, BALANCING, CLOSING, IMPORTED = 2, 4, 8, 48, 192, 256
-
-
-async def write_journal(url: str, clock: SettableClock, seed: int, steps: int = 45) -> None:
-    """Random requests of every kind, in tiny segments."""
-    duel = JournaledDuel(Random(seed), clock)
-    engine = await LedgerEngine.start(url, clock, segment_rows=SEGMENT_ROWS)
-    try:
-        for _ in range(steps):
-            await duel.step(engine, at_once=False)
-        await engine.wait_until_sealed()
-    finally:
-        await engine.close()
-
-
-def read_tables(url: str) -> TablesInMemory:
-    with JournalSnapshot(url) as snapshot:
-        return TablesInMemory.read(snapshot)
-
-
-def finding_in(tables: TablesInMemory) -> Finding:
-    found = check_journal(tables).finding
-    assert found is not None
-    return found
 
 
 @dataclass
@@ -250,146 +224,6 @@ def test_a_row_of_which_only_the_hash_tells_is_named_by_its_batch(small: str) ->
         finding = check_journal(snapshot).finding
     assert finding is not None
     assert (finding.table, finding.key, finding.column) == ("ledger_batch", f"sequence {sequence}", "hash")
-
-
-def delete_last_rows(tables: TablesInMemory) -> None:
-    number = max(s.number for s in tables.catalog if tables.rows[f"transfers {s.number}"])
-    put_rows(tables, f"transfers {number}", rows_of(tables, f"transfers {number}")[:-1])
-
-
-def delete_middle_row(tables: TablesInMemory) -> None:
-    put_rows(tables, "transfers 2", [row for n, row in enumerate(rows_of(tables, "transfers 2")) if n != 7])
-
-
-def swap_rows(tables: TablesInMemory) -> None:
-    rows = rows_of(tables, "transfers 2")
-    rows[3], rows[4] = rows[4], rows[3]
-    put_rows(tables, "transfers 2", rows)
-    chain_anew(tables)
-
-
-def delete_newest_batch(tables: TablesInMemory) -> None:
-    put_rows(tables, "batches", rows_of(tables, "batches")[:-1])
-
-
-def delete_middle_batch(tables: TablesInMemory) -> None:
-    put_rows(tables, "batches", [row for n, row in enumerate(rows_of(tables, "batches")) if n != 9])
-
-
-def delete_expiry(tables: TablesInMemory) -> None:
-    put_rows(tables, "expiries", rows_of(tables, "expiries")[:-1])
-
-
-def delete_account(tables: TablesInMemory) -> None:
-    put_rows(tables, "accounts", rows_of(tables, "accounts")[:-1])
-
-
-def add_failed_id(tables: TablesInMemory) -> None:
-    rows = rows_of(tables, "failed_ids")
-    put_rows(tables, "failed_ids", [*rows, rows[-1]])
-
-
-def duplicate_id(tables: TablesInMemory) -> None:
-    def change(columns: TransferColumns) -> None:
-        plain = np.flatnonzero(columns["flags"] & PENDING == 0)
-        columns["id"][plain[3]] = columns["id"][plain[1]]
-
-    forge(tables, 2, change)
-
-
-def fail_an_id_that_exists(tables: TablesInMemory) -> None:
-    ids = rows_of(tables, "failed_ids")
-    transfer = TransferColumns.decode(bytes(tables.rows["transfers 1"]))["id"][2].tolist()
-    put_rows(
-        tables,
-        "failed_ids",
-        [ids[0][:6] + (transfer[1] << 64 | transfer[0]).to_bytes(16, "big") + ids[0][22:], *ids[1:]],
-    )
-    chain_anew(tables)
-
-
-def point_to_another_account(tables: TablesInMemory) -> None:
-    def change(columns: TransferColumns) -> None:
-        row = len(columns) - 1
-        slots = {columns["debit_account"][row], columns["credit_account"][row]}
-        others = [
-            n for n in range(row) if not slots & {columns["debit_account"][n], columns["credit_account"][n]}
-        ]
-        columns["debit_previous"][row] = columns["timestamp"][others[-1]]
-
-    forge(tables, 2, change)
-
-
-def invent_money(tables: TablesInMemory) -> None:
-    """A larger amount, that both balances of the row itself bear out."""
-
-    def change(columns: TransferColumns) -> None:
-        row = int(np.flatnonzero(columns["flags"] & (PENDING | POST | VOID | BALANCING) == 0)[0])
-        for name in ("amount", "debit_debits_posted", "credit_credits_posted"):
-            columns[name][row] += 1
-
-    forge(tables, 1, change)
-
-
-def post_nothing(tables: TablesInMemory) -> None:
-    def change(columns: TransferColumns) -> None:
-        row = int(np.flatnonzero(columns["flags"] & (POST | VOID))[0])
-        ordinary = int(np.flatnonzero(columns["flags"] & PENDING == 0)[0])
-        columns["pending_timestamp"][row] = columns["timestamp"][ordinary]
-        columns["pending_id"][row] = columns["id"][ordinary]
-
-    forge(tables, 2, change)
-
-
-def lift_a_limit(tables: TablesInMemory) -> None:
-    """Accounts that may not spend what they have not: some of them have."""
-    rows = rows_of(tables, "accounts")
-    flags_at = 2 + 4 + 4 + 4 + 16 + 4 + 8 + 4 + 4 + 4 + 2 + 4 + 1
-    changed = [row[:flags_at] + bytes([row[flags_at] & ~6 | 2]) + row[flags_at + 1 :] for row in rows]
-    put_rows(tables, "accounts", changed)
-    chain_anew(tables)
-
-
-def spoil_checkpoint(tables: TablesInMemory) -> None:
-    assert tables.stored_checkpoint is not None
-    sequence, data = tables.stored_checkpoint
-    tables.stored_checkpoint = sequence - 1, data
-
-
-def forget_ids(tables: TablesInMemory) -> None:
-    tables.filters[2], tables.filters[1] = tables.filters[1], tables.filters[2]
-
-
-CRIMES: dict[Callable[[TablesInMemory], None], tuple[str, str]] = {
-    delete_last_rows: ("ledger_batch", "transfer_count"),
-    delete_middle_row: ("ledger_batch", "transfer_last"),
-    swap_rows: ("", ""),
-    delete_newest_batch: ("", ""),
-    delete_middle_batch: ("ledger_batch", "sequence"),
-    delete_expiry: ("ledger_batch", "expiry_count"),
-    delete_account: ("ledger_batch", "account_count"),
-    add_failed_id: ("ledger_failed_id", "batch"),
-    duplicate_id: ("", "id"),
-    fail_an_id_that_exists: ("ledger_transfer_1", "id"),
-    point_to_another_account: ("ledger_transfer_2", "debit_previous"),
-    invent_money: ("ledger_transfer_1", ""),
-    post_nothing: ("ledger_transfer_2", "pending_timestamp"),
-    lift_a_limit: ("", ""),
-    spoil_checkpoint: ("ledger_checkpoint", "timestamp"),
-    forget_ids: ("ledger_id_filter", "data"),
-}
-"""Each with the table and the column that the finding must name, where these do not depend on the rows."""
-
-
-@pytest.mark.parametrize("crime", CRIMES, ids=lambda crime: crime.__name__)
-def test_a_crime_is_found_where_it_was_done(
-    tables: TablesInMemory, crime: Callable[[TablesInMemory], None]
-) -> None:
-    crime(tables)
-    finding = finding_in(tables)
-    table, column = CRIMES[crime]
-    assert table in {"", finding.table}, finding
-    assert column in {"", finding.column}, finding
 
 
 def test_a_head_that_was_noted_elsewhere_tells_of_batches_that_are_gone(tables: TablesInMemory) -> None:

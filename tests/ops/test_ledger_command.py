@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from foundation.clock import SettableClock
 from foundation.postgres import sync_url
 from ledger.engine import LedgerEngine
+from tests.fixtures.postgres import TEMPLATE, drop_database
 from tests.ledger.world import World
 
 
@@ -56,3 +58,25 @@ def test_a_wrong_row_is_named_and_ends_with_one(url: str, tmp_path: Path) -> Non
     assert done.stdout == (
         f"wrong: ledger_transfer_1, timestamp {timestamp}: credit_credits_posted is 6, expected 5.\n"
     )
+
+
+def test_an_export_goes_into_an_empty_database_and_into_no_other(
+    url: str, postgres_admin: psycopg.Connection, tmp_path: Path
+) -> None:
+    exported = ledger(url, tmp_path, "export", str(tmp_path / "journal"))
+    assert exported.returncode == 0, exported.stderr
+    refused = ledger(url, tmp_path, "import", str(tmp_path / "journal"))
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-2:] == [
+        "nugpay: This database has a journal already: ledger_batch holds rows",
+        "An import goes into a database that was only just made: ./nugpay migrate.",
+    ]
+    name = f"test_{uuid.uuid4().hex}"
+    postgres_admin.execute(f"create database {name} template {TEMPLATE}")
+    try:
+        other = url.replace(url.split("?", maxsplit=1)[0].rsplit("/", maxsplit=1)[1], name)
+        imported = ledger(other, tmp_path, "import", str(tmp_path / "journal"))
+        assert imported.returncode == 0, imported.stderr
+        assert ledger(other, tmp_path, "check").stdout == ledger(url, tmp_path, "check").stdout
+    finally:
+        drop_database(postgres_admin, name)
