@@ -35,12 +35,18 @@ HEADER_SIZE = _HEADER.size + _CHUNK.size
 """So many bytes of a stored chunk say which ids it may hold."""
 
 
+Key = tuple[int, int]
+"""The two odd numbers that make a filter's hashes."""
+
+
 @dataclass(slots=True)
 class _Chunk:
     """An open-addressing table of fingerprints; 0 marks a free place."""
 
     segment: int
     bits: int
+    key: Key
+    """What its ids are hashed with; one that another engine has stored may have its own."""
     table: U32 = field(init=False)
     count: int = 0
     high_min: int = _MASK64
@@ -84,6 +90,15 @@ class _Chunk:
         return hit
 
 
+def _hashes(low: U64, high: U64, key: Key) -> U64:
+    h = low * np.uint64(key[0])
+    h ^= high * np.uint64(key[1])
+    h ^= h >> np.uint64(32)
+    h *= np.uint64(0xD6E8FEB86659FD93)
+    h ^= h >> np.uint64(32)
+    return h
+
+
 def _prints(hashes: U64) -> U32:
     prints = (hashes >> np.uint64(32)).astype(np.uint32)
     prints[prints == 0] = 1
@@ -97,9 +112,8 @@ def _places(hashes: U64, bits: int) -> npt.NDArray[np.int64]:
 class IDFilter:
     """Says of 128-bit ids whether the journal may know them."""
 
-    def __init__(self, key: tuple[int, int] | None = None) -> None:
-        key = key or (secrets.randbits(64) | 1, secrets.randbits(64) | 1)
-        self._key_low, self._key_high = np.uint64(key[0]), np.uint64(key[1])
+    def __init__(self, key: Key | None = None) -> None:
+        self._key = key or (secrets.randbits(64) | 1, secrets.randbits(64) | 1)
         self._chunks: list[_Chunk] = []
         self._segment = NO_SEGMENT
         self._expected = CHUNK_IDS
@@ -112,7 +126,7 @@ class IDFilter:
         """Remember ids; adding one twice does no harm."""
         for start in range(0, len(low), self._expected):
             part = slice(start, start + self._expected)
-            self._room(len(low[part])).add(self._hashes(low[part], high[part]), high[part])
+            self._room(len(low[part])).add(_hashes(low[part], high[part], self._key), high[part])
 
     def may_contain(self, low: U64, high: U64) -> npt.NDArray[np.bool_]:
         """True where the journal may have the id, False where it certainly has not."""
@@ -122,8 +136,11 @@ class IDFilter:
             near = (high >= np.uint64(chunk.high_min)) & (high <= np.uint64(chunk.high_max))
             if not near.any():
                 continue
+            if chunk.key != self._key:
+                hit[near] |= chunk.may_contain(_hashes(low[near], high[near], chunk.key))
+                continue
             if hashes is None:
-                hashes = self._hashes(low, high)
+                hashes = _hashes(low, high, self._key)
             hit[near] |= chunk.may_contain(hashes[near])
         return hit
 
@@ -134,9 +151,8 @@ class IDFilter:
 
     def dump(self, segment: int) -> list[bytes]:
         """The chunks of a segment that takes no more ids, as they are stored."""
-        key = int(self._key_low), int(self._key_high)
         return [
-            _HEADER.pack(*key, segment)
+            _HEADER.pack(*chunk.key, segment)
             + _CHUNK.pack(chunk.bits, chunk.count, chunk.high_min, chunk.high_max)
             + chunk.table.tobytes()
             for chunk in self._chunks
@@ -147,7 +163,8 @@ class IDFilter:
         """Take over a stored chunk: its first ``HEADER_SIZE`` bytes, and what reads all of them."""
         segment = _HEADER.unpack_from(header)[2]
         bits, count, high_min, high_max = _CHUNK.unpack_from(header, _HEADER.size)
-        chunk = _Chunk(segment, bits, count, high_min, high_max, lambda: fetch()[HEADER_SIZE:])
+        key = stored_key(header)
+        chunk = _Chunk(segment, bits, key, count, high_min, high_max, lambda: fetch()[HEADER_SIZE:])
         self._chunks.insert(0, chunk)
 
     @property
@@ -155,19 +172,11 @@ class IDFilter:
         """Memory of the tables."""
         return sum(chunk.table.nbytes for chunk in self._chunks)
 
-    def _hashes(self, low: U64, high: U64) -> U64:
-        h = low * self._key_low
-        h ^= high * self._key_high
-        h ^= h >> np.uint64(32)
-        h *= np.uint64(0xD6E8FEB86659FD93)
-        h ^= h >> np.uint64(32)
-        return h
-
     def _room(self, adding: int) -> _Chunk:
         for chunk in self._chunks[-1:]:
             if chunk.segment == self._segment and 2 * (chunk.count + adding) <= len(chunk.table):
                 return chunk
-        chunk = _Chunk(self._segment, max(2 * self._expected - 1, 1).bit_length())
+        chunk = _Chunk(self._segment, max(2 * self._expected - 1, 1).bit_length(), self._key)
         self._chunks.append(chunk)
         return chunk
 

@@ -41,6 +41,7 @@ class Recovery:
         self._archive = archive
         self._head = head
         self._segment_rows = segment_rows
+        self._segments: list[Segment] = []
         self._created: list[TransferColumns] = []
         """Pending transfers of the replayed part that may be alive."""
         self._resolved: list[Int64Array] = []
@@ -56,6 +57,10 @@ class Recovery:
         The caller holds the writer's lock, so nothing is appended meanwhile.
         """
         state = self.state
+        # Before the id filter: an engine that has lost the lock and does not know it yet
+        # may still seal a segment meanwhile. What is not sealed here goes into the
+        # tail, with its ids; what is sealed here has its part of the filter there.
+        self._segments = self._archive.segments()
         self._load_accounts()
         self._load_ids()
         checkpoint = self._take_checkpoint()
@@ -116,7 +121,7 @@ class Recovery:
         return checkpoint
 
     def _replay_transfers(self, checkpoint: Checkpoint, balances: Int64Array, last: Int64Array) -> None:
-        segments = self._archive.segments()
+        segments = self._segments
         tail: list[TailSegment] = []
         for segment, following in zip(segments, [*segments[1:], None], strict=True):
             if segment.seal is not None and segment.seal.last_sequence <= checkpoint.sequence:

@@ -74,7 +74,7 @@ class World:
         self.auditor.server = self.server
         start = FAR_NS if seed % 5 == 3 else START_NS
         self.clock = ReadClock(start)
-        self.segment_rows = random.choice((200, 500, 1000, 3000))
+        self.segment_rows = random.choice((300, 1000, 1000, 3000))
         self.sealing_pace = random.choice((0.1, 0.5, 0.5, 0.9))
         self.workload = Workload(random, self.auditor.ledger)
         self.clients = Clients(random, self.workload, self.auditor, self.auditor.counts)
@@ -92,6 +92,9 @@ class World:
                     self.clients.send(engine.intake)
         for engine in list(self.engines):
             self.step(engine)
+            in_flight = engine.commit is not None and not engine.commit.done()
+            if in_flight and random.random() < 0.05 * self.faults.strength:
+                self._crash(engine)
             if random.random() < self.sealing_pace:
                 engine.seal_some()
         at = random.random()

@@ -4,10 +4,14 @@ from typing import Any
 
 import pytest
 
+from ledger.id_filter import stored_key
 from ledger.pipeline import Group
 from tests.simulation.auditor import Request
+from tests.simulation.memory_session import MemoryArchive
 from tests.simulation.simulated_engine import ObservedPipeline, SimulatedEngine
 from tests.simulation.simulator import World
+
+ROWS = 20
 
 
 def quiet_world() -> tuple[World, SimulatedEngine, SimulatedEngine]:
@@ -80,3 +84,71 @@ def test_an_engine_that_is_asked_to_stop_while_it_waits_for_the_lock_stops(
     assert first.pipeline.step(0) is False
     assert first.pipeline.tenure is None
     assert not world.clients.outstanding
+
+
+def world_with_a_full_segment() -> tuple[World, SimulatedEngine, SimulatedEngine]:
+    """An engine about to attach its first segment, which has just lost its lock and does not know."""
+    world, first, second = quiet_world()
+    for engine in (first, second):
+        engine._segment_rows = ROWS
+    end_session(world, first)
+    first.pipeline.begin()
+    send(world, first, "accounts")
+    world.step(first)
+    first.seal_some()
+    fill_a_segment(world, first)
+    fill_a_segment(world, first)
+    # The next table, and the indexes.
+    first.seal_some()
+    first.seal_some()
+    end_session(world, first)
+    return world, first, second
+
+
+def fill_a_segment(world: World, engine: SimulatedEngine) -> None:
+    debit, credit = world.auditor.ledger.slots[:2]
+    start = 1000 + len(world.auditor.ledger.rows)
+    events = [(start + n, debit.id, credit.id, 1, 0, 0, 0, 0, 0, 1, 1, 0, 0) for n in range(ROWS)]
+    request = Request("transfers", events)
+    engine.intake.submit(world.clients._command(request))
+    world.step(engine)
+    assert request.is_settled
+
+
+def are_sealed(world: World) -> list[bool]:
+    return [segment.seal is not None for segment in world.server.segments]
+
+
+def test_ids_of_a_segment_that_is_sealed_while_another_engine_loads_are_not_taken_for_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, first, second = world_with_a_full_segment()
+    read = MemoryArchive.id_filters
+
+    def read_and_let_the_other_seal(self: MemoryArchive, size: int) -> list[tuple[int, int, bytes]]:
+        pieces = read(self, size)
+        first.seal_some()
+        return pieces
+
+    monkeypatch.setattr(MemoryArchive, "id_filters", read_and_let_the_other_seal)
+    # Whatever is loaded is compared with what is stored, id by id.
+    second.pipeline.begin()
+    assert are_sealed(world) == [True, False]
+
+
+def test_filters_that_two_engines_have_stored_are_both_understood() -> None:
+    world, first, second = world_with_a_full_segment()
+    second.pipeline.begin()
+    first.seal_some()
+    assert are_sealed(world) == [True, False]
+    for _ in range(3):
+        second.seal_some()
+    fill_a_segment(world, second)
+    for _ in range(6):
+        second.seal_some()
+    assert are_sealed(world) == [True, True, False]
+    keys = {stored_key(data) for data in world.server.id_filters.values()}
+    assert len(keys) == 2
+    end_session(world, second)
+    second.pipeline.begin()
+    world.step(second)

@@ -14,8 +14,8 @@ from unittest.mock import patch
 from ledger import accounts, decisions, expiry_queue, id_filter, pendings, pipeline, slot_map, tail, tail_view
 
 SIZES: tuple[tuple[Any, str, tuple[int, ...]], ...] = (
-    (decisions, "VECTOR_EVENTS_MIN", (2, 16, 64, 64, 64)),
-    (decisions, "YIELD_MIN", (1, 16, 256, 256)),
+    (decisions, "VECTOR_EVENTS_MIN", (2, 16, 64, 64, 64, 64, 64, 64)),
+    (decisions, "YIELD_MIN", (1, 64, 256, 256, 256)),
     (pipeline, "PIPELINE_EVENTS_MIN", (1, 8, 256, 1024)),
     (pipeline, "INLINE_ROWS_MAX", (0, 4, 64, 512)),
     (pendings, "COMPACT_MIN", (8, 256, 65_536)),

@@ -30,7 +30,7 @@ from tests.simulation.plain_refusals import (
 )
 
 FOREVER = 2**32 - 1
-SIZES = ((1, 3, 36), (4, 12, 28), (13, 63, 14), (64, 300, 14), (301, 1100, 7), (1101, 3500, 1))
+SIZES = ((1, 3, 36), (4, 12, 28), (13, 63, 10), (64, 300, 14), (301, 1100, 10), (1101, 4000, 2))
 """Smallest and largest size of a request, and how many of a hundred are of that kind."""
 WHALE_LEDGER = 3
 """Amounts of this ledger are at the edge of 63 bits."""
@@ -75,7 +75,7 @@ class Workload:
         self._pools: dict[int, list[PlainAccount]] = {}
         self._pooled = 0
         self._counter = 1000
-        self._id_kind = random.randrange(3)
+        self._id_kind = random.choice((0, 1, 1, 2))
         self._sent: list[Event] = []
         self._sent_accounts: list[Event] = []
         self._pendings: list[Event] = []
@@ -86,7 +86,7 @@ class Workload:
         for account in slots[self._pooled :]:
             self._pools.setdefault(account.ledger, []).append(account)
         self._pooled = len(slots)
-        if len(self._pools.get(1, ())) < 2 or self._chance(7):
+        if len(self._pools.get(1, ())) < 2 or self._chance(9):
             return "accounts", self._accounts()
         events = self._transfers()
         return "transfers", events
@@ -140,7 +140,7 @@ class Workload:
         return (self._fresh_id(), 0, 0, 0, 0, 0, 0, 0, 0, ledger, 1, flags, 0)
 
     def _account(self) -> Event:
-        if self._sent_accounts and self._chance(20):
+        if self._sent_accounts and self._chance(35):
             event: Event = self._pick(self._sent_accounts)
             event = (*event[:11], event[11] & ~(LINKED | IMPORTED_ACCOUNT), 0)
             return self._broken(event, ACCOUNT_BREAKAGES) if self._chance(60) else event
@@ -156,7 +156,9 @@ class Workload:
         size = self._size()
         if self._chance(0.5):
             return []
-        strange = 70 if size < 13 and self._chance(60) else self._pick((0, 0, 0, 0.2, 1)) if size > 63 else 8
+        strange = (
+            70 if size < 13 and self._chance(60) else self._pick((0, 0, 0, 0, 0.2, 0.6)) if size > 63 else 8
+        )
         events = self._usual(size) if size > 3 else []
         if not events:
             events = [self._strange() if self._chance(strange) else self._ordinary() for _ in range(size)]
@@ -166,7 +168,8 @@ class Workload:
                     events[index] = self._strange()
         if self.target is not None:
             self._race(events)
-        if size < 64 and self._chance(10):
+        is_youngest = self._ledger.slots[-1].timestamp > self._ledger.newest_transfer + 1
+        if size < 64 and self._chance(60 if is_youngest else 10):
             self._import(events, IMPORTED_TRANSFER, self._ledger.newest_transfer)
         elif self._chance(12):
             # The same id twice in one request, exactly or almost.
@@ -326,11 +329,9 @@ class Workload:
                 timestamp = self._pick((0, TOP, TOP + 1, self.now, self._ledger.last + len(events), 1))
             elif flag == IMPORTED_TRANSFER and index == 0 and slots[-1].timestamp > newest + 1:
                 # After every transfer, and before one of its accounts.
-                timestamp, youngest = slots[-1].timestamp - self._pick((0, 1)), slots[-1]
-                if self._chance(50):
-                    debit_id = youngest.id
-                else:
-                    credit_id = youngest.id
+                youngest = slots[-1]
+                timestamp, partner = youngest.timestamp - self._pick((0, 1)), self._pick(self._pools[1])
+                debit_id, credit_id = self._pick(((youngest.id, partner.id), (partner.id, youngest.id)))
             elif slots and self._chance(15):
                 youngest = slots[-1] if self._chance(60) else self._pick(slots)
                 timestamp = max(1, youngest.timestamp - self._pick((0, 0, 1)))
@@ -342,6 +343,7 @@ class Workload:
             flags = event[11] | (flag if self._chance(95) else 0)
             if flag == IMPORTED_TRANSFER and not flags & (POST | VOID) and self._chance(10):
                 flags |= PENDING | self._pick((CLOSING_DEBIT, CLOSING_CREDIT))
+                timeout = 0
             events[index] = (
                 event[0],
                 debit_id,
