@@ -109,7 +109,8 @@ def _decide_small(
     joined = ends[-1] >= VECTOR_EVENTS_MIN and not any(map(_stands_alone, requests))
     if not joined:
         return _decide_each(state, draft, ids, now_ns, requests, load)
-    records = np.concatenate([request.as_records() for request in requests])
+    packed = b"".join([request.as_records().tobytes() for request in requests])
+    records = np.frombuffer(packed, TRANSFER_DTYPE)
     results = np.zeros(len(records), RESULT_DTYPE)
     at = number = 0
     for _ in range(RUN_STEPS_MAX):
