@@ -306,10 +306,14 @@ class LedgerEngine:
 
     async def _history(self, filter: AccountFilter) -> list[StatementLine]:
         check_filter(filter)
-        head = await self._find_head(filter.account_id)
+        # Both at once: they are answered together, the head first.
+        find, take = FindHead(filter.account_id), TakeView()
+        self._writer.submit(find)
+        self._writer.submit(take)
+        head, newest = await find.answer, await take.answer
         if head is None or not head.last_transfer:
             return []
-        view = await self._view()
+        view = newest.view
         return await self.read(lambda connection: reader.select_history(connection, view, head, filter))
 
     async def _view(self) -> TailView:

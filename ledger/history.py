@@ -207,13 +207,17 @@ async def _step_back(connection: ReadConnection, entries: dict[int, int], timest
                 found[slot] = int(before[0])
         return found
     while entries:
-        columns = await fetch_at(connection, sorted(set(entries.values())))
-        index = {t: n for n, t in enumerate(columns["timestamp"].tolist())}
-        previous = {
-            slot: TailRow(columns, index[at]).previous(slot) for slot, at in entries.items() if at in index
-        }
-        if len(previous) < len(entries):
+        cursor = await connection.execute(
+            "SELECT timestamp, debit_account, debit_previous, credit_previous"
+            f" FROM {SEALED} WHERE timestamp = ANY(%s)",
+            (list(set(entries.values())),),
+            binary=True,
+            prepare=True,
+        )
+        rows = {row[0]: row for row in await cursor.fetchall()}
+        if not rows.keys() >= set(entries.values()):
             raise InvariantViolation("a mark or pointer of a history leads to no transfer")
+        previous = {slot: rows[at][2 if rows[at][1] == slot else 3] for slot, at in entries.items()}
         found |= {slot: at for slot, at in previous.items() if 0 < at <= timestamp}
         entries = {slot: at for slot, at in previous.items() if at > timestamp}
     return found
