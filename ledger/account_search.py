@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ledger.accounts import Accounts
+from ledger.commands import Instant
 from ledger.contract import AMOUNT_LIMIT, TIMESTAMP_MAX, Account, AccountFlags, InvalidFilter
 from ledger.queries import AccountCriteria, AccountSearch
 from ledger.search_criteria import check_alternatives, check_flags, check_values, pairs_among
@@ -59,7 +60,9 @@ def _check_range(one: AccountCriteria, name: str, lowest: int) -> None:
         raise InvalidFilter(f"{name}_min", f"is more than {name}_max")
 
 
-def search_stretch(state: State, _: int, *, search: AccountSearch, after: int | None, limit: int) -> Stretch:
+def search_stretch(
+    state: State, _: Instant, *, search: AccountSearch, after: int | None, limit: int
+) -> Stretch:
     """The accounts of the next stretch after a slot, in the order of the search; at most ``limit``."""
     accounts = state.accounts
     first, last = np.searchsorted(

@@ -22,7 +22,7 @@ from ledger import (
     transfer_search,
 )
 from ledger.change_events import Position
-from ledger.commands import Newest
+from ledger.commands import Instant, Newest
 from ledger.contract import (
     BATCH_MAX,
     CHANGE_EVENTS_MAX,
@@ -64,7 +64,7 @@ class Books(Protocol):
     async def read(self, ask: Callable[[ReadConnection], Awaitable[Answer]]) -> Answer:
         """Ask the journal."""
 
-    async def inspect(self, ask: Callable[[State, int], Answer]) -> Answer:
+    async def inspect(self, ask: Callable[[State, Instant], Answer]) -> Answer:
         """Ask the state, between two requests."""
 
 
@@ -162,9 +162,9 @@ class Queries:
     async def get_snapshot(self, ids: Sequence[int]) -> Snapshot:
         """See :class:`ledger.interface.Ledger`."""
 
-        def ask(state: State, sequence: int) -> Snapshot:
+        def ask(state: State, instant: Instant) -> Snapshot:
             found = [account for i in ids if (account := state.accounts.to_account(i)) is not None]
-            return Snapshot(state.last_timestamp, sequence, found)
+            return Snapshot(instant.timestamp, instant.sequence, found)
 
         return await self._books.inspect(ask)
 
@@ -270,7 +270,7 @@ async def _first_hash(connection: ReadConnection) -> bytes | None:
 
 
 def _choose_slots(
-    state: State, _: int, *, after: int, timestamp: int, question: BalancesAsOf
+    state: State, _: Instant, *, after: int, timestamp: int, question: BalancesAsOf
 ) -> tuple[list[int], int | None]:
     return account_search.choose_slots(state, after, timestamp, question.ledgers, question.codes)
 

@@ -77,12 +77,22 @@ class TakeView:
     answer: Answer[Newest] = field(default_factory=Answer)
 
 
+@dataclass(slots=True, frozen=True)
+class Instant:
+    """A point of the order of everything."""
+
+    timestamp: int
+    """What is decided until then is dated up to it; what is decided later is younger, unless imported."""
+    sequence: int
+    """The batch that it lies in."""
+
+
 @dataclass(slots=True, eq=False)
 class Inspect:
     """A question to the whole state at one point of the order; it must be short, since everybody waits."""
 
-    ask: Callable[[State, int], Any]
-    """Gets the state, with its columns up to date, and the sequence of the batch of that point."""
+    ask: Callable[[State, Instant], Any]
+    """Gets the state with its columns up to date."""
     answer: Answer[Any] = field(default_factory=Answer)
 
 

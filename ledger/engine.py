@@ -27,6 +27,7 @@ from ledger.commands import (
     CreateTransfers,
     FindHead,
     Inspect,
+    Instant,
     LookupAccounts,
     Newest,
     TakeView,
@@ -339,8 +340,8 @@ class LedgerEngine:
                 log.warning("ledger_read_lost", error=str(error).strip())
         raise LedgerUnavailable("The ledger's database does not answer.", outcome_unknown=False)
 
-    async def inspect(self, ask: Callable[[State, int], Answer]) -> Answer:
-        """Ask the state at one point of the order; ``ask`` also gets the sequence of that point's batch."""
+    async def inspect(self, ask: Callable[[State, Instant], Answer]) -> Answer:
+        """Ask the state at one point of the order."""
         command = Inspect(ask)
         self._writer.submit(command)
         answer: Answer = await command.answer

@@ -42,6 +42,7 @@ from ledger.commands import (
     CreateTransfers,
     FindHead,
     Inspect,
+    Instant,
     LookupAccounts,
     Newest,
     TakeView,
@@ -224,7 +225,7 @@ class Pipeline:
         if isinstance(command, Inspect):
             state.flush()
             try:
-                return command.ask(state, tenure.head.sequence + (not draft.is_empty))
+                return command.ask(state, _instant(tenure, draft))
             # A question changes nothing: one that fails is its caller's, and nobody else's.
             except Exception as error:  # noqa: BLE001
                 return error
@@ -368,3 +369,11 @@ class Pipeline:
             self._answer(decided)
             waiting.pop(0)
         self._unfinished = []
+
+
+def _instant(tenure: Tenure, draft: Draft) -> Instant:
+    """Where a group stands in the order of everything, in the middle of being decided."""
+    if draft.is_empty:
+        # Events that were refused have taken timestamps too, but are in no batch.
+        return Instant(tenure.head.timestamp, tenure.head.sequence)
+    return Instant(tenure.state.last_timestamp, tenure.head.sequence + 1)

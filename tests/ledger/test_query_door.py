@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import replace
+from random import Random
 
 import httpx
 import psycopg
@@ -294,3 +295,32 @@ async def test_an_engine_that_never_served_ends_without_a_word(
     standby = await LedgerEngine.start(database_url, clock, wait_until_serving=False)
     await asyncio.wait_for(standby.close(), 10)
     await first.close()
+
+
+async def test_snapshots_under_load_are_the_balances_as_of_their_instants(
+    engine: LedgerEngine, database_url: str, clock: SettableClock
+) -> None:
+    ids = (1, 2, 3)
+    await engine.create_accounts([Account(id=i, ledger=1, code=1) for i in ids])
+    numbers = Random(7)
+
+    async def pay(number: int) -> None:
+        clock.advance(ns=50)
+        debit, credit = numbers.sample(ids, 2)
+        # Every third is refused, and takes a timestamp all the same.
+        ledger = 2 if number % 3 == 0 else 1
+        await engine.create_transfers([Transfer(1000 + number, debit, credit, 1, ledger=ledger, code=1)])
+
+    answers = await asyncio.gather(
+        *(pay(n) if n % 4 else engine.get_snapshot(ids) for n in range(400)), return_exceptions=False
+    )
+    snapshots = [answer for answer in answers if answer is not None]
+    assert len({s.timestamp for s in snapshots}) > 5
+    async with await psycopg.AsyncConnection.connect(sync_url(database_url)) as db:
+        cursor = await db.execute("SELECT sequence, timestamp FROM ledger_batch")
+        batches: dict[int, int] = {0: 0} | {row[0]: row[1] for row in await cursor.fetchall()}
+    for snapshot in snapshots:
+        assert sum(a.debits_posted - a.credits_posted for a in snapshot.accounts) == 0
+        page = await engine.get_balances_as_of(BalancesAsOf(snapshot.timestamp, ids))
+        assert (page.timestamp, page.accounts) == (snapshot.timestamp, snapshot.accounts)
+        assert batches[snapshot.sequence - 1] < snapshot.timestamp <= batches[snapshot.sequence]
