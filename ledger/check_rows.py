@@ -9,18 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ledger.columns import MalformedRows, TransferColumns
+from ledger.columns import MalformedRows, TransferColumns, empty_column
 from ledger.row_layouts import Columns, Layout, decode_rows
-from ledger.rows import TRANSFER_FIXED, TRANSFER_OPTIONAL, WIDTHS
+from ledger.rows import TRANSFER_COLUMNS, TRANSFER_FIXED, TRANSFER_OPTIONAL, WIDTHS
 
 Decoded = TypeVar("Decoded", Columns, TransferColumns)
 
 _TRANSFER_SIZE = 2 + sum(4 + WIDTHS[kind] for kind in TRANSFER_FIXED) + 4 * len(TRANSFER_OPTIONAL)
+
+_FIXED_SIZE = 2 + sum(4 + WIDTHS[kind] for kind in TRANSFER_FIXED)
+_LENGTHS_AT = list(accumulate((4 + WIDTHS[kind] for kind in TRANSFER_FIXED[:-1]), initial=2))
+_ROW_MARKS = [(at + 3, WIDTHS[kind]) for at, kind in zip(_LENGTHS_AT, TRANSFER_FIXED, strict=True)]
+"""Offsets in a row of the last bytes of its fixed lengths, and what stands there."""
+
+LENGTHS_MAX = 64
+"""Rows of more lengths than these are not sorted out."""
 
 
 @dataclass(slots=True)
@@ -117,11 +126,70 @@ def _decode_transfers(pieces: Iterator[bytes]) -> Iterator[Taken[TransferColumns
     seen = 0
     for data in pieces:
         try:
-            columns = TransferColumns.decode(data)
+            columns = decode_transfers(data)
         except MalformedRows as error:
             raise MalformedRows(seen + error.index) from None
         seen += len(columns)
         yield Taken(len(columns), columns, memoryview(data), transfer_starts(columns))
+
+
+def decode_transfers(data: bytes) -> TransferColumns:
+    """What ``TransferColumns.decode`` gives, several times as fast where rows differ.
+
+    Rows that are alike are decoded at once; so they are sorted out by their
+    length first, by where rows seem to begin. Whatever is not right by that is
+    left to the strict way, which decides.
+    """
+    raw = np.frombuffer(data, np.uint8)
+    if _seem_alike(raw):
+        return TransferColumns.decode(data)
+    starts = _likely_starts(raw)
+    lengths = np.diff(np.append(starts, len(raw)))
+    sizes = np.unique(lengths).tolist()
+    if not 1 < len(sizes) <= LENGTHS_MAX or starts[0] != 0:
+        return TransferColumns.decode(data)
+    groups = []
+    for size in sizes:
+        rows = np.flatnonzero(lengths == size)
+        try:
+            # As whole items they are gathered much faster than byte by byte.
+            windows = np.ndarray((len(raw) - size + 1,), f"V{size}", data, strides=(1,))
+            alike = TransferColumns.decode(windows[starts[rows]].tobytes())
+        except MalformedRows:
+            return TransferColumns.decode(data)
+        if len(alike) != len(rows):
+            return TransferColumns.decode(data)
+        groups.append((rows, alike))
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name in TRANSFER_COLUMNS:
+        if any(name in alike.arrays for _, alike in groups):
+            arrays[name] = empty_column(name, len(starts))
+            for rows, alike in groups:
+                if name in alike.arrays:
+                    arrays[name][rows] = alike.arrays[name]
+    return TransferColumns(len(starts), arrays)
+
+
+def _seem_alike(raw: npt.NDArray[np.uint8]) -> bool:
+    """Whether rows as long as the first one fill these bytes."""
+    size = _FIXED_SIZE
+    for _ in TRANSFER_OPTIONAL:
+        length = int.from_bytes(raw[size : size + 4].tobytes(), "big", signed=True)
+        size += 4 + max(length, 0)
+    if len(raw) % size:
+        return False
+    rows = raw.reshape(-1, size)
+    return all(
+        bool((rows[:, offset] == byte).all()) for offset, byte in ((1, len(TRANSFER_COLUMNS)), *_ROW_MARKS)
+    )
+
+
+def _likely_starts(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Where rows begin, by their number of fields and the lengths of those that are always there."""
+    at = np.flatnonzero(raw[1 : 1 + max(len(raw) - _FIXED_SIZE, 0)] == len(TRANSFER_COLUMNS))
+    for offset, byte in _ROW_MARKS:
+        at = at[raw[at + offset] == byte]
+    return at
 
 
 def transfer_starts(columns: TransferColumns) -> npt.NDArray[np.int64]:

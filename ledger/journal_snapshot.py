@@ -162,32 +162,36 @@ def copy_out(connection: psycopg.Connection[Any], query: str) -> Iterator[bytes]
     Straight from libpq: psycopg's own loop costs a row twice as much. The
     connection is of no use after an error, or where not all was taken.
     """
-    pgconn = connection.pgconn
+    pgconn, trailer = connection.pgconn, len(COPY_TRAILER)
     poll = select.poll()
     poll.register(pgconn.socket, select.POLLIN)
     pgconn.send_query(query.encode())
     while pgconn.flush():
         poll.poll()
     _expect(connection, pq.ExecStatus.COPY_OUT, _next_result(pgconn, poll))
-    piece, to_skip = bytearray(), len(COPY_HEADER)
-    while (size := (message := pgconn.get_copy_data(1))[0]) >= 0:
-        if size == 0:
+    piece, room, header = bytearray(), PIECE_BYTES, len(COPY_HEADER)
+    # libpq gives a row at a time, the first with the header before it, and the trailer
+    # by itself or right behind the header. This loop runs once a row: it is kept short.
+    while True:
+        size, message = pgconn.get_copy_data(1)
+        if size > trailer:
+            piece += message
+            room -= size
+            if header:
+                del piece[:header]
+                header = 0
+            if room <= 0:
+                yield bytes(piece)
+                piece, room = bytearray(), PIECE_BYTES
+        elif size == 0:
             poll.poll()
             pgconn.consume_input()
-            continue
-        # libpq gives a row at a time, the first with the header before it, and the trailer by itself
-        # or right behind the header.
-        data = message[1][to_skip:] if to_skip else message[1]
-        to_skip = 0
-        if len(data) > len(COPY_TRAILER):
-            piece += data
-        if len(piece) >= PIECE_BYTES:
-            yield bytes(piece)
-            piece = bytearray()
+        elif size < 0:
+            break
     _expect(connection, pq.ExecStatus.COMMAND_OK, _next_result(pgconn, poll))
     while _next_result(pgconn, poll) is not None:
         pass
-    if piece:
+    if len(piece) > trailer:
         yield bytes(piece)
 
 

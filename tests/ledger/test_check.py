@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from random import Random
 
@@ -13,7 +13,8 @@ import pytest_asyncio
 from foundation.clock import SettableClock
 from foundation.postgres import sync_url
 from ledger.check import Summary, check_journal
-from ledger.columns import TransferColumns
+from ledger.check_rows import decode_transfers
+from ledger.columns import MalformedRows, TransferColumns
 from ledger.engine import LedgerEngine
 from ledger.journal_snapshot import JournalSnapshot
 from tests.ledger import invariants
@@ -279,3 +280,28 @@ async def test_a_running_ledger_is_checked_up_to_where_it_was(
     await engine.close()
     assert summary.finding is None
     assert (summary.batches, summary.transfers) == (before, 1)
+
+
+def test_rows_are_decoded_by_the_fast_way_as_by_the_strict_one(tables: TablesInMemory) -> None:
+    random = Random(3)
+    names = [name for name in tables.rows if name.startswith("transfers") and tables.rows[name]]
+    refused = 0
+    for _ in range(400):
+        data = tables.rows[random.choice(names)].copy()
+        for _ in range(random.choice([0, 1, 1, 3])):
+            data[random.randrange(len(data))] = random.choice([0, 1, 8, 24, 255])
+        if random.random() < 0.2:
+            del data[random.randrange(len(data)) :]
+        strict = outcome(TransferColumns.decode, bytes(data))
+        assert outcome(decode_transfers, bytes(data)) == strict
+        refused += isinstance(strict, int)
+        assert isinstance(strict, int) or strict == data
+    assert 50 < refused < 350
+
+
+def outcome(decode: Callable[[bytes], TransferColumns], data: bytes) -> bytes | int:
+    """The rows encoded again, or the index of the first that is not canonical."""
+    try:
+        return decode(data).encode()
+    except MalformedRows as error:
+        return error.index
