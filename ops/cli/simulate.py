@@ -22,6 +22,9 @@ def command(
     ] = None,
     events: Annotated[int, typer.Option("--events", min=1, help="How many events a run has.")] = 10_000,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many runs, with seeds that follow.")] = 1,
+    strength: Annotated[
+        float, typer.Option("--strength", min=0, help="How often things fail: 0 never, 3 all the time.")
+    ] = 1.0,
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Show all that was met, and end with 1 if anything was not.")
     ] = False,
@@ -52,7 +55,7 @@ def command(
         for number in range(first, first + seeds):
             progress.update(task, completed=(number - first) * events)
             try:
-                result = run(number, events, report=partial(_advance, progress, task))
+                result = run(number, events, strength=strength, report=partial(_advance, progress, task))
             except SimulationFailure as failure:
                 progress.stop()
                 console.print(f"[bold red]wrong:[/] {escape(str(failure))}", highlight=False, soft_wrap=True)

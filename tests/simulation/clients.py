@@ -76,7 +76,13 @@ class Clients:
 
     def send(self, intake: Intake) -> None:
         """Make a request, or take an old one, and send it."""
-        request = self._next()
+        self._send(intake, self._next())
+
+    def look(self, intake: Intake) -> None:
+        """Ask for accounts."""
+        self._send(intake, Request("lookup", self._workload.reads()))
+
+    def _send(self, intake: Intake, request: Request) -> None:
         command = self._command(request)
         try:
             intake.submit(command)

@@ -38,7 +38,7 @@ NEVER = frozenset({"open:seal", "try_lock:seal", "open:usurp", "try_lock:usurp",
 """What makes no sense: there is nothing to take over yet."""
 
 RATES = {
-    "open": 0.03, "try_lock": 0.03, "confirm_lock": 0.012, "find_transfers": 0.02, "find_statuses": 0.06,
+    "open": 0.03, "try_lock": 0.03, "confirm_lock": 0.03, "find_transfers": 0.02, "find_statuses": 0.06,
     "find_failed": 0.04, "find_timestamps": 0.15, "stored_hash": 0.2, "load": 0.006,
 }  # fmt: skip
 """How often a call fails; those that are rare fail more often."""

