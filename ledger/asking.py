@@ -30,10 +30,13 @@ from ledger.contract import (
     TIMESTAMP_MAX,
     Account,
     InvalidFilter,
+    QueryFilter,
+    QueryFilterFlags,
 )
 from ledger.cursors import read_cursor, write_cursor
 from ledger.queries import (
     WAIT_SECONDS_MAX,
+    AccountCriteria,
     AccountPage,
     AccountSearch,
     BalancesAsOf,
@@ -106,8 +109,34 @@ class Queries:
         key = await self._ledger_key()
         after = read_cursor(key, search, search.cursor, 1)[0] if search.cursor is not None else None
         deadline = time.monotonic() + self.budget_seconds
+        accounts, after, complete = await self._find_accounts(search, after, deadline)
+        return AccountPage(accounts, None if after is None else write_cursor(key, search, (after,)), complete)
+
+    async def query_accounts(self, filter: QueryFilter) -> list[Account]:
+        """See :class:`ledger.interface.Ledger`."""
+        search = AccountSearch(
+            (
+                AccountCriteria(
+                    ledgers=reader.named(filter.ledger),
+                    codes=reader.named(filter.code),
+                    user_data_128=reader.named(filter.user_data_128),
+                    user_data_64=reader.named(filter.user_data_64),
+                    user_data_32=reader.named(filter.user_data_32),
+                ),
+            ),
+            filter.timestamp_min,
+            filter.timestamp_max,
+            bool(filter.flags & QueryFilterFlags.REVERSED),
+            filter.limit,
+        )
+        accounts, _, _ = await self._find_accounts(search, None, None)
+        return accounts
+
+    async def _find_accounts(
+        self, search: AccountSearch, after: int | None, deadline: float | None
+    ) -> tuple[list[Account], int | None, bool]:
+        """The next accounts, the slot to go on after, and whether there was time for all that was asked."""
         accounts: list[Account] = []
-        complete = True
         while True:
             room = search.limit - len(accounts)
             stretch = await self._books.inspect(
@@ -116,11 +145,9 @@ class Queries:
             accounts += stretch.accounts
             after = stretch.reached
             if after is None or len(accounts) == search.limit:
-                break
-            if time.monotonic() > deadline:
-                complete = False
-                break
-        return AccountPage(accounts, None if after is None else write_cursor(key, search, (after,)), complete)
+                return accounts, after, True
+            if deadline is not None and time.monotonic() > deadline:
+                return accounts, after, False
 
     async def get_balances_as_of(self, question: BalancesAsOf) -> BalancesPage:
         """See :class:`ledger.interface.Ledger`."""

@@ -228,8 +228,7 @@ class LedgerEngine:
     async def query_accounts(self, filter: QueryFilter) -> list[Account]:
         """See :class:`ledger.interface.Ledger`."""
         check_filter(filter)
-        ids = await self.read(lambda connection: reader.query_account_ids(connection, filter))
-        return await self.lookup_accounts(ids) if ids else []
+        return await self._queries.query_accounts(filter)
 
     async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""

@@ -25,6 +25,7 @@ Filter = AccountFilter | QueryFilter | ChangeEventsFilter
 _SIDES = int(AccountFilterFlags.DEBITS | AccountFilterFlags.CREDITS)
 _ACCOUNT_FLAGS = sum(AccountFilterFlags)
 _QUERY_FLAGS = sum(QueryFilterFlags)
+_WIDTHS = {"user_data_128": 128, "user_data_64": 64, "user_data_32": 32, "ledger": 32, "code": 16}
 
 
 def check_filter(filter: Filter) -> None:
@@ -38,6 +39,9 @@ def check_filter(filter: Filter) -> None:
             raise InvalidFilter("flags", "an unknown flag is set")
     elif isinstance(filter, QueryFilter) and filter.flags & ~_QUERY_FLAGS:
         raise InvalidFilter("flags", "an unknown flag is set")
+    for name, bits in _WIDTHS.items():
+        if not 0 <= getattr(filter, name, 0) < 1 << bits:
+            raise InvalidFilter(name, "has a value that the field cannot have")
     if filter.reserved:
         raise InvalidFilter("reserved", "must be 0")
     _check_bounds(filter)

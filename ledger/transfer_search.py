@@ -67,9 +67,9 @@ class Searching:
     high: int
     """Bounds of what is left to look at, both included."""
 
-    async def page(self, budget_seconds: float) -> Found:
-        """The next page."""
-        deadline = time.monotonic() + budget_seconds
+    async def page(self, budget_seconds: float | None) -> Found:
+        """The next page; None looks until it is full or there is nothing more."""
+        deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
         transfers: list[Transfer] = []
         if self.low > self.high:
             return Found(transfers, None, complete=True)
@@ -79,7 +79,7 @@ class Searching:
             transfers += [self.view.transfer(TailRow(chunk.columns, row)) for row in rows[:room]]
             if len(rows) >= room:
                 return Found(transfers, transfers[-1].timestamp, complete=True)
-            if time.monotonic() > deadline:
+            if deadline is not None and time.monotonic() > deadline:
                 return Found(transfers, chunk.reached, complete=False)
         return Found(transfers, None, complete=True)
 
