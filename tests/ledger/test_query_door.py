@@ -17,10 +17,12 @@ from ledger.contract import (
     ChangeEventType,
     InvalidFilter,
     InvalidRequest,
+    QueryFilter,
     Transfer,
     TransferFlags,
     TransferPendingStatus,
 )
+from ledger.door import Caller, Door, Judge
 from ledger.engine import LedgerEngine
 from ledger.following import follow
 from ledger.herald import CHANNEL
@@ -33,6 +35,8 @@ from ledger.queries import (
     TransferCriteria,
     TransferSearch,
 )
+from ledger.query_operations import QUERY_OPERATIONS
+from ledger.rights import LedgerForbidden, Rights, Rule
 
 BIG = 2**63 - 1
 
@@ -324,3 +328,18 @@ async def test_snapshots_under_load_are_the_balances_as_of_their_instants(
         page = await engine.get_balances_as_of(BalancesAsOf(snapshot.timestamp, ids))
         assert (page.timestamp, page.accounts) == (snapshot.timestamp, snapshot.accounts)
         assert batches[snapshot.sequence - 1] < snapshot.timestamp <= batches[snapshot.sequence]
+
+
+@pytest.mark.parametrize("operation", sorted(QUERY_OPERATIONS))
+async def test_only_who_may_read_may_ask(engine: LedgerEngine, operation: str) -> None:
+    judge = Judge(Door(), engine)
+    await judge.check(Caller("reader", Rights(read=True)), operation, None)
+    with pytest.raises(LedgerForbidden) as refused:
+        await judge.check(Caller("writer", Rights(imports=True)), operation, None)
+    assert refused.value.rule == Rule.READ
+
+
+@pytest.mark.parametrize("field", ["code", "ledger", "user_data_32", "user_data_64", "user_data_128"])
+async def test_a_value_that_no_field_can_have_is_a_wrong_filter(engine: LedgerEngine, field: str) -> None:
+    with pytest.raises(InvalidFilter, match=field):
+        await engine.query_transfers(QueryFilter(**{field: 1 << 128}))
