@@ -18,8 +18,8 @@ Connection = psycopg.Connection[tuple[object, ...]]
 _READ, _WRITE = select.POLLIN, select.POLLOUT
 
 
-def copy_in(connection: Connection, statements: str, data: Sequence[bytes]) -> None:
-    """Run statements in one database transaction; each COPY FROM STDIN takes the next of ``data``.
+def copy_in(connection: Connection, statements: str, data: Sequence[Sequence[bytes]]) -> None:
+    """Run statements in one database transaction; each COPY FROM STDIN takes the next of ``data``, in pieces.
 
     Any error aborts all of it. ``psycopg.OperationalError`` may leave the outcome
     open, as with any commit. The calling thread waits without the interpreter's lock.
@@ -32,7 +32,7 @@ def copy_in(connection: Connection, statements: str, data: Sequence[bytes]) -> N
     failure: psycopg.Error | None = None
     while (result := _next_result(pgconn, poll)) is not None:
         if result.status == pq.ExecStatus.COPY_IN:
-            if not pgconn.put_copy_data(next(waiting)) or not pgconn.put_copy_end():
+            if not all(map(pgconn.put_copy_data, next(waiting))) or not pgconn.put_copy_end():
                 # A COPY that was begun and not ended leaves the session unusable,
                 # and must not be committed by anything that follows.
                 connection.close()

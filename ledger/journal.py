@@ -188,7 +188,7 @@ def _copy(table: str, columns: tuple[str, ...]) -> str:
     return f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY);"
 
 
-def _statements(batch: Batch) -> tuple[str, list[bytes]]:
+def _statements(batch: Batch) -> tuple[str, list[tuple[bytes, bytes, bytes]]]:
     """The batch as one message of several statements, and what their COPYs take."""
     statements, data = [], []
     for table, columns, rows in (
@@ -199,7 +199,7 @@ def _statements(batch: Batch) -> tuple[str, list[bytes]]:
     ):
         if rows:
             statements.append(_copy(table, columns))
-            data.append(COPY_HEADER + rows + COPY_TRAILER)
+            data.append((COPY_HEADER, rows, COPY_TRAILER))
     if batch.opens_segment:
         statements.append(
             "INSERT INTO ledger_segment (number, first_sequence)"

@@ -149,8 +149,11 @@ class Pipeline:
             if not commands and self._committing is None and closing:
                 return False
             decided = self._decide(commands, self._committing)
-            self._finish()
-            self._store(decided)
+            if self._committing is not None and _is_large(decided):
+                self._finish(decided)
+            else:
+                self._finish()
+                self._store(decided)
         except psycopg.OperationalError as error:
             log.warning("ledger_database_lost", error=str(error).strip())
             self._recover(commands)
@@ -250,21 +253,27 @@ class Pipeline:
                 tenure.journal.confirm_lock()
                 self._confirmed = self._elapsed()
             self._answer(group)
-        elif batch.transfer_count + batch.account_count <= INLINE_ROWS_MAX:
-            tenure.journal.append(batch)
-            self._answer(group)
-        else:
+        elif _is_large(group):
             group.commit = self._committer.submit(tenure.journal.append, batch)
             self._committing = group
+        else:
+            tenure.journal.append(batch)
+            self._answer(group)
 
-    def _finish(self) -> None:
-        """Wait for a commit, and answer; ``psycopg.OperationalError`` leaves its outcome open."""
+    def _finish(self, following: Group | None = None) -> None:
+        """Wait for a commit, and answer; ``psycopg.OperationalError`` leaves its outcome open.
+
+        The commit of a large group that follows is begun before that: what is
+        answered then is stored, and the server need not wait for us.
+        """
         group = self._committing
         if group is None:
             return
         assert group.commit is not None
         group.commit.result()
         self._committing = None
+        if following is not None:
+            self._store(following)
         self._answer(group)
 
     def _answer(self, group: Group) -> None:
@@ -377,3 +386,9 @@ def _instant(tenure: Tenure, draft: Draft) -> Instant:
         # Events that were refused have taken timestamps too, but are in no batch.
         return Instant(tenure.head.timestamp, tenure.head.sequence)
     return Instant(tenure.state.last_timestamp, tenure.head.sequence + 1)
+
+
+def _is_large(group: Group) -> bool:
+    """Whether committing it takes so long that the next group is better decided meanwhile."""
+    batch = group.batch
+    return batch is not None and batch.transfer_count + batch.account_count > INLINE_ROWS_MAX
