@@ -14,16 +14,19 @@ from ledger.pipeline import Group, Pipeline
 from tests.simulation.coverage import never_met
 from tests.simulation.simulator import SimulationFailure, run
 
-SEEDS = range(80)
-EVENTS = 2500
+SEEDS_MIN, SEEDS_MAX = 24, 240
+"""So many must pass, and after so many nothing may be left that was never met."""
+EVENTS = 2000
 STRENGTH = 3.0
 """Few runs must meet much, so more fails in each than in the long form."""
 
 
 def test_seeds_pass_and_meet_every_status_every_pair_of_flags_and_every_fault() -> None:
     counts: Counter[str] = Counter()
-    for seed in SEEDS:
+    for seed in range(SEEDS_MAX):
         counts += run(seed, EVENTS, strength=STRENGTH).counts
+        if seed >= SEEDS_MIN and not never_met(counts):
+            break
     assert never_met(counts) == []
 
 

@@ -86,7 +86,7 @@ class Workload:
         for account in slots[self._pooled :]:
             self._pools.setdefault(account.ledger, []).append(account)
         self._pooled = len(slots)
-        if len(self._pools.get(1, ())) < 2 or self._chance(9):
+        if len(self._pools.get(1, ())) < 2 or self._chance(11):
             return "accounts", self._accounts()
         events = self._transfers()
         return "transfers", events
@@ -129,7 +129,7 @@ class Workload:
         if not self._ledger.slots:
             return [self._open_account(1) for _ in range(24)]
         events = [self._account() for _ in range(self._pick((1, 2, 3, 8, 30)))]
-        if self._chance(25):
+        if self._chance(40):
             self._import(events, IMPORTED_ACCOUNT, self._ledger.newest_account)
         self._link(events)
         self._sent_accounts += events
@@ -335,7 +335,7 @@ class Workload:
             if self.now <= newest + 1000 * len(events):
                 # Between the newest transfer and the end of this very request.
                 at = newest + 1 + index
-            if flag == IMPORTED_TRANSFER and self._pendings and self._chance(12):
+            if flag == IMPORTED_TRANSFER and self._pendings and self._chance(18):
                 event = self._resolution(self._pendings, usual=True)
             timestamp, debit_id = max(at, 1), event[1]
             if self._chance(6):
@@ -351,7 +351,7 @@ class Workload:
             elif self._ledger.rows and self._chance(6):
                 timestamp = self._pick(self._ledger.rows[-12:])[0]
             timeout = event[8] if flag == IMPORTED_ACCOUNT or self._chance(20) else 0
-            flags = event[11] | (flag if self._chance(92) else 0)
+            flags = event[11] | (flag if self._chance(85) else 0)
             if flag == IMPORTED_TRANSFER and not flags & (POST | VOID) and self._chance(10):
                 flags |= PENDING | self._pick((CLOSING_DEBIT, CLOSING_CREDIT))
                 timeout = 0
