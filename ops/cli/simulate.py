@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+LONG_EVENTS = 1_000_000
+"""A run of so many events must have met everything."""
+
 
 def command(
     *,
@@ -71,7 +74,7 @@ def command(
         highlight=False,
         soft_wrap=True,
     )
-    if missing and coverage:
+    if missing and (coverage or done >= LONG_EVENTS):
         console.print(f"[bold red]never met:[/] {', '.join(missing)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)
 

@@ -30,7 +30,7 @@ from tests.simulation.plain_refusals import (
 )
 
 FOREVER = 2**32 - 1
-SIZES = ((1, 3, 36), (4, 12, 28), (13, 63, 10), (64, 300, 14), (301, 1100, 10), (1101, 4000, 2))
+SIZES = ((1, 3, 34), (4, 12, 26), (13, 63, 8), (64, 300, 12), (301, 1100, 14), (1101, 5000, 6))
 """Smallest and largest size of a request, and how many of a hundred are of that kind."""
 WHALE_LEDGER = 3
 """Amounts of this ledger are at the edge of 63 bits."""
