@@ -28,7 +28,6 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from ledger import queries as q
 from ledger.addresses import split_addresses
 from ledger.contract import (
     BATCH_MAX,
@@ -46,9 +45,11 @@ from ledger.contract import (
     StatementLine,
     Transfer,
 )
+from ledger.door.rights import LedgerForbidden
 from ledger.interface import LedgerBusy, LedgerUnavailable
 from ledger.operations import BATCHES_HEADER, JSON, PACKED
-from ledger.query_operations import QUERY_OPERATIONS, QueryOperation
+from ledger.queries import questions as q
+from ledger.queries.operations import QUERY_OPERATIONS, QueryOperation
 from ledger.query_records import (
     pack_filter,
     unpack_balances,
@@ -66,7 +67,6 @@ from ledger.records import (
     unpack_transfer_results,
     unpack_transfers,
 )
-from ledger.rights import LedgerForbidden
 
 Answer = TypeVar("Answer")
 

@@ -18,10 +18,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from foundation.clock import Clock
 from foundation.postgres import sync_url
-from ledger import change_events, reader
 from ledger.account_head import AccountHead
 from ledger.archive import Head
-from ledger.asking import Queries
 from ledger.commands import (
     CreateAccounts,
     CreateTransfers,
@@ -55,9 +53,11 @@ from ledger.contract import (
 )
 from ledger.decisions import TransferRequest
 from ledger.filters import check_filter
-from ledger.herald import Herald
 from ledger.interface import LedgerUnavailable
-from ledger.queries import (
+from ledger.queries import change_events, reader
+from ledger.queries.asking import Queries
+from ledger.queries.herald import Herald
+from ledger.queries.questions import (
     AccountPage,
     AccountSearch,
     BalancesAsOf,
@@ -71,11 +71,11 @@ from ledger.queries import (
     TransferPage,
     TransferSearch,
 )
-from ledger.sealed_columns import READER_OPTIONS, ReadConnection
+from ledger.queries.sealed_columns import READER_OPTIONS, ReadConnection
+from ledger.queries.wakeups import Wakeups
 from ledger.segments import SEGMENT_ROWS
 from ledger.state import State
 from ledger.tail_view import TailView
-from ledger.wakeups import Wakeups
 from ledger.writer import Phase, Writer
 
 log = structlog.get_logger()

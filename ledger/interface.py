@@ -24,7 +24,7 @@ from ledger.contract import (
     StatementLine,
     Transfer,
 )
-from ledger.queries import (
+from ledger.queries.questions import (
     AccountPage,
     AccountSearch,
     BalancesAsOf,
@@ -115,7 +115,10 @@ class Ledger(Protocol):
         """An account's history over a time, oldest first; opening balance and lines make the closing one."""
 
     async def get_changes(self, question: ChangesAfter) -> ChangesPage:
-        """The next changes after a position; waits for some when asked to. See :mod:`ledger.following`."""
+        """The next changes after a position; waits for some when asked to.
+
+        See :mod:`ledger.queries.following`.
+        """
 
     async def close(self) -> None:
         """Let go of connections; the ledger itself goes on."""

@@ -24,14 +24,14 @@ import uvloop
 from foundation.clock import SystemClock
 from foundation.logs import configure_logging
 from foundation.settings import Settings, get_settings
-from ledger.application import create_app
 from ledger.chart import open_system_accounts
-from ledger.door import Door
+from ledger.door.application import create_app
+from ledger.door.judge import Door
+from ledger.door.peers import protocol_for
+from ledger.door.rights import RightsRefused, load_rights
+from ledger.door.tls import TLSRefused, host_and_port, refuse_plain, server_context
 from ledger.engine import LedgerEngine
 from ledger.interface import LedgerUnavailable
-from ledger.peers import protocol_for
-from ledger.rights import RightsRefused, load_rights
-from ledger.tls import TLSRefused, host_and_port, refuse_plain, server_context
 from ledger.writer import Phase
 
 log = structlog.get_logger()

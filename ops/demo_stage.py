@@ -29,7 +29,7 @@ from foundation.settings import Settings
 from identity.enrolment import issue_enrolment_code
 from ledger.chart import AccountCode, system_account_id
 from ledger.client import LedgerClient
-from ledger.tls import client_context
+from ledger.door.tls import client_context
 from ops.errors import OperationError
 from ops.processes import running_roster
 from ops.up import running_bank

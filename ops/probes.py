@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from foundation.settings import Settings
 from ledger.addresses import split_addresses
-from ledger.tls import client_context
+from ledger.door.tls import client_context
 
 PROBE_SECONDS = 3.0
 """How long an answer may take."""

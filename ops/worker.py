@@ -36,7 +36,7 @@ from foundation.outbox import Handler, drain
 from foundation.settings import Settings, get_settings
 from identity.nonces import forget_expired_nonces
 from ledger.client import LedgerClient
-from ledger.tls import client_context
+from ledger.door.tls import client_context
 from ops.errors import OperationError
 from ops.task_runner import TaskRunner
 from treasury.custody import custody_of

@@ -17,8 +17,8 @@ from identity.devices import DeviceDirectory
 from identity.nonces import NonceRecorder
 from identity.signed_requests import Doorkeeper
 from ledger.client import LedgerClient
+from ledger.door.tls import client_context
 from ledger.interface import Ledger
-from ledger.tls import client_context
 from treasury.custody import Custody, custody_of
 from wallet_api.hosts import check_public_url
 from wallets.wallets import WalletDirectory

@@ -82,7 +82,7 @@ async def _send(handle: str, amount: str, asset_code: str) -> None:
 async def _node_and_ledger(settings: Settings) -> AsyncIterator[tuple[RPC, LedgerClient]]:
     from chain.rpc import RPC
     from ledger.client import LedgerClient
-    from ledger.tls import client_context
+    from ledger.door.tls import client_context
 
     rpc, ledger = RPC(settings.rpc_url), LedgerClient(settings.ledger_address, tls=client_context(settings))
     try:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ledger.check import Report, Summary
-    from ledger.journal_tables import JournalTables
+    from ledger.checks.journal import Report, Summary
+    from ledger.checks.tables import JournalTables
 
 app = typer.Typer(help="Be the ledger process, or check, export and import its journal.")
 
@@ -39,8 +39,8 @@ def check(
 
     A running ledger is checked as of the moment of the start, and goes on meanwhile.
     """
-    from ledger.check import check_journal
-    from ledger.journal_snapshot import JournalSnapshot
+    from ledger.checks.journal import check_journal
+    from ledger.checks.snapshot import JournalSnapshot
     from ops.wiring import current_settings, needed_database
 
     known_hash = _parse_hash(head)
@@ -55,8 +55,8 @@ def export(
 ) -> None:
     """Write the journal as Parquet with a manifest, read it back and check it; a running ledger goes on."""
     _need_parquet()
-    from ledger.journal_snapshot import JournalSnapshot
-    from ledger.parquet_export import export_journal
+    from ledger.checks.snapshot import JournalSnapshot
+    from ledger.parquet.export import export_journal
     from ops.wiring import current_settings, needed_database
 
     with JournalSnapshot(needed_database(current_settings())) as tables, _progress(tables) as report:
@@ -71,8 +71,8 @@ def import_(
 ) -> None:
     """Check an export and put it into an empty database, whole or not at all."""
     _need_parquet()
-    from ledger.journal_import import import_journal
-    from ledger.parquet_tables import ParquetTables
+    from ledger.parquet.journal_import import import_journal
+    from ledger.parquet.tables import ParquetTables
     from ops.wiring import current_settings, needed_database
 
     url = needed_database(current_settings())

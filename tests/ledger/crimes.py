@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
+from ledger.checks.tables import BATCH_COLUMNS
 from ledger.columns import TransferColumns
 from ledger.journal import batch_hash
-from ledger.journal_tables import BATCH_COLUMNS
 from ledger.rows import ACCOUNT_COLUMNS, EXPIRY_COLUMNS, FAILED_COLUMNS, TRANSFER_COLUMNS
 from ledger.segments import Seal
 from tests.ledger.tables_in_memory import TablesInMemory

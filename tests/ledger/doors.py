@@ -10,12 +10,12 @@ import httpx
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from ledger.application import create_app
 from ledger.contract import Account, Transfer
-from ledger.door import Caller, Door
+from ledger.door.application import create_app
+from ledger.door.judge import Caller, Door
+from ledger.door.peers import CALLER
 from ledger.engine import LedgerEngine
 from ledger.operations import BATCHES_HEADER, JSON, OPERATIONS, PACKED, to_json
-from ledger.peers import CALLER
 from ledger.records import pack_accounts, pack_transfers
 
 FORMS = ("json", "packed", "json, coalesced", "packed, coalesced")

@@ -3,8 +3,8 @@
 from random import Random
 
 from foundation.clock import SettableClock
+from ledger.checks.snapshot import JournalSnapshot
 from ledger.engine import LedgerEngine
-from ledger.journal_snapshot import JournalSnapshot
 from tests.ledger.journaled_duel import JournaledDuel
 from tests.ledger.tables_in_memory import TablesInMemory
 

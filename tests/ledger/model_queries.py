@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ledger.contract import Account, Transfer
-from ledger.queries import (
+from ledger.contract import Account, AccountBalance, Transfer
+from ledger.queries.questions import (
     AccountCriteria,
     AccountSearch,
+    CounterChange,
     TransferCriteria,
     TransferSearch,
 )
@@ -79,7 +80,7 @@ def _has_data(item: Any, one: Any) -> bool:
 
 
 def _has_flags(flags: int, one: Any) -> bool:
-    return (
+    return bool(
         flags & one.flags_all == one.flags_all
         and (not one.flags_any or flags & one.flags_any != 0)
         and flags & one.flags_none == 0
@@ -130,6 +131,6 @@ def pending_state(model: Model, transfer_id: int) -> tuple[str, int, int, int, i
     return fate, ends, by.id, by.timestamp, by.amount if by.flags & POST else 0
 
 
-def counters(account: Account) -> Sequence[int]:
+def counters(account: Account | AccountBalance | CounterChange) -> Sequence[int]:
     """An account's four counters."""
     return [getattr(account, name) for name in COUNTERS]

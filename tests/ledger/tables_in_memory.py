@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from ledger.journal_tables import JournalTables
+from ledger.checks.tables import JournalTables
 from ledger.segments import Segment
 
 TABLES = ("accounts", "expiries", "failed_ids", "batches")

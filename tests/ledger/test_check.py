@@ -12,11 +12,11 @@ import pytest_asyncio
 
 from foundation.clock import SettableClock
 from foundation.postgres import sync_url
-from ledger.check import Summary, check_journal
-from ledger.check_rows import decode_transfers
+from ledger.checks.journal import Summary, check_journal
+from ledger.checks.rows import decode_transfers
+from ledger.checks.snapshot import JournalSnapshot
 from ledger.columns import MalformedRows, TransferColumns
 from ledger.engine import LedgerEngine
-from ledger.journal_snapshot import JournalSnapshot
 from tests.ledger import invariants
 from tests.ledger.crimes import Flip, Flipper, rows_of
 from tests.ledger.journals import SEGMENT_ROWS, read_tables, write_journal

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from foundation.clock import SettableClock
-from ledger.check import check_journal
+from ledger.checks.journal import check_journal
 from ledger.columns import TransferColumns
 from ledger.rows import CREDIT_CLOSED, DEBIT_CLOSED
 from tests.ledger.crimes import cells_of, chain_anew, forge, put_rows, rows_of

@@ -9,9 +9,9 @@ import pytest
 
 from foundation.settings import Settings
 from ledger.chart import AccountCode, TransferCode
-from ledger.rights import OWNER, RightsRefused, load_rights
+from ledger.door.rights import OWNER, RightsRefused, load_rights
+from ledger.door.tls import TLSRefused, client_context
 from ledger.server import bind, make_door
-from ledger.tls import TLSRefused, client_context
 from tests.ledger.certificates import Authority
 
 GOOD = """

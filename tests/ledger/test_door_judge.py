@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation.clock import SettableClock
-from ledger.account_codes import AccountCodes
 from ledger.contract import Account, Transfer
-from ledger.door import Caller, Door, Judge
+from ledger.door.account_codes import AccountCodes
+from ledger.door.judge import Caller, Door, Judge
+from ledger.door.rights import FULL, LedgerForbidden, Numbers, Rights, TransferGrant
 from ledger.records import pack_transfers, transfer_records
-from ledger.rights import FULL, LedgerForbidden, Numbers, Rights, TransferGrant
 
 
 def _some(*numbers: int) -> Numbers:

@@ -10,9 +10,8 @@ from structlog.testing import capture_logs
 from foundation.clock import SettableClock
 from ledger.chart import AccountCode, TransferCode
 from ledger.contract import AMOUNT_MAX, Account, AccountFlags, Transfer, TransferFlags
-from ledger.door import NOBODY, Caller, Door
-from ledger.engine import LedgerEngine
-from ledger.rights import (
+from ledger.door.judge import NOBODY, Caller, Door
+from ledger.door.rights import (
     FULL,
     NONE,
     AccountGrant,
@@ -20,6 +19,7 @@ from ledger.rights import (
     Rights,
     TransferGrant,
 )
+from ledger.engine import LedgerEngine
 from tests.ledger.doors import FORMS, READS, Visitor
 
 CUSTODY, WALLET, FLOAT, FEES = 1, 2, 3, 4

@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from ledger.client import LedgerClient
 from ledger.contract import Account
-from ledger.door import Door
+from ledger.door.judge import Door
+from ledger.door.peers import peer_uid
+from ledger.door.rights import OWNER, LedgerForbidden, Rights, Rule
 from ledger.engine import LedgerEngine
-from ledger.peers import peer_uid
-from ledger.rights import OWNER, LedgerForbidden, Rights, Rule
 from ledger.server import listening, publish
 
 ACCOUNT = Account(id=1, ledger=1, code=20)

@@ -23,14 +23,14 @@ from foundation.settings import Settings
 from ledger.chart import AccountCode, TransferCode, system_account_id
 from ledger.client import LedgerClient
 from ledger.contract import Account, CreateAccountStatus, CreateTransferStatus, Transfer
-from ledger.door import Door
+from ledger.door.judge import Door
+from ledger.door.rights import OWNER, LedgerForbidden, load_rights
+from ledger.door.tls import TLSRefused, client_context
 from ledger.engine import LedgerEngine
 from ledger.interface import LedgerUnavailable
 from ledger.operations import PACKED
 from ledger.records import pack_ids
-from ledger.rights import OWNER, LedgerForbidden, load_rights
 from ledger.server import listening, make_door
-from ledger.tls import TLSRefused, client_context
 from tests.ledger.certificates import VALID_DAYS, Authority
 
 RIGHTS = """

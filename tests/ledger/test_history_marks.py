@@ -14,7 +14,7 @@ from ledger.columns import TransferColumns
 from ledger.contract import Account, AccountFilter, Transfer
 from ledger.engine import LedgerEngine
 from ledger.history_marks import MARK_STEPS, SLOTS_PER_PART, marks_of
-from ledger.queries import BalancesAsOf
+from ledger.queries.questions import BalancesAsOf
 
 BACKFILL = """
     SELECT slot / 1024, number, array_agg(slot ORDER BY slot, timestamp DESC),

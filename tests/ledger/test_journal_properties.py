@@ -32,7 +32,7 @@ def crowded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return bool(request.param == "crowded")
 
 
-@pytest.mark.parametrize("segment_rows", [SEGMENT_ROWS, 40], ids=["one segment", "tiny segments"])
+@pytest.mark.parametrize("segment_rows", [SEGMENT_ROWS, 20], ids=["one segment", "tiny segments"])
 @pytest.mark.parametrize("seed", range(4))
 async def test_answers_reads_and_restarts_are_the_models(
     database_url: str, clock: SettableClock, seed: int, crowded: bool, segment_rows: int
@@ -59,7 +59,7 @@ async def test_answers_reads_and_restarts_are_the_models(
         kept = db.execute("SELECT count(*) FROM ledger_checkpoint").fetchone()
     assert sealed is not None
     assert kept is not None
-    assert (sealed[0] > 0) == (kept[0] > 0) == (segment_rows == 40)
+    assert (sealed[0] > 0) == (kept[0] > 0) == (segment_rows == 20)
     assert seen_too_little(duel.read) == set()
 
 

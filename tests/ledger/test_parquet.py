@@ -17,13 +17,13 @@ import pytest_asyncio
 
 from foundation.clock import SettableClock
 from foundation.postgres import sync_url
-from ledger.check import check_journal
+from ledger.checks.journal import check_journal
+from ledger.checks.snapshot import JournalSnapshot
 from ledger.engine import LedgerEngine
-from ledger.journal_import import import_journal
-from ledger.journal_snapshot import JournalSnapshot
-from ledger.parquet_export import export_journal
-from ledger.parquet_manifest import MANIFEST, ExportError, file_hash
-from ledger.parquet_tables import ParquetTables
+from ledger.parquet.export import export_journal
+from ledger.parquet.journal_import import import_journal
+from ledger.parquet.manifest import MANIFEST, ExportError, file_hash
+from ledger.parquet.tables import ParquetTables
 from tests.fixtures.postgres import TEMPLATE, drop_database, url_of
 from tests.ledger import invariants
 from tests.ledger.duel import START_NS
@@ -33,8 +33,8 @@ from tests.ledger.world import World
 STALL = """
 import sys, time
 from pathlib import Path
-from ledger import journal_import
-from ledger.parquet_tables import ParquetTables
+from ledger.parquet import journal_import
+from ledger.parquet.tables import ParquetTables
 compare = journal_import._Import._compare
 def stall(self, table, *rest):
     compare(self, table, *rest)

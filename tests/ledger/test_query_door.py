@@ -22,11 +22,13 @@ from ledger.contract import (
     TransferFlags,
     TransferPendingStatus,
 )
-from ledger.door import Caller, Door, Judge
+from ledger.door.judge import Caller, Door, Judge
+from ledger.door.rights import LedgerForbidden, Rights, Rule
 from ledger.engine import LedgerEngine
-from ledger.following import follow
-from ledger.herald import CHANNEL
-from ledger.queries import (
+from ledger.queries.following import follow
+from ledger.queries.herald import CHANNEL
+from ledger.queries.operations import QUERY_OPERATIONS
+from ledger.queries.questions import (
     AccountCriteria,
     AccountSearch,
     BalancesAsOf,
@@ -35,8 +37,6 @@ from ledger.queries import (
     TransferCriteria,
     TransferSearch,
 )
-from ledger.query_operations import QUERY_OPERATIONS
-from ledger.rights import LedgerForbidden, Rights, Rule
 
 BIG = 2**63 - 1
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from foundation.clock import SettableClock
 from ledger.contract import AccountFilter, ChangeEvent, TransferPendingStatus
 from ledger.engine import LedgerEngine
-from ledger.queries import (
+from ledger.queries.questions import (
     AccountCriteria,
     AccountSearch,
     BalancesAsOf,

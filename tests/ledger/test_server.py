@@ -24,7 +24,7 @@ from ledger.contract import (
     Transfer,
     TransferFlags,
 )
-from ledger.door import Door
+from ledger.door.judge import Door
 from ledger.engine import LedgerEngine
 from ledger.interface import LedgerUnavailable
 from tests.ledger.doors import Visitor

@@ -1,0 +1,1 @@
+"""Checks: the whole journal replayed, apart from the engine that wrote it."""

@@ -1,0 +1,212 @@
+"""Journal snapshot: the journal in PostgreSQL as of one instant, also under a running ledger.
+
+One session holds a snapshot (REPEATABLE READ, READ ONLY) and no table; every read
+is a short database transaction of its own that borrows it. So nothing that is
+committed meanwhile shows, and a table is held only while it is read: sealing,
+which needs a table for itself for a moment, never waits for a whole check.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+from collections.abc import Iterator
+from typing import Any, Self
+
+import psycopg
+from psycopg import pq, sql
+
+from foundation.postgres import sync_url
+from ledger.checks.tables import BATCH_COLUMNS
+from ledger.rows import ACCOUNT_COLUMNS, COPY_HEADER, COPY_TRAILER, EXPIRY_COLUMNS, FAILED_COLUMNS
+from ledger.rows import TRANSFER_COLUMNS as TRANSFERS
+from ledger.segments import SEALED, Segment, load_segments, table_of
+
+PIECE_BYTES = 8 * 1024 * 1024
+"""About how much is read at a time."""
+
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_ZERO_FOR_NULL = ("transfer_first", "transfer_last")
+_BOUNDS = re.compile(r"FOR VALUES FROM \('?(-?\d+)'?\) TO \('?(-?\d+)'?\)")
+
+
+class JournalSnapshot:
+    """See :class:`ledger.checks.tables.JournalTables`; a context, so that its sessions end."""
+
+    def __init__(self, url: str) -> None:
+        self._url = sync_url(url)
+        self._open = contextlib.ExitStack()
+        self._snapshot = ""
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opening:
+            holder = opening.enter_context(self._connect())
+            holder.execute(_BEGIN)
+            row: Any = holder.execute("SELECT pg_export_snapshot()").fetchone()
+            self._snapshot = row[0]
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def transfer_count(self) -> int:
+        """Transfers by the batches' counts."""
+        return int(self._rows("SELECT coalesce(sum(transfer_count), 0) FROM ledger_batch")[0][0])
+
+    def segments(self) -> list[Segment]:
+        """The catalog of segments, by number."""
+        with self._session() as connection:
+            return load_segments(connection)
+
+    def bounds(self) -> dict[int, tuple[int, int]]:
+        """The partitions of the sealed transfers, by the number in their name."""
+        query = (
+            "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i"
+            f" JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = '{SEALED}'::regclass"
+        )
+        found: dict[int, tuple[int, int]] = {}
+        for name, bound in self._rows(query):
+            number, limits = re.fullmatch(r"ledger_transfer_(\d+)", name), _BOUNDS.fullmatch(bound)
+            if number is not None and limits is not None:
+                found[int(number[1])] = int(limits[1]), int(limits[2])
+        return found
+
+    def strays(self) -> list[str]:
+        """Tables of segments that are in no catalog and hold rows."""
+        query = (
+            "SELECT relname FROM pg_class c"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema()"
+            " WHERE relname ~ '^ledger_transfer_[0-9]+$' AND relkind = 'r'"
+            " AND substring(relname FROM '[0-9]+$')::integer NOT IN (SELECT number FROM ledger_segment)"
+        )
+        names = [str(row[0]) for row in self._rows(query)]
+        return [name for name in names if self._rows(f"SELECT FROM {name} LIMIT 1")]
+
+    def accounts(self) -> Iterator[bytes]:
+        """Accounts by slot."""
+        return self._pieces("ledger_account", ACCOUNT_COLUMNS, "slot")
+
+    def transfers(self, segment: Segment) -> Iterator[bytes]:
+        """A segment's transfers by timestamp."""
+        return self._pieces(table_of(segment.number), TRANSFERS, "timestamp")
+
+    def expiries(self) -> Iterator[bytes]:
+        """Expiries by timestamp."""
+        return self._pieces("ledger_expiry", EXPIRY_COLUMNS, "timestamp")
+
+    def failed_ids(self) -> Iterator[bytes]:
+        """Failed ids by timestamp."""
+        return self._pieces("ledger_failed_id", FAILED_COLUMNS, "timestamp")
+
+    def batches(self) -> Iterator[bytes]:
+        """Batches by sequence."""
+        return self._pieces("ledger_batch", BATCH_COLUMNS, "sequence")
+
+    def checkpoint(self) -> tuple[int, bytes] | None:
+        """The newest checkpoint."""
+        rows = self._rows(
+            "SELECT sequence, data FROM ledger_checkpoint"
+            " WHERE sequence = (SELECT max(sequence) FROM ledger_checkpoint) ORDER BY part"
+        )
+        return (rows[0][0], b"".join(bytes(row[1]) for row in rows)) if rows else None
+
+    def id_filters(self, number: int) -> list[bytes]:
+        """The stored pieces of a segment's id filter."""
+        rows = self._rows(f"SELECT data FROM ledger_id_filter WHERE number = {int(number)} ORDER BY part")
+        return [bytes(row[0]) for row in rows]
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self._url, autocommit=True, application_name="nugpay-ledger-check")
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[psycopg.Connection[Any]]:
+        """A session that sees what the snapshot sees."""
+        with self._connect() as connection:
+            connection.execute(_BEGIN)
+            connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self._snapshot)))
+            # The open segment has no index: its rows are sorted, and that in memory.
+            connection.execute("SET LOCAL work_mem = '256MB'")
+            yield connection
+            if not connection.closed:
+                connection.execute("COMMIT")
+
+    def _rows(self, query: str) -> list[Any]:
+        with self._session() as connection:
+            return connection.execute(query, binary=True).fetchall()
+
+    def _pieces(self, table: str, columns: tuple[str, ...], order: str) -> Iterator[bytes]:
+        query = copy_query(table, columns, order)
+        with self._session() as connection:
+            done = False
+            try:
+                yield from copy_out(connection, query)
+                done = True
+            finally:
+                if not done and not connection.closed:
+                    # Whoever wanted the rows has seen enough.
+                    connection.cancel_safe(timeout=2.0)
+                    connection.close()
+
+
+def copy_query(table: str, columns: tuple[str, ...], order: str) -> str:
+    """The statement that gives a table's rows in their canonical form."""
+    names = ", ".join(f"coalesce({name}, 0)" if name in _ZERO_FOR_NULL else name for name in columns)
+    return f"COPY (SELECT {names} FROM {table} ORDER BY {order}) TO STDOUT (FORMAT BINARY)"
+
+
+def copy_out(connection: psycopg.Connection[Any], query: str) -> Iterator[bytes]:
+    """The rows of a binary COPY in pieces of whole rows, without the stream's header and trailer.
+
+    Straight from libpq: psycopg's own loop costs a row twice as much. The
+    connection is of no use after an error, or where not all was taken.
+    """
+    pgconn, trailer = connection.pgconn, len(COPY_TRAILER)
+    poll = select.poll()
+    poll.register(pgconn.socket, select.POLLIN)
+    pgconn.send_query(query.encode())
+    while pgconn.flush():
+        poll.poll()
+    _expect(connection, pq.ExecStatus.COPY_OUT, _next_result(pgconn, poll))
+    piece, room, header = bytearray(), PIECE_BYTES, len(COPY_HEADER)
+    # libpq gives a row at a time, the first with the header before it, and the trailer
+    # by itself or right behind the header. This loop runs once a row: it is kept short.
+    while True:
+        size, message = pgconn.get_copy_data(1)
+        if size > trailer:
+            piece += message
+            room -= size
+            if header:
+                del piece[:header]
+                header = 0
+            if room <= 0:
+                yield bytes(piece)
+                piece, room = bytearray(), PIECE_BYTES
+        elif size == 0:
+            poll.poll()
+            pgconn.consume_input()
+        elif size < 0:
+            break
+    _expect(connection, pq.ExecStatus.COMMAND_OK, _next_result(pgconn, poll))
+    while _next_result(pgconn, poll) is not None:
+        pass
+    if len(piece) > trailer:
+        yield bytes(piece)
+
+
+def _next_result(pgconn: pq.abc.PGconn, poll: select.poll) -> pq.abc.PGresult | None:
+    while pgconn.is_busy():
+        poll.poll()
+        pgconn.consume_input()
+    return pgconn.get_result()
+
+
+def _expect(
+    connection: psycopg.Connection[Any], status: pq.ExecStatus, result: pq.abc.PGresult | None
+) -> None:
+    if result is None or result.status != status:
+        connection.close()
+        if result is None:
+            raise psycopg.OperationalError("the server ended a COPY without a word")
+        raise psycopg.errors.error_from_result(result)

@@ -1,0 +1,1 @@
+"""Parquet: the journal as files, and back."""

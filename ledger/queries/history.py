@@ -1,0 +1,247 @@
+"""History: an account's transfers, from any point of time, forwards and backwards.
+
+An account has no index of its transfers: each row points back to the account's
+previous one. The newest transfer is known in memory; in sealed segments marks
+(``history_marks``) say where to enter, so that neither the past nor the first
+page of a busy account is a walk through all that came later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from foundation.errors import InvariantViolation
+from ledger.columns import TransferColumns
+from ledger.history_marks import MARK_STEPS, marks_after, marks_between, newest_marks
+from ledger.queries.sealed_columns import ReadConnection, fetch_at, selected, to_columns
+from ledger.rows import TRANSFER_COLUMNS
+from ledger.segments import SEALED
+from ledger.tail import rows_between
+from ledger.tail_view import BLOCK_ROWS, TailRow, TailView
+
+I64 = npt.NDArray[np.int64]
+
+WALK_STEPS = 512
+"""Rows of a history fetched at a time."""
+WALKED_ALONE_MAX = 4
+"""So few accounts are walked back one by one: each in one question, where many take a question a step."""
+SEGMENTS_AT_ONCE = 16
+"""So many segments' marks are fetched at a time."""
+
+_ROW = ", ".join(f"t.{name}" for name in TRANSFER_COLUMNS)
+_PREVIOUS = "CASE WHEN t.debit_account = %(slot)s THEN t.debit_previous ELSE t.credit_previous END"
+# The account's rows in the recursion itself: to look each of them up again, or the
+# accounts that the engine knows anyway, would cost twice the walk.
+_WALK = f"""
+WITH RECURSIVE walk AS (
+    SELECT {_ROW}, {_PREVIOUS} AS next, 1 AS steps
+    FROM {SEALED} t WHERE t.timestamp = %(head)s
+  UNION ALL
+    SELECT {_ROW}, {_PREVIOUS}, walk.steps + 1
+    FROM walk JOIN {SEALED} t ON t.timestamp = walk.next
+    WHERE walk.steps < %(steps)s AND walk.next >= %(oldest)s
+)
+SELECT {selected("walk")} FROM walk ORDER BY walk.timestamp DESC
+"""
+_SEALS = (
+    "SELECT number, last_timestamp FROM ledger_seal"
+    " WHERE last_timestamp >= %s AND first_timestamp <= %s ORDER BY number LIMIT %s"
+)
+_SEAL_OF = (
+    "SELECT number, last_timestamp FROM ledger_seal WHERE first_timestamp <= %s ORDER BY number DESC LIMIT 1"
+)
+
+
+async def newest_first(
+    connection: ReadConnection,
+    view: TailView,
+    slot: int,
+    head: int,
+    *,
+    oldest: int = 0,
+    steps: int = WALK_STEPS,
+) -> AsyncIterator[TailRow]:
+    """An account's transfers from the one at ``head`` (0 for none) back to ``oldest``."""
+    at = head
+    if at >= view.first_timestamp:
+        for row in view.history(slot, at):
+            if row.timestamp < oldest:
+                return
+            yield row
+            at = row.previous(slot)
+    while at and at >= oldest:
+        columns = await _walk(connection, slot, at, oldest, steps)
+        for index in range(len(columns)):
+            row = TailRow(columns, index)
+            yield row
+        at = row.previous(slot)
+
+
+async def oldest_first(
+    connection: ReadConnection,
+    view: TailView,
+    slot: int,
+    *,
+    oldest: int,
+    newest: int,
+) -> AsyncIterator[TailRow]:
+    """An account's transfers from ``oldest`` on to ``newest``."""
+    sealed_newest = min(newest, view.first_timestamp - 1)
+    low = oldest
+    while low <= sealed_newest:
+        cursor = await connection.execute(
+            _SEALS, (low, sealed_newest, SEGMENTS_AT_ONCE), binary=True, prepare=True
+        )
+        seals = await cursor.fetchall()
+        if not seals:
+            break
+        marks = await marks_between(connection, slot, seals[0][0], seals[-1][0])
+        for first, last in _stretches(marks, low, WALK_STEPS // MARK_STEPS):
+            rows = await _stretch(connection, slot, last, first)
+            for row in rows:
+                if row.timestamp > sealed_newest:
+                    break
+                yield row
+            if last >= sealed_newest:
+                break
+        low = seals[-1][1] + 1
+    for columns in view.segments:
+        timestamps = columns["timestamp"]
+        start, end = rows_between(timestamps, oldest, newest)
+        for at in range(start, end, BLOCK_ROWS):
+            for index in _postings(columns.part(at, min(at + BLOCK_ROWS, end)), slot).tolist():
+                yield TailRow(columns, at + index)
+
+
+def _stretches(marks: Sequence[int], oldest: int, marks_max: int) -> Iterator[tuple[int, int]]:
+    """The account's past in stretches: lowest timestamp, and the mark that each is entered at.
+
+    Each holds twice as many marks as the one before: an idle account has few
+    transfers at each, and whoever asks for the first ones only walks a few.
+    """
+    low, held, wanted = oldest, 0, 1
+    for mark in marks:
+        if mark < low:
+            continue
+        held += 1
+        if held == wanted or mark == marks[-1]:
+            yield low, mark
+            low, held, wanted = mark + 1, 0, min(2 * wanted, marks_max)
+
+
+async def _stretch(connection: ReadConnection, slot: int, mark: int, oldest: int) -> list[TailRow]:
+    """The transfers from ``oldest`` up to a mark, oldest first."""
+    rows: list[TailRow] = []
+    at = mark
+    while at >= oldest and at:
+        columns = await _walk(connection, slot, at, oldest, WALK_STEPS)
+        rows += [TailRow(columns, index) for index in range(len(columns))]
+        at = rows[-1].previous(slot)
+    return rows[::-1]
+
+
+async def newest_postings(
+    connection: ReadConnection, view: TailView, slots: I64, timestamp: int
+) -> dict[int, int]:
+    """The timestamp of each slot's newest transfer up to a time; slots without one are left out."""
+    found: dict[int, int] = {}
+    missing = _find_in_tail(view, slots, timestamp, found)
+    sealed_newest = min(timestamp, view.first_timestamp - 1)
+    if not len(missing):
+        return found
+    cursor = await connection.execute(_SEAL_OF, (sealed_newest,), binary=True, prepare=True)
+    seal = await cursor.fetchone()
+    if seal is None:
+        return found
+    number, last_timestamp = seal
+    if sealed_newest >= last_timestamp:
+        return found | await newest_marks(connection, missing, number)
+    # In the middle of a segment: enter at the mark that follows, and walk back; an account
+    # that has none has its newest mark before that time, in this segment or an older one.
+    entries = await marks_after(connection, missing, number, sealed_newest)
+    rest = missing[[slot not in entries for slot in missing.tolist()]]
+    found |= await newest_marks(connection, rest, number)
+    return found | await _step_back(connection, entries, sealed_newest)
+
+
+def _find_in_tail(view: TailView, slots: I64, timestamp: int, found: dict[int, int]) -> I64:
+    """Add what the tail has up to a time; the slots that it has nothing of."""
+    if timestamp < view.first_timestamp or not len(slots):
+        return slots
+    place = np.full(len(view.accounts.ids), -1, np.int32)
+    place[slots] = np.arange(len(slots), dtype=np.int32)
+    newest = np.zeros(len(slots), np.int64)
+    for columns in reversed(view.segments):
+        timestamps = columns["timestamp"]
+        end = int(np.searchsorted(timestamps, timestamp, "right"))
+        while end and not newest.all():
+            start = max(0, end - BLOCK_ROWS)
+            block = np.zeros(len(slots), np.int64)
+            for side in ("debit_account", "credit_account"):
+                at = place[columns[side][start:end]]
+                hits = np.flatnonzero(at >= 0)
+                # Where a place stands several times NumPy keeps the last one: the newest.
+                mine = np.zeros(len(slots), np.int64)
+                mine[at[hits]] = timestamps[start + hits]
+                np.maximum(block, mine, out=block)
+            newest = np.where(newest == 0, block, newest)
+            end = start
+    hits = np.flatnonzero(newest)
+    found |= dict(zip(slots[hits].tolist(), newest[hits].tolist(), strict=True))
+    missing: I64 = slots[newest == 0]
+    return missing
+
+
+async def _step_back(connection: ReadConnection, entries: dict[int, int], timestamp: int) -> dict[int, int]:
+    """Follow the pointers of accounts until each is at or before a time."""
+    found: dict[int, int] = {}
+    if len(entries) <= WALKED_ALONE_MAX:
+        for slot, at in entries.items():
+            walked = (await _walk(connection, slot, at, 0, MARK_STEPS + 1))["timestamp"]
+            before = walked[walked <= timestamp]
+            if len(before):
+                found[slot] = int(before[0])
+        return found
+    while entries:
+        cursor = await connection.execute(
+            "SELECT timestamp, debit_account, debit_previous, credit_previous"
+            f" FROM {SEALED} WHERE timestamp = ANY(%s)",
+            (list(set(entries.values())),),
+            binary=True,
+            prepare=True,
+        )
+        rows = {row[0]: row for row in await cursor.fetchall()}
+        if not rows.keys() >= set(entries.values()):
+            raise InvariantViolation("a mark or pointer of a history leads to no transfer")
+        previous = {slot: rows[at][2 if rows[at][1] == slot else 3] for slot, at in entries.items()}
+        found |= {slot: at for slot, at in previous.items() if 0 < at <= timestamp}
+        entries = {slot: at for slot, at in previous.items() if at > timestamp}
+    return found
+
+
+async def rows_at(
+    connection: ReadConnection, view: TailView, timestamps: Sequence[int]
+) -> dict[int, TailRow]:
+    """The transfers of these timestamps, from the tail or sealed segments."""
+    found = {t: row for t in timestamps if (row := view.at(t)) is not None}
+    sealed = await fetch_at(connection, sorted({t for t in timestamps if t not in found}))
+    return found | {t: TailRow(sealed, n) for n, t in enumerate(sealed["timestamp"].tolist())}
+
+
+async def _walk(connection: ReadConnection, slot: int, head: int, oldest: int, steps: int) -> TransferColumns:
+    """Sealed transfers of an account, newest first, from the one at ``head`` on."""
+    values: dict[str, Any] = {"slot": slot, "head": head, "oldest": oldest, "steps": steps}
+    cursor = await connection.execute(_WALK, values, binary=True, prepare=True)
+    columns = to_columns(await cursor.fetchall())
+    if not len(columns) or len(_postings(columns, slot)) != len(columns):
+        raise InvariantViolation(f"the history of account slot {slot} is broken at {head}")
+    return columns
+
+
+def _postings(columns: TransferColumns, slot: int) -> I64:
+    """The rows of an account."""
+    return np.flatnonzero((columns["debit_account"] == slot) | (columns["credit_account"] == slot))
