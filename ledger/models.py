@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, SmallInteger, Uuid, text
+from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index, Integer, LargeBinary, SmallInteger, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
 from foundation.database import Base
@@ -35,18 +35,17 @@ class JournalAccount(Base):
 
 
 class JournalTransfer(Base):
-    """A transfer, with both accounts as they stood after it and where their history goes on."""
+    """A transfer, with both accounts as they stood after it and where their history goes on.
 
-    __tablename__ = "ledger_transfer"
+    The table of all sealed segments, partitioned by time. The tables of segments
+    (``ledger_transfer_1`` and so on) are made by the engine and have the same columns;
+    once sealed, each has unique indexes on id, timestamp and pending_timestamp.
+    """
+
+    __tablename__ = "ledger_transfer_sealed"
     __table_args__ = (
-        # A pending transfer is posted or voided once: the engine decides so, and
-        # the database would refuse a second resolution even of a broken engine.
-        Index(
-            "uq_ledger_transfer_pending_timestamp",
-            "pending_timestamp",
-            unique=True,
-            postgresql_where=text("pending_timestamp IS NOT NULL"),
-        ),
+        Index("ledger_transfer_sealed_timestamp", "timestamp", unique=True),
+        {"postgresql_partition_by": "RANGE (timestamp)"},
     )
 
     timestamp: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -65,7 +64,7 @@ class JournalTransfer(Base):
     code: Mapped[int] = mapped_column(SmallInteger)
     flags: Mapped[int] = mapped_column(SmallInteger)
     """The contract's flags; bits 12 and 13 say that the debit and the credit account is closed after."""
-    id: Mapped[UUID] = mapped_column(Uuid, unique=True)
+    id: Mapped[UUID] = mapped_column(Uuid)
     debit_debits_pending: Mapped[int | None] = mapped_column(BigInteger)
     debit_credits_pending: Mapped[int | None] = mapped_column(BigInteger)
     credit_debits_pending: Mapped[int | None] = mapped_column(BigInteger)
@@ -131,3 +130,55 @@ class JournalBatch(Base):
     failed_count: Mapped[int] = mapped_column(Integer)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
     """SHA-256 over the previous hash, this row's numbers, and the rows in their canonical bytes."""
+
+
+class JournalSegment(Base):
+    """A segment of the journal: its first batch, written in that batch's database transaction."""
+
+    __tablename__ = "ledger_segment"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    first_sequence: Mapped[int] = mapped_column(BigInteger, unique=True)
+
+
+class JournalSeal(Base):
+    """What a sealed segment holds; there is none while it is open or full."""
+
+    __tablename__ = "ledger_seal"
+
+    number: Mapped[int] = mapped_column(ForeignKey("ledger_segment.number"), primary_key=True)
+    last_sequence: Mapped[int] = mapped_column(BigInteger)
+    first_timestamp: Mapped[int] = mapped_column(BigInteger)
+    last_timestamp: Mapped[int] = mapped_column(BigInteger)
+    transfer_count: Mapped[int] = mapped_column(BigInteger)
+
+
+class IDFilterPiece(Base):
+    """A piece of a sealed segment's id filter, as ``ledger.id_filter`` writes it."""
+
+    __tablename__ = "ledger_id_filter"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    part: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class CheckpointPart(Base):
+    """A part of a checkpoint, as ``ledger.checkpoints`` writes it."""
+
+    __tablename__ = "ledger_checkpoint"
+
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    part: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class HistoryMarks(Base):
+    """Where histories are entered in a sealed segment, as ``ledger.history_marks`` writes it."""
+
+    __tablename__ = "ledger_history_mark"
+
+    part: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    slots: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    timestamps: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))

@@ -35,6 +35,11 @@ log = structlog.get_logger()
 RETRY_SECONDS = 0.2
 """Pause after a step that failed."""
 
+DONE_BY_ANOTHER = (
+    psycopg.errors.DuplicateTable, psycopg.errors.DuplicateObject, psycopg.errors.WrongObjectType,
+)  # fmt: skip
+"""An engine that has lost the lock and does not know it yet was sealing too: look again."""
+
 _SETTINGS = (
     "SET maintenance_work_mem = '256MB'",
     # The second core belongs to the writer's own session.
@@ -132,8 +137,8 @@ class Sealer:
                     for setting in _SETTINGS:
                         connection.execute(setting)
                     self._serve(connection)
-            except (psycopg.OperationalError, psycopg.errors.QueryCanceled) as error:
-                # The writer finds out by itself whether the server is gone.
+            except (psycopg.OperationalError, psycopg.errors.QueryCanceled, *DONE_BY_ANOTHER) as error:
+                # The writer finds out by itself whether the server is gone, or the lock.
                 if not self._stopping:
                     log.warning("ledger_sealing_interrupted", error=str(error).strip())
                     self._pause()
