@@ -128,8 +128,7 @@ class TransferColumns:
         for pattern in patterns:
             rows = np.flatnonzero(masks == pattern)
             block = _fill(pattern, self.arrays, rows, len(rows))
-            size = block.dtype.itemsize
-            out[starts[rows, None] + np.arange(size)] = block.view(np.uint8).reshape(-1, size)
+            _everywhere(out, block.dtype.itemsize)[starts[rows]] = block.view(f"V{block.dtype.itemsize}")
         return out.tobytes()
 
     def _laid_out(self, patterns: list[int], masks: Column) -> tuple[Column, Column]:
@@ -162,6 +161,12 @@ class TransferColumns:
         """The rows that have these canonical bytes; ``MalformedRows`` for any others."""
         alike = _decode_alike(data)
         return _decode_mixed(data) if alike is None else alike
+
+
+def _everywhere(raw: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.void]:
+    """``size`` bytes from every position on, without copying: rows of any length are moved as wholes."""
+    count = max(len(raw) - size + 1, 0)
+    return np.ndarray((count,), f"V{size}", raw, strides=(1,))
 
 
 @cache
@@ -284,23 +289,22 @@ def _decode_mixed(data: bytes) -> TransferColumns:
 
 def _gather(raw: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> tuple[dict[str, Column], Column]:
     """The columns of rows that begin there, and where each row ends (-1 where it cannot be read)."""
-    fixed = raw[starts[:, None] + np.arange(_FIXED_SIZE)].view(_fixed_record()).ravel()
+    fixed = _everywhere(raw, _FIXED_SIZE)[starts].view(_fixed_record())
     arrays = {name: _native(name, fixed[name]) for name in FIXED_COLUMNS}
     padded = np.append(raw, np.zeros(20, np.uint8))
     at = starts + _FIXED_SIZE
     good = np.ones(len(starts), bool)
     for name, kind in zip(OPTIONAL_COLUMNS, TRANSFER_OPTIONAL, strict=True):
         at = np.minimum(at, len(raw))
-        length = padded[at[:, None] + np.arange(4)].view(">i4").ravel()
+        length = _everywhere(padded, 4)[at].view(">i4")
         there = length == WIDTHS[kind]
         good &= there | (length == -1)
         at = at + 4
         rows = np.flatnonzero(there & (at + WIDTHS[kind] <= len(raw)))
         good[there & (at + WIDTHS[kind] > len(raw))] = False
         if len(rows):
-            values = padded[at[rows, None] + np.arange(WIDTHS[kind])]
             arrays[name] = empty_column(name, len(starts))
-            arrays[name][rows] = _native(name, values.view(_WIRE[kind]).ravel())
+            arrays[name][rows] = _native(name, _everywhere(padded, WIDTHS[kind])[at[rows]].view(_WIRE[kind]))
         at = at + np.where(there, WIDTHS[kind], 0)
     return arrays, np.where(good, at, -1)
 
