@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.node import free_port
+from tests.fixtures.ports import steady_port
 from tests.house.vocabulary import ROOT
 
 README = ROOT / "README.md"
@@ -101,7 +101,7 @@ def test_readme_commands_run_as_printed(make_home: Callable[[], Path]) -> None:
     found = commands(README.read_text())
     assert found, "the README has blocks that are run"
     home = make_home()
-    api, rpc = free_port("127.0.0.1"), free_port("127.0.0.1")
+    api, rpc = steady_port(), steady_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NUGPAY_")}
     environment |= {
         "NUGPAY_HOME": str(home / "home"),

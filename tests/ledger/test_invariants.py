@@ -11,7 +11,7 @@ from ledger.engine import LedgerEngine
 from tests.ledger.invariants import check_journal
 from tests.ledger.world import World
 
-TABLES = ("ledger_account", "ledger_transfer", "ledger_expiry", "ledger_failed_id", "ledger_batch")
+TABLES = ("ledger_account", "ledger_transfer_1", "ledger_expiry", "ledger_failed_id", "ledger_batch")
 
 OTHER = {
     "bigint": "coalesce({0}, 0) + 1000000007",

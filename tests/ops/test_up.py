@@ -20,9 +20,10 @@ import pytest
 
 from foundation.settings import Settings
 from ops import postgres
-from ops.node import free_port, port_is_taken
+from ops.node import port_is_taken
 from ops.processes import ProcessMark, Roster, read_roster, roster_path
 from ops.up import with_free_ports
+from tests.fixtures.ports import steady_port
 from tests.fixtures.postgres import url_of
 
 WAIT_SECONDS_MAX = 120
@@ -43,8 +44,8 @@ class Bank:
         }
         self.environment |= {
             "NUGPAY_HOME": str(home),
-            "NUGPAY_API_PORT": str(free_port("127.0.0.1")),
-            "NUGPAY_RPC_URL": f"http://127.0.0.1:{free_port('127.0.0.1')}",
+            "NUGPAY_API_PORT": str(steady_port()),
+            "NUGPAY_RPC_URL": f"http://127.0.0.1:{steady_port()}",
         }
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
