@@ -19,7 +19,7 @@ from ledger.slot_map import ABSENT, SlotMap
 
 _MASK64 = 2**64 - 1
 
-LOADED_MAX = 50_000
+LOADED_MAX = 16_384
 """How many loaded objects are kept between groups."""
 
 COLUMNS: tuple[tuple[str, type[np.generic], int], ...] = (
@@ -166,12 +166,19 @@ class Accounts:
         assert not self._dirty
         self._loaded.clear()
 
+    def reserve(self, count: int) -> None:
+        """Make room for so many accounts at once."""
+        self._grow(count)
+        self.index.reserve(count)
+
     def append_columns(self, count: int, columns: dict[str, npt.NDArray[np.generic]]) -> None:
         """Add ``count`` accounts at once, as recovery does."""
         self._grow(self.stored + count)
         end = self.stored + count
         for name, values in columns.items():
-            getattr(self, name)[self.stored : end] = values
+            # Memory that was never written takes none: most accounts have no user data.
+            if values.any():
+                getattr(self, name)[self.stored : end] = values
         ids = self.ids[self.stored : end]
         slots = np.arange(self.stored, end, dtype=np.int32)
         self.index.insert(np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(ids[:, 1]), slots)
@@ -229,5 +236,6 @@ class Accounts:
         for name, _, _ in COLUMNS:
             old = getattr(self, name)
             new = np.zeros((self._capacity, *old.shape[1:]), old.dtype)
-            new[: self.stored] = old[: self.stored]
+            if old.any():
+                new[: self.stored] = old[: self.stored]
             setattr(self, name, new)

@@ -102,7 +102,7 @@ class SlotMap:
             return
         used = np.flatnonzero(self._slot != ABSENT)
         low, high, slots = self._low[used], self._high[used], self._slot[used]
-        self._allocate((2 * count - 1).bit_length() + 1)
+        self._allocate((2 * count - 1).bit_length())
         self.count = 0
         self.insert(low, high, slots)
 
