@@ -18,6 +18,7 @@ import psycopg
 from psycopg import pq, sql
 
 from foundation.postgres import sync_url
+from ledger.archive import GENESIS_HASH
 from ledger.checks.tables import BATCH_COLUMNS
 from ledger.rows import ACCOUNT_COLUMNS, COPY_HEADER, COPY_TRAILER, EXPIRY_COLUMNS, FAILED_COLUMNS
 from ledger.rows import TRANSFER_COLUMNS as TRANSFERS
@@ -54,6 +55,11 @@ class JournalSnapshot:
     def transfer_count(self) -> int:
         """Transfers by the batches' counts."""
         return int(self._rows("SELECT coalesce(sum(transfer_count), 0) FROM ledger_batch")[0][0])
+
+    def batch_hash(self, sequence: int) -> bytes:
+        """The hash of a batch; that before the first one for 0."""
+        rows = self._rows(f"SELECT hash FROM ledger_batch WHERE sequence = {int(sequence)}")
+        return bytes(rows[0][0]) if rows else GENESIS_HASH
 
     def segments(self) -> list[Segment]:
         """The catalog of segments, by number."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ledger.checks.journal import Report, Summary
     from ledger.checks.tables import JournalTables
 
-app = typer.Typer(help="Be the ledger process, or check, export and import its journal.")
+app = typer.Typer(help="Be the ledger process, or check, export, import and archive its journal.")
 
 
 @app.callback(invoke_without_command=True)
@@ -63,6 +63,25 @@ def export(
         summary = export_journal(tables, directory, report)
     _tell(summary)
     typer.echo(f"exported to {directory}")
+
+
+@app.command("archive")
+def archive(
+    number: Annotated[int, typer.Argument(min=1, help="A sealed segment; the oldest first.")],
+    directory: Annotated[Path, typer.Argument(help="Where archived segments are.")],
+) -> None:
+    """Write a sealed segment as Parquet with a manifest, and compare it with the table; a ledger goes on."""
+    _need_parquet()
+    from ledger.checks.snapshot import JournalSnapshot
+    from ledger.parquet.archiving import archive_segment
+    from ops.wiring import current_settings, needed_database
+
+    with JournalSnapshot(needed_database(current_settings())) as tables:
+        manifest = archive_segment(tables, number, directory)
+    typer.echo(
+        f"segment {number}: {manifest.transfer_count:,} transfers of batches"
+        f" {manifest.first_sequence} to {manifest.last_sequence}\n{manifest.file} {manifest.sha256}"
+    )
 
 
 @app.command("import")
