@@ -1,4 +1,4 @@
-"""Checkpoints: balances and live pending transfers as of a batch, so that a start replays little.
+"""Checkpoints: accounts and live pending transfers as of a batch, so that a start replays little.
 
 A checkpoint is only ever a shortcut: what it says follows from the journal, and
 ``nugpay ledger check`` proves it. It is taken in memory between two batches,
@@ -26,6 +26,12 @@ _NARROW = {"user_data_64": np.int64, "user_data_32": np.int32, "timeout": np.int
 _NARROW |= {"code": np.int16, "flags": np.int16}
 
 
+IDENTITY = (
+    "ids", "timestamp", "user_data_128", "user_data_64", "user_data_32", "ledger", "code", "created_flags",
+)  # fmt: skip
+"""Columns of accounts that never change."""
+
+
 @dataclass(slots=True)
 class Checkpoint:
     """The state after a batch; the empty one is that before the first."""
@@ -38,6 +44,8 @@ class Checkpoint:
     counters: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), np.int64))
     last_transfer: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     pendings: TransferColumns = field(default_factory=TransferColumns.empty)
+    identity: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    """What each account is; a column in which all are 0 is left out."""
 
     @classmethod
     def of(cls, state: State, sequence: int, timestamp: int) -> Checkpoint:
@@ -50,19 +58,28 @@ class Checkpoint:
             accounts.counters[: accounts.stored].copy(),
             accounts.last_transfer[: accounts.stored].copy(),
             _as_rows(state.pendings.columns()),
+            {
+                name: values.copy()
+                for name in IDENTITY
+                if (values := getattr(accounts, name)[: accounts.stored]).any()
+            },
         )
 
     def restore(self, accounts: Accounts) -> None:
-        """Give the accounts their balances back; younger ones have none yet."""
-        count = len(self.last_transfer)
-        accounts.counters[:count] = self.counters
-        accounts.last_transfer[:count] = self.last_transfer
+        """Put its accounts into a state that has none yet."""
+        if not len(self.last_transfer):
+            return
+        columns = self.identity | {"counters": self.counters, "last_transfer": self.last_transfer}
+        if "created_flags" in columns:
+            columns["flags"] = columns["created_flags"]
+        accounts.append_columns(len(self.last_transfer), columns)
 
     def encode(self) -> bytes:
         """The checkpoint's bytes, for :meth:`decode`."""
         out = io.BytesIO()
         arrays: dict[str, Any] = {f"pending_{name}": values for name, values in self.pendings.arrays.items()}
         arrays["times"] = np.array([self.timestamp, self.transfer_timestamp], np.int64)
+        arrays |= {f"identity_{name}": values for name, values in self.identity.items()}
         np.savez(out, counters=self.counters, last_transfer=self.last_transfer, **arrays)
         return out.getvalue()
 
@@ -70,14 +87,14 @@ class Checkpoint:
     def decode(cls, sequence: int, data: bytes) -> Checkpoint:
         """Read what ``encode`` has written; ``ValueError`` for anything else."""
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            columns = {
-                name.removeprefix("pending_"): arrays[name] for name in arrays if name.startswith("pending_")
-            }
+            columns = {name[8:]: arrays[name] for name in arrays if name.startswith("pending_")}
+            identity = {name[9:]: arrays[name] for name in arrays if name.startswith("identity_")}
             timestamp, transfer_timestamp = arrays["times"].tolist()
             pendings = TransferColumns(len(columns["timestamp"]), columns)
             return cls(
-                sequence, timestamp, transfer_timestamp, arrays["counters"], arrays["last_transfer"], pendings
-            )
+                sequence, timestamp, transfer_timestamp, arrays["counters"], arrays["last_transfer"],
+                pendings, identity,
+            )  # fmt: skip
 
 
 def store(connection: Connection, sequence: int, data: bytes) -> None:

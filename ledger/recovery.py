@@ -1,7 +1,7 @@
 """Recovery: the state, rebuilt from the journal. The normal start uses it too.
 
-Accounts are read by slot; then a checkpoint, where there is one, gives balances
-and live pending transfers as of its batch, and everything younger is replayed.
+A checkpoint, where there is one, gives accounts and live pending transfers as of
+its batch; younger accounts are read by slot, and everything younger is replayed.
 Rows carry running balances, so a replay is a streamed read with the last row
 winning; afterwards debits must equal credits in every ledger, or the start is
 refused. What the segments that are not sealed hold becomes the tail.
@@ -61,9 +61,9 @@ class Recovery:
         # may still seal a segment meanwhile. What is not sealed here goes into the
         # tail, with its ids; what is sealed here has its part of the filter there.
         self._segments = self._archive.segments()
+        checkpoint = self._take_checkpoint()
         self._load_accounts()
         self._load_ids()
-        checkpoint = self._take_checkpoint()
         count = state.accounts.stored
         balances, last = state.accounts.counters[:count], state.accounts.last_transfer[:count]
         self._replay_transfers(checkpoint, balances, last)
@@ -76,7 +76,7 @@ class Recovery:
 
     def _load_accounts(self) -> None:
         state = self.state
-        for rows in self._archive.accounts():
+        for rows in self._archive.accounts(state.accounts.stored):
             first = state.accounts.stored
             slots = rows["slot"].astype(np.int64)
             if not np.array_equal(slots, np.arange(first, first + len(rows))):
@@ -116,7 +116,12 @@ class Recovery:
         if stored is None:
             return Checkpoint()
         checkpoint = Checkpoint.decode(*stored)
-        checkpoint.restore(self.state.accounts)
+        if not checkpoint.identity:
+            # Written before checkpoints held what accounts are: the journal has everything.
+            return Checkpoint()
+        accounts = self.state.accounts
+        checkpoint.restore(accounts)
+        self.state.last_account_timestamp = int(accounts.timestamp[accounts.stored - 1])
         self._created.append(checkpoint.pendings)
         return checkpoint
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ledger.checkpoints import Checkpoint
+from ledger.checkpoints import IDENTITY, Checkpoint
 from ledger.checks.accounts import COUNTERS, Accounts
 from ledger.checks.findings import Finding, FoundWrong, shown
 from ledger.checks.pendings import HELD, Pendings
@@ -16,6 +16,9 @@ from ledger.rows import CONTRACT_FLAGS
 Array = npt.NDArray[Any]
 
 TABLE = "ledger_checkpoint"
+
+_ROW_NAMES = {"ids": "id", "created_flags": "flags"}
+"""What the journal calls a column of the checkpoint, where that differs."""
 
 
 def decode_checkpoint(sequence: int, data: bytes) -> Checkpoint:
@@ -45,7 +48,19 @@ def check_checkpoint(
             checkpoint, name, checkpoint.counters[:, counter], accounts.counters[counter, :known], "slot"
         )
     _compare(checkpoint, "last_transfer", checkpoint.last_transfer, accounts.last_transfer[:known], "slot")
+    if checkpoint.identity:
+        _compare_identity(checkpoint, accounts)
     _compare_pendings(checkpoint, pendings)
+
+
+def _compare_identity(checkpoint: Checkpoint, accounts: Accounts) -> None:
+    for name in IDENTITY:
+        column = _ROW_NAMES.get(name, name)
+        expected = accounts.rows.columns[column][: accounts.known]
+        found = checkpoint.identity.get(name, np.zeros_like(expected))
+        if found.shape != expected.shape:
+            raise _wrong(checkpoint, f"count of {column}", found.shape, expected.shape)
+        _compare(checkpoint, column, found.view(expected.dtype), expected, "slot")
 
 
 def _compare_pendings(checkpoint: Checkpoint, pendings: Pendings) -> None:

@@ -10,6 +10,7 @@ import pytest
 from foundation.clock import SettableClock
 from foundation.postgres import sync_url
 from ledger import pipeline, segments
+from ledger.checkpoints import Checkpoint
 from ledger.contract import (
     AMOUNT_MAX,
     Account,
@@ -285,3 +286,26 @@ async def test_a_history_from_a_nanosecond_after_a_transfer_leaves_it_out(
     found = await engine.query_transfers(QueryFilter(limit=10, timestamp_min=created[2].timestamp + 1))
     assert [t.id for t in found] == [4, 5]
     await engine.close()
+
+
+async def test_a_start_from_a_checkpoint_is_that_without_one(database_url: str, clock: SettableClock) -> None:
+    engine = await start(database_url, clock)
+    await engine.create_accounts([Account(id=50 + n, ledger=7, code=9, user_data_32=n) for n in range(5)])
+    await engine.create_transfers(transfers(1, 2, amount=5, flags=PENDING))
+    await fill(engine, 4)
+    await engine.create_accounts([Account(id=90, ledger=7, code=9, user_data_64=3)])
+    await engine.close()
+    before = state_of(engine)
+    with psycopg.connect(sync_url(database_url), autocommit=True) as db:
+        [(sequence, data)] = db.execute("SELECT sequence, data FROM ledger_checkpoint").fetchall()
+        checkpoint = Checkpoint.decode(sequence, bytes(data))
+        assert len(checkpoint.last_transfer) == 8
+        checkpoint.identity = {}
+        for kept in (data, checkpoint.encode(), None):
+            # As it is, as it was written before it held accounts, and none at all.
+            db.execute("DELETE FROM ledger_checkpoint")
+            if kept is not None:
+                db.execute("INSERT INTO ledger_checkpoint VALUES (%s, 0, %s)", (sequence, kept))
+            engine = await LedgerEngine.start(database_url, clock, segment_rows=10**6)
+            compare_states(state_of(engine), before)
+            await engine.close()
