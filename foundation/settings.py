@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """The CA that the ledger's certificate must be from."""
     ledger_segment_rows: int = Field(default=1_000_000, ge=1, le=100_000_000)
     """Transfers in a segment of the journal: it is kept in memory until it is full and sealed."""
+    ledger_archive: Path | None = None
+    """Directory of archived segments: ids in detached ones are looked up in their files there."""
     broker_url: str | None = None
     """Celery's broker (RabbitMQ or Redis); unset means one that needs no server."""
     rpc_url: str = "http://127.0.0.1:8545"

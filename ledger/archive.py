@@ -16,8 +16,9 @@ from psycopg import sql
 
 from ledger.columns import TransferColumns, uuid_pairs
 from ledger.connection import Connection
+from ledger.interface import SegmentArchived
 from ledger.rows import EXPIRY_COLUMNS, TRANSFER_COLUMNS
-from ledger.segments import Segment, load_segments, table_of
+from ledger.segments import Segment, is_prepared, load_segments, table_of
 from ledger.tail import is_ordered
 
 CHUNK_BYTES = 16 * 1024 * 1024
@@ -89,7 +90,9 @@ class Archive:
         return _copy_records(self._connection, _ACCOUNT_QUERY.format(int(first_slot)), _ACCOUNT)
 
     def transfers(self, segment: Segment, after: int = 0) -> Iterator[TransferColumns]:
-        """A segment's transfers younger than a timestamp, in order."""
+        """A segment's transfers younger than a timestamp, in order; ``SegmentArchived`` of a detached one."""
+        if not is_prepared(self._connection, segment.number):
+            raise SegmentArchived(segment.number, "and a start needs it: attach it")
         columns = sql.SQL(", ").join(map(sql.Identifier, TRANSFER_COLUMNS))
         table = sql.Identifier(table_of(segment.number))
         if segment.seal is None or after < segment.seal.first_timestamp:

@@ -46,7 +46,7 @@ from ledger.contract import (
     Transfer,
 )
 from ledger.door.rights import LedgerForbidden
-from ledger.interface import LedgerBusy, LedgerUnavailable
+from ledger.interface import LedgerBusy, LedgerUnavailable, SegmentArchived
 from ledger.operations import BATCHES_HEADER, JSON, PACKED
 from ledger.queries import questions as q
 from ledger.queries.operations import QUERY_OPERATIONS, QueryOperation
@@ -386,6 +386,8 @@ def _read_problem(response: httpx.Response) -> dict[str, Any]:
             raise InvalidFilter(str(problem.get("field")), str(problem.get("detail")))
         case "ledger_busy" | "ledger_unavailable":
             return problem
+        case "ledger_segment_archived":
+            raise SegmentArchived.told(str(problem.get("detail")), int(problem.get("segment") or 0))
         case "ledger_forbidden":
             raise LedgerForbidden(
                 str(problem.get("rule")), str(problem.get("detail")), index=problem.get("index")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from foundation.clock import Clock
 from foundation.postgres import sync_url
 from ledger.account_head import AccountHead
 from ledger.archive import Head
+from ledger.archived import SegmentFinder
 from ledger.commands import (
     CreateAccounts,
     CreateTransfers,
@@ -54,7 +56,9 @@ from ledger.contract import (
 from ledger.decisions import TransferRequest
 from ledger.filters import check_filter
 from ledger.interface import LedgerUnavailable
+from ledger.journal import Journal
 from ledger.queries import change_events, reader
+from ledger.queries.archived import ArchivedLookups
 from ledger.queries.asking import Queries
 from ledger.queries.herald import Herald
 from ledger.queries.questions import (
@@ -94,13 +98,20 @@ START_POLL_SECONDS = 0.005
 class LedgerEngine:
     """The double-entry engine; ``start`` returns when it serves (or stands by)."""
 
-    def __init__(self, writer: Writer, pool: AsyncConnectionPool[Any], herald: Herald | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        pool: AsyncConnectionPool[Any],
+        herald: Herald | None = None,
+        files: SegmentFinder | None = None,
+    ) -> None:
         self._writer = writer
         self._pool = pool
         self._herald = herald
         self._wakeups = Wakeups()
         writer.on_stored(self._tell)
-        self._queries = Queries(self, self._wakeups)
+        self._archived = ArchivedLookups(files)
+        self._queries = Queries(self, self._wakeups, self._archived)
 
     @classmethod
     async def start(
@@ -110,14 +121,16 @@ class LedgerEngine:
         *,
         wait_until_serving: bool = True,
         segment_rows: int = SEGMENT_ROWS,
+        files: SegmentFinder | None = None,
     ) -> LedgerEngine:
         """Take the lock, load the state and serve.
 
         With ``wait_until_serving`` off it returns at once and the engine may be
         a standby. Raises what stopped the writer (a weak durability setting, a
-        broken invariant).
+        broken invariant). ``files`` has the rows of detached segments.
         """
-        writer = Writer(database_url, clock, segment_rows=segment_rows)
+        open_journal = partial(Journal.open, files=files) if files is not None else Journal.open
+        writer = Writer(database_url, clock, open_journal=open_journal, segment_rows=segment_rows)
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             sync_url(database_url),
             min_size=1,
@@ -131,7 +144,7 @@ class LedgerEngine:
             timeout=READ_WAIT_SECONDS,
         )
         herald = Herald(database_url)
-        engine = cls(writer, pool, herald)
+        engine = cls(writer, pool, herald, files)
         herald.start()
         writer.start()
         try:
@@ -211,7 +224,9 @@ class LedgerEngine:
         """See :class:`ledger.interface.Ledger`."""
         _check_size(ids)
         view = await self._view()
-        return await self.read(lambda connection: reader.find_transfers(connection, view, view.tail, ids))
+        return await self.read(
+            lambda connection: reader.find_transfers(connection, view, view.tail, ids, self._archived)
+        )
 
     async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""

@@ -47,6 +47,27 @@ class LedgerUnavailable(Unavailable):
         super().__init__("ledger_unavailable", detail, outcome_unknown=outcome_unknown)
 
 
+class SegmentArchived(LedgerUnavailable):
+    """What was asked needs transfers of a segment that is archived; nothing was done.
+
+    The same request succeeds when the segment is attached again, or (look-ups and
+    creations) when the process knows the archive's directory.
+    """
+
+    def __init__(self, number: int, reason: str = "and this process has no file of it") -> None:
+        Unavailable.__init__(
+            self, "ledger_segment_archived", f"Segment {number} is archived, {reason}.", outcome_unknown=False
+        )
+        self.number = number
+
+    @classmethod
+    def told(cls, detail: str, number: int) -> SegmentArchived:
+        """The same error as another process has told it."""
+        error = cls(number)
+        error.detail, error.args = detail, (f"{error.code}: {detail}",)
+        return error
+
+
 class LedgerBusy(Unavailable):
     """The ledger's queue is full; nothing was done. ``retry_seconds`` says when to come back."""
 

@@ -29,6 +29,7 @@ from psycopg.types.numeric import Int2, Int4, Int8
 from foundation.postgres import DURABLE_SETTINGS, refuse_weak_durability, sync_url
 from ledger import sealed_rows
 from ledger.archive import Archive, Head
+from ledger.archived import ArchivedTransfers, SegmentFinder
 from ledger.columns import TransferColumns
 from ledger.connection import Connection, copy_in
 from ledger.contract import TransferPendingStatus
@@ -219,14 +220,18 @@ _EMPTY_COMMIT = "SELECT pg_logical_emit_message(true, 'nugpay', 'lock')"
 class Journal:
     """The writer's session with PostgreSQL: holds the lock, appends batches."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, files: SegmentFinder | None = None) -> None:
         self.connection = connection
+        self._archived = ArchivedTransfers(connection, files)
         self._warning: str | None = None
         connection.add_notice_handler(self._note)
 
     @classmethod
-    def open(cls, url: str) -> Journal:
-        """Connect, without the lock; refuses a server that could forget a commit."""
+    def open(cls, url: str, files: SegmentFinder | None = None) -> Journal:
+        """Connect, without the lock; refuses a server that could forget a commit.
+
+        ``files`` has the rows of detached segments, where this process has them.
+        """
         connection: Connection = psycopg.connect(
             sync_url(url),
             autocommit=True,
@@ -246,7 +251,7 @@ class Journal:
         except BaseException:
             connection.close()
             raise
-        return cls(connection)
+        return cls(connection, files)
 
     def try_lock(self) -> bool:
         """Become the one writer of this database, if nobody else is.
@@ -316,21 +321,32 @@ class Journal:
         """Reads the journal through this session."""
         return Archive(self.connection)
 
+    def has_archived(self) -> bool:
+        """Whether there are detached segments."""
+        return bool(self._archived.segments)
+
     def find_transfers(self, ids: Collection[int]) -> list[StoredTransfer]:
-        """Transfers of sealed segments with these ids; a pending one shows as such."""
-        return sealed_rows.find_transfers(self.connection, ids)
+        """Transfers of sealed and detached segments with these ids; a pending one shows as such.
+
+        ``SegmentArchived`` where a detached segment may have one and its file is not at hand;
+        so do the next ones.
+        """
+        found = sealed_rows.find_transfers(self.connection, ids)
+        return found + self._archived.find_transfers(set(ids) - {stored.transfer.id for stored in found})
 
     def find_statuses(self, timestamps: Collection[int]) -> dict[int, TransferPendingStatus]:
-        """What expiries and sealed segments made of the pending transfers of these timestamps."""
-        return sealed_rows.find_statuses(self.connection, timestamps)
+        """What expiries, sealed and detached segments made of the pending transfers of these timestamps."""
+        found = sealed_rows.find_statuses(self.connection, timestamps)
+        return found | self._archived.find_statuses(set(timestamps) - found.keys())
 
     def find_failed(self, ids: Collection[int]) -> set[int]:
         """Which of these ids have failed for a passing reason."""
         return sealed_rows.find_failed(self.connection, ids)
 
     def find_timestamps(self, timestamps: Collection[int]) -> set[int]:
-        """Which of these are timestamps of transfers in sealed segments."""
-        return sealed_rows.find_timestamps(self.connection, timestamps)
+        """Which of these are timestamps of transfers in sealed and detached segments."""
+        found = sealed_rows.find_timestamps(self.connection, timestamps)
+        return found | self._archived.find_timestamps(set(timestamps) - found)
 
     def close(self) -> None:
         """End the session, and with it the lock."""

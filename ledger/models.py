@@ -10,7 +10,18 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index, Integer, LargeBinary, SmallInteger, Uuid
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    Uuid,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from foundation.database import Base
@@ -182,3 +193,21 @@ class HistoryMarks(Base):
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     slots: Mapped[list[int]] = mapped_column(ARRAY(Integer))
     timestamps: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+
+
+class ArchiveRecord(Base):
+    """What became of an archived segment; the newest entry of a number says where its rows are."""
+
+    __tablename__ = "ledger_archive"
+    __table_args__ = (CheckConstraint("event IN ('detached', 'dropped', 'attached')", name="event"),)
+
+    entry: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(ForeignKey("ledger_seal.number"))
+    event: Mapped[str] = mapped_column(Text)
+    """``detached``: in a table aside; ``dropped``: in its file only; ``attached``: in its place again."""
+    transfer_count: Mapped[int] = mapped_column(BigInteger)
+    file_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    rows_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    """Of the canonical bytes of its rows, end to end."""
+    recorded_at: Mapped[int] = mapped_column(BigInteger)
+    """When, in nanoseconds since 1970."""

@@ -34,6 +34,7 @@ from ledger import state_machine
 from ledger.account_head import AccountHead
 from ledger.answers import give
 from ledger.archive import Head
+from ledger.archived_requests import refuse_archived
 from ledger.checkpoints import Checkpoint
 from ledger.columns import TransferColumns
 from ledger.commands import (
@@ -50,7 +51,7 @@ from ledger.commands import (
 from ledger.decisions import decide_requests
 from ledger.draft import Draft
 from ledger.intake import Intake
-from ledger.interface import LedgerUnavailable
+from ledger.interface import LedgerUnavailable, SegmentArchived
 from ledger.journal import Batch
 from ledger.stored import load_known, load_transfer_timestamps
 from ledger.tail import TailSegment
@@ -159,6 +160,11 @@ class Pipeline:
             self._recover(commands)
             # Whoever was asked to end while it waited for the lock has ended.
             return self.tenure is not None
+        except SegmentArchived as error:
+            # A file that was there when it was asked for is gone: what is half decided is dropped.
+            give((command.answer, error) for command in commands)
+            self._recover(commands)
+            return self.tenure is not None
         return True
 
     def close(self) -> None:
@@ -199,7 +205,10 @@ class Pipeline:
         for kind, run in groupby(commands, key=type):
             if kind is CreateTransfers:
                 requests = [command.events for command in run if isinstance(command, CreateTransfers)]
-                group.answers += decide_requests(state, draft, tenure.ids, now_ns, requests, load)
+                refused = refuse_archived(tenure, draft, requests)
+                accepted = [request for request, error in zip(requests, refused, strict=True) if not error]
+                decided = iter(decide_requests(state, draft, tenure.ids, now_ns, accepted, load))
+                group.answers += [next(decided) if error is None else error for error in refused]
             else:
                 group.answers += [self._decide_other(tenure, draft, now_ns, command) for command in run]
         state.flush()
@@ -217,7 +226,10 @@ class Pipeline:
         """
         state = tenure.state
         if isinstance(command, CreateAccounts):
-            load_transfer_timestamps(tenure.lookups, tenure.tail, draft, command.events)
+            try:
+                load_transfer_timestamps(tenure.lookups, tenure.tail, draft, command.events)
+            except SegmentArchived as error:
+                return error
             return state_machine.create_accounts(state, draft, now_ns, command.events)
         if isinstance(command, LookupAccounts):
             found = (state.accounts.to_account(i) for i in command.ids)

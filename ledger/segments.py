@@ -77,18 +77,23 @@ def prepare(connection: Connection, number: int) -> None:
 
     ``psycopg.errors.LockNotAvailable`` when somebody reads the view for too long.
     """
-    table = sql.Identifier(table_of(number))
     with connection.transaction():
         connection.execute(_LOCK_TIMEOUT)
-        connection.execute(sql.SQL("CREATE TABLE {} (LIKE {})").format(table, sql.Identifier(SEALED)))
-        connection.execute(sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = off)").format(table))
-        connection.execute(
-            sql.SQL(
-                "CREATE TRIGGER {} BEFORE UPDATE OR DELETE OR TRUNCATE ON {}"
-                " FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change()"
-            ).format(sql.Identifier(f"{table_of(number)}_append_only"), table)
-        )
+        create(connection, number)
         _show(connection, [*_unsealed(connection), number])
+
+
+def create(connection: Connection, number: int) -> None:
+    """Make the table of a segment, which nobody sees yet."""
+    table = sql.Identifier(table_of(number))
+    connection.execute(sql.SQL("CREATE TABLE {} (LIKE {})").format(table, sql.Identifier(SEALED)))
+    connection.execute(sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = off)").format(table))
+    connection.execute(
+        sql.SQL(
+            "CREATE TRIGGER {} BEFORE UPDATE OR DELETE OR TRUNCATE ON {}"
+            " FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change()"
+        ).format(sql.Identifier(f"{table_of(number)}_append_only"), table)
+    )
 
 
 def is_sealed(connection: Connection, number: int) -> bool:
@@ -140,12 +145,7 @@ def attach(connection: Connection, number: int, seal: Seal, id_filter: Sequence[
         # The rows first: whoever reads the view waits for us from the next statement on.
         store_marks(connection, marks)
         connection.execute(_LOCK_TIMEOUT)
-        connection.execute(
-            sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-                sql.Identifier(SEALED), sql.Identifier(table_of(number)),
-                sql.Literal(seal.first_timestamp), sql.Literal(seal.last_timestamp + 1),
-            )
-        )  # fmt: skip
+        put_among_sealed(connection, number, seal)
         connection.execute(
             "INSERT INTO ledger_seal (number, last_sequence, first_timestamp, last_timestamp, transfer_count)"
             " VALUES (%s, %s, %s, %s, %s)",
@@ -154,6 +154,42 @@ def attach(connection: Connection, number: int, seal: Seal, id_filter: Sequence[
         for part, data in enumerate(id_filter):
             connection.execute("INSERT INTO ledger_id_filter VALUES (%s, %s, %s)", (number, part, data))
         _show(connection, [other for other in _unsealed(connection) if other != number])
+
+
+def put_among_sealed(connection: Connection, number: int, seal: Seal) -> None:
+    """Make a segment's table, with its indexes and its range, a part of the sealed ones."""
+    connection.execute(
+        sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+            sql.Identifier(SEALED), sql.Identifier(table_of(number)),
+            sql.Literal(seal.first_timestamp), sql.Literal(seal.last_timestamp + 1),
+        )
+    )  # fmt: skip
+
+
+def detached_table_of(number: int) -> str:
+    """The table of a detached segment: a name that neither the view nor a sealing looks at."""
+    return f"ledger_archived_{number}"
+
+
+def put_aside(connection: Connection, number: int) -> None:
+    """Take a segment's table out of the sealed ones; the opposite of :func:`put_back`."""
+    table, aside = sql.Identifier(table_of(number)), sql.Identifier(detached_table_of(number))
+    connection.execute(_LOCK_TIMEOUT)
+    connection.execute(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(sql.Identifier(SEALED), table))
+    connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(table, aside))
+
+
+def put_back(connection: Connection, number: int, seal: Seal) -> None:
+    """Make the table of a detached segment a part of the sealed ones again."""
+    table, aside = sql.Identifier(table_of(number)), sql.Identifier(detached_table_of(number))
+    connection.execute(_LOCK_TIMEOUT)
+    connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(aside, table))
+    put_among_sealed(connection, number, seal)
+
+
+def drop_aside(connection: Connection, number: int) -> None:
+    """Drop the table of a detached segment."""
+    connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(detached_table_of(number))))
 
 
 def _unsealed(connection: Connection) -> list[int]:

@@ -24,6 +24,7 @@ import uvloop
 from foundation.clock import SystemClock
 from foundation.logs import configure_logging
 from foundation.settings import Settings, get_settings
+from ledger.archived import SegmentFinder
 from ledger.chart import open_system_accounts
 from ledger.door.application import create_app
 from ledger.door.judge import Door
@@ -159,13 +160,27 @@ async def serve(settings: Settings, database_url: str) -> None:
     # the bank's own accounts would be told for ever that they are not there.
     door.is_open = False
     engine = await LedgerEngine.start(
-        database_url, SystemClock(), wait_until_serving=False, segment_rows=settings.ledger_segment_rows
+        database_url,
+        SystemClock(),
+        wait_until_serving=False,
+        segment_rows=settings.ledger_segment_rows,
+        files=_open_archive(settings.ledger_archive),
     )
     try:
         async with listening(engine, address, door=door, tls=tls) as own:
             await _watch(engine, stop, address, own, door)
     finally:
         await engine.close()
+
+
+def _open_archive(directory: Path | None) -> SegmentFinder | None:
+    """The files of archived segments, where a directory is set."""
+    if directory is None:
+        return None
+    # Parquet's package is large, and nothing else here needs it.
+    from ledger.parquet.segment_finder import ParquetFinder
+
+    return ParquetFinder(directory)
 
 
 async def _watch(

@@ -73,6 +73,9 @@ class JournalSession(Protocol):
     def stored_hash(self, sequence: int) -> bytes | None:
         """The hash of the batch with that number, or None when there is none."""
 
+    def has_archived(self) -> bool:
+        """Whether there are detached segments; their rows may raise ``SegmentArchived`` in what follows."""
+
     def find_transfers(self, ids: Collection[int]) -> list[StoredTransfer]:
         """Transfers of sealed segments with these ids; a pending one shows as such."""
 

@@ -153,6 +153,7 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     # What a dependency that does not answer is called; these are no refusals.
     "ledger_unavailable": ProblemKind(503, _LATER),
     "ledger_busy": ProblemKind(503, _LATER),
+    "ledger_segment_archived": ProblemKind(503, _ASK_US),
     "database_unavailable": ProblemKind(503, _LATER),
     "chain_unavailable": ProblemKind(503, _LATER),
 }

@@ -12,6 +12,8 @@ import contextlib
 import re
 import select
 from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import psycopg
@@ -19,7 +21,10 @@ from psycopg import pq, sql
 
 from foundation.postgres import sync_url
 from ledger.archive import GENESIS_HASH
+from ledger.archived import Detached, load_detached
+from ledger.checks.findings import Finding, FoundWrong
 from ledger.checks.tables import BATCH_COLUMNS
+from ledger.interface import SegmentArchived
 from ledger.rows import ACCOUNT_COLUMNS, COPY_HEADER, COPY_TRAILER, EXPIRY_COLUMNS, FAILED_COLUMNS
 from ledger.rows import TRANSFER_COLUMNS as TRANSFERS
 from ledger.segments import SEALED, Segment, load_segments, table_of
@@ -33,10 +38,14 @@ _BOUNDS = re.compile(r"FOR VALUES FROM \('?(-?\d+)'?\) TO \('?(-?\d+)'?\)")
 
 
 class JournalSnapshot:
-    """See :class:`ledger.checks.tables.JournalTables`; a context, so that its sessions end."""
+    """See :class:`ledger.checks.tables.JournalTables`; a context, so that its sessions end.
 
-    def __init__(self, url: str) -> None:
+    Detached segments are read from their files in the directory ``archive``.
+    """
+
+    def __init__(self, url: str, archive: Path | None = None) -> None:
         self._url = sync_url(url)
+        self._archive = archive
         self._open = contextlib.ExitStack()
         self._snapshot = ""
 
@@ -55,6 +64,19 @@ class JournalSnapshot:
     def transfer_count(self) -> int:
         """Transfers by the batches' counts."""
         return int(self._rows("SELECT coalesce(sum(transfer_count), 0) FROM ledger_batch")[0][0])
+
+    @cached_property
+    def detached(self) -> list[Detached]:
+        """The detached segments, oldest first."""
+        with self._session() as connection:
+            return load_detached(connection)
+
+    def unseen(self) -> list[Segment]:
+        """The segments that cannot be read here: detached, and no directory is known."""
+        if self._archive is not None:
+            return []
+        numbers = {segment.number for segment in self.detached}
+        return [segment for segment in self.segments() if segment.number in numbers]
 
     def batch_hash(self, sequence: int) -> bytes:
         """The hash of a batch; that before the first one for 0."""
@@ -77,6 +99,10 @@ class JournalSnapshot:
             number, limits = re.fullmatch(r"ledger_transfer_(\d+)", name), _BOUNDS.fullmatch(bound)
             if number is not None and limits is not None:
                 found[int(number[1])] = int(limits[1]), int(limits[2])
+        for segment in self.detached:
+            # Its file stands for its part, which must not be there as well.
+            bounds = segment.first_timestamp, segment.last_timestamp + 1
+            found[segment.number] = (0, 0) if segment.number in found else bounds
         return found
 
     def strays(self) -> list[str]:
@@ -95,7 +121,10 @@ class JournalSnapshot:
         return self._pieces("ledger_account", ACCOUNT_COLUMNS, "slot")
 
     def transfers(self, segment: Segment) -> Iterator[bytes]:
-        """A segment's transfers by timestamp."""
+        """A segment's transfers by timestamp; ``SegmentArchived`` of one that is not seen here."""
+        for detached in self.detached:
+            if detached.number == segment.number:
+                return self._archived(detached)
         return self._pieces(table_of(segment.number), TRANSFERS, "timestamp")
 
     def expiries(self) -> Iterator[bytes]:
@@ -122,6 +151,22 @@ class JournalSnapshot:
         """The stored pieces of a segment's id filter."""
         rows = self._rows(f"SELECT data FROM ledger_id_filter WHERE number = {int(number)} ORDER BY part")
         return [bytes(row[0]) for row in rows]
+
+    def _archived(self, segment: Detached) -> Iterator[bytes]:
+        """The rows of a detached segment, of the file that was recorded."""
+        if self._archive is None:
+            raise SegmentArchived(segment.number, "and no directory of archived segments was named")
+        # Parquet's package is not needed by a journal that is all there.
+        from ledger.parquet.manifest import ExportError
+        from ledger.parquet.segment_files import SegmentFile, file_name
+
+        try:
+            yield from SegmentFile(self._archive, segment.number, sha256=segment.file_sha256).pieces()
+        except ExportError as error:
+            table, key = file_name(segment.number), f"segment {segment.number}"
+            raise FoundWrong(
+                Finding(table, key, "file", f"of no use: {error}", "the archived one")
+            ) from error
 
     def _connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self._url, autocommit=True, application_name="nugpay-ledger-check")

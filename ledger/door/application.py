@@ -24,7 +24,7 @@ from ledger.door.judge import Door, Judge
 from ledger.door.peers import CALLER
 from ledger.door.rights import LedgerForbidden, Rule
 from ledger.engine import LedgerEngine
-from ledger.interface import LedgerBusy, LedgerUnavailable
+from ledger.interface import LedgerBusy, LedgerUnavailable, SegmentArchived
 from ledger.operations import BATCHES_HEADER, JSON, OPERATIONS, PACKED, Operation, split_batches, to_json
 from ledger.queries.json_forms import to_plain
 from ledger.queries.operations import QUERY_OPERATIONS, QueryOperation
@@ -72,6 +72,11 @@ def create_app(engine: LedgerEngine, door: Door) -> Starlette:
             answer = _problem(503, error.code, error.detail, retryable="true", outcome_unknown=False)
             answer.headers["retry-after"] = str(error.retry_seconds)
             return answer
+        except SegmentArchived as error:
+            # Trying again does not help until an operator has attached it, or named the archive.
+            return _problem(
+                503, error.code, error.detail, retryable="false", outcome_unknown=False, segment=error.number
+            )
         except Unavailable as error:
             retryable = "unknown" if error.outcome_unknown else "true"
             return _problem(

@@ -55,6 +55,11 @@ def transfers_from_arrow(table: Any) -> TransferColumns:
     return TransferColumns(table.num_rows, arrays)
 
 
+def column_from_arrow(name: str, column: Any) -> Array:
+    """One column of transfers, of a column of Arrow, 0 for NULL."""
+    return _from_arrow(KINDS[name], column)
+
+
 def rows_to_arrow(layout: Layout, columns: Columns) -> Any:
     """Rows of another table of the journal as a table of Arrow."""
     optional = layout.columns[len(layout.fixed) :]

@@ -41,7 +41,7 @@ Read = Callable[[], Iterator[bytes]]
 
 _EMPTY = (
     "ledger_batch", "ledger_account", "ledger_transfer", "ledger_expiry", "ledger_failed_id",
-    "ledger_seal", "ledger_checkpoint", "ledger_id_filter", "ledger_history_mark",
+    "ledger_seal", "ledger_checkpoint", "ledger_id_filter", "ledger_history_mark", "ledger_archive",
 )  # fmt: skip
 """What must hold no row."""
 
@@ -63,18 +63,20 @@ def import_journal(tables: JournalTables, url: str, report: Report = lambda _: N
         with psycopg.connect(
             sync_url(url), autocommit=True, application_name="nugpay-ledger-import"
         ) as connection:
-            _take_lock(connection)
+            take_lock(connection)
             with connection.transaction():
                 _refuse_a_journal(connection)
                 _Import(tables, connection).run()
     return summary
 
 
-def _take_lock(connection: psycopg.Connection[Any]) -> None:
+def take_lock(
+    connection: psycopg.Connection[Any], advice: str = "Stop it, or name another database."
+) -> None:
     """Be the one writer, for as long as the session lives: no ledger may serve meanwhile."""
     row = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
     if row is None or not row[0]:
-        raise ExportError("A ledger process writes to this database", "Stop it, or name another database.")
+        raise ExportError("A ledger process writes to this database", advice)
 
 
 def _refuse_a_journal(connection: psycopg.Connection[Any]) -> None:

@@ -32,6 +32,7 @@ from ledger.queries import (
     statements,
     transfer_search,
 )
+from ledger.queries.archived import ArchivedLookups
 from ledger.queries.change_events import Position
 from ledger.queries.criteria import check_criteria, check_values, named_accounts
 from ledger.queries.cursors import read_cursor, write_cursor
@@ -74,7 +75,8 @@ class Books(Protocol):
 class Queries:
     """Answers to :mod:`ledger.queries.questions`."""
 
-    def __init__(self, books: Books, wakeups: Wakeups) -> None:
+    def __init__(self, books: Books, wakeups: Wakeups, archived: ArchivedLookups) -> None:
+        self._archived = archived
         self._books = books
         self._wakeups = wakeups
         self._key: bytes | None = None
@@ -201,7 +203,7 @@ class Queries:
         view = newest.view
 
         async def ask(connection: ReadConnection) -> list[PendingState]:
-            transfers = await reader.find_transfers(connection, view, view.tail, ids)
+            transfers = await reader.find_transfers(connection, view, view.tail, ids, self._archived)
             return await pending_states.states_of(connection, view, transfers)
 
         return await self._books.read(ask)

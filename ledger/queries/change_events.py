@@ -21,6 +21,7 @@ from ledger.contract import (
     Transfer,
     TransferFlags,
 )
+from ledger.queries.archived import refuse_archived, refuse_missing
 from ledger.queries.sealed_columns import ReadConnection, fetch, fetch_at
 from ledger.rows import CREDIT_CLOSED, DEBIT_CLOSED, EXPIRY_COLUMNS
 from ledger.state import CLOSED
@@ -64,6 +65,7 @@ async def events_after(
     low = after.transfer + 1
     rows: list[TailRow] = []
     if low < view.first_timestamp:
+        await refuse_archived(connection, low, min(newest, view.first_timestamp - 1))
         sealed = await fetch(
             connection, "WHERE t.timestamp BETWEEN %s AND %s ORDER BY t.timestamp LIMIT %s",
             (low, min(newest, view.first_timestamp - 1), limit),
@@ -99,7 +101,9 @@ async def of_expiries(
     events = []
     for expiry in expiries:
         row = pending[expiry["pending_timestamp"]]
-        assert row is not None, "an expiry has its pending transfer"
+        if row is None:
+            await refuse_missing(connection, expiry["pending_timestamp"], "an expiry has no pending transfer")
+        assert row is not None, "refuse_missing always raises"
         transfer = transfer_at(row.columns, row.index, view.accounts.ids)
         sides = [
             as_of(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from foundation.errors import InvariantViolation
 from ledger.columns import TransferColumns
 from ledger.history_marks import MARK_STEPS, marks_after, marks_between, newest_marks
+from ledger.queries.archived import refuse_archived, refuse_missing
 from ledger.queries.sealed_columns import ReadConnection, fetch_at, selected, to_columns
 from ledger.rows import TRANSFER_COLUMNS
 from ledger.segments import SEALED
@@ -201,10 +202,13 @@ async def _step_back(connection: ReadConnection, entries: dict[int, int], timest
     found: dict[int, int] = {}
     if len(entries) <= WALKED_ALONE_MAX:
         for slot, at in entries.items():
-            walked = (await _walk(connection, slot, at, 0, MARK_STEPS + 1))["timestamp"]
+            columns = await _walk(connection, slot, at, 0, MARK_STEPS + 1)
+            walked = columns["timestamp"]
             before = walked[walked <= timestamp]
             if len(before):
                 found[slot] = int(before[0])
+            elif (lost := TailRow(columns, len(columns) - 1).previous(slot)) != 0:
+                await refuse_missing(connection, lost, f"the history of account slot {slot} is broken")
         return found
     while entries:
         cursor = await connection.execute(
@@ -215,8 +219,8 @@ async def _step_back(connection: ReadConnection, entries: dict[int, int], timest
             prepare=True,
         )
         rows = {row[0]: row for row in await cursor.fetchall()}
-        if not rows.keys() >= set(entries.values()):
-            raise InvariantViolation("a mark or pointer of a history leads to no transfer")
+        for lost in set(entries.values()) - rows.keys():
+            await refuse_missing(connection, lost, "a mark or pointer of a history leads to no transfer")
         previous = {slot: rows[at][2 if rows[at][1] == slot else 3] for slot, at in entries.items()}
         found |= {slot: at for slot, at in previous.items() if 0 < at <= timestamp}
         entries = {slot: at for slot, at in previous.items() if at > timestamp}
@@ -229,7 +233,11 @@ async def rows_at(
     """The transfers of these timestamps, from the tail or sealed segments."""
     found = {t: row for t in timestamps if (row := view.at(t)) is not None}
     sealed = await fetch_at(connection, sorted({t for t in timestamps if t not in found}))
-    return found | {t: TailRow(sealed, n) for n, t in enumerate(sealed["timestamp"].tolist())}
+    found |= {t: TailRow(sealed, n) for n, t in enumerate(sealed["timestamp"].tolist())}
+    # Some may be expiries', which have no row; but nobody can tell of one that is archived.
+    for timestamp in set(timestamps) - found.keys():
+        await refuse_archived(connection, timestamp, timestamp)
+    return found
 
 
 async def _walk(connection: ReadConnection, slot: int, head: int, oldest: int, steps: int) -> TransferColumns:
@@ -237,7 +245,9 @@ async def _walk(connection: ReadConnection, slot: int, head: int, oldest: int, s
     values: dict[str, Any] = {"slot": slot, "head": head, "oldest": oldest, "steps": steps}
     cursor = await connection.execute(_WALK, values, binary=True, prepare=True)
     columns = to_columns(await cursor.fetchall())
-    if not len(columns) or len(_postings(columns, slot)) != len(columns):
+    if not len(columns):
+        await refuse_missing(connection, head, f"the history of account slot {slot} is broken at {head}")
+    if len(_postings(columns, slot)) != len(columns):
         raise InvariantViolation(f"the history of account slot {slot} is broken at {head}")
     return columns
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ledger.columns import TransferColumns
 from ledger.contract import SECOND_NS, Transfer, TransferFlags, TransferPendingStatus
+from ledger.queries.archived import refuse_archived
 from ledger.queries.questions import PendingState
 from ledger.queries.sealed_columns import ReadConnection, fetch
 from ledger.sealed_rows import resolution_of
@@ -59,6 +60,11 @@ async def find_resolutions(
         )
         for pending, timestamp in await cursor.fetchall():
             found[pending] = Resolution(TransferPendingStatus.EXPIRED, timestamp, None)
+        # What ended a pending transfer is younger than it: one of a detached segment may
+        # have been ended there.
+        unclear = [timestamp for timestamp in older if timestamp not in found]
+        if unclear:
+            await refuse_archived(connection, min(unclear), max(unclear))
     return found
 
 

@@ -23,6 +23,7 @@ from ledger.contract import (
     StatementLine,
     Transfer,
 )
+from ledger.queries.archived import ArchivedLookups
 from ledger.queries.history import WALK_STEPS, newest_first, newest_postings, oldest_first
 from ledger.queries.questions import TransferCriteria, TransferSearch
 from ledger.queries.sealed_columns import ReadConnection
@@ -87,7 +88,7 @@ def named(value: int) -> tuple[int, ...]:
 
 
 async def find_transfers(
-    connection: ReadConnection, view: TailView, tail: Tail, ids: Sequence[int]
+    connection: ReadConnection, view: TailView, tail: Tail, ids: Sequence[int], archived: ArchivedLookups
 ) -> list[Transfer]:
     """The transfers that exist, in the order asked; an id asked twice answers twice."""
     wanted = list(set(ids))
@@ -103,6 +104,7 @@ async def find_transfers(
         statement = f"{TRANSFER_SELECT} FROM {SEALED} t {TRANSFER_JOINS} WHERE t.id = ANY(%s)"
         cursor = await connection.execute(statement, (older,), binary=True)
         found |= {row[0].int: transfer_from_row(row) for row in await cursor.fetchall()}
+        found |= await archived.find(connection, view, [i for i in wanted if i not in found])
     return [found[i] for i in ids if i in found]
 
 

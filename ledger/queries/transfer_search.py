@@ -16,6 +16,7 @@ import numpy as np
 
 from ledger.columns import TransferColumns
 from ledger.contract import BATCH_MAX, TIMESTAMP_MAX, Transfer
+from ledger.queries.archived import load_detached, refuse_archived
 from ledger.queries.criteria import entry_accounts, needs_statuses, to_mask, to_sql
 from ledger.queries.history import newest_first, newest_postings, oldest_first
 from ledger.queries.pending_states import find_statuses
@@ -126,15 +127,18 @@ class Searching:
         backwards = self.search.newest_first
         high = min(self.high, self.view.first_timestamp - 1)
         cursor = await self.connection.execute(
-            "SELECT first_timestamp, last_timestamp, transfer_count FROM ledger_seal"
+            "SELECT number, first_timestamp, last_timestamp, transfer_count FROM ledger_seal"
             " WHERE last_timestamp >= %s AND first_timestamp <= %s ORDER BY number",
             (self.low, high),
             binary=True,
             prepare=True,
         )
         seals = await cursor.fetchall()
+        detached = {segment.number for segment in await load_detached(self.connection)} if seals else set()
         rows = WINDOW_ROWS
-        for first, last, count in seals[::-1] if backwards else seals:
+        for number, first, last, count in seals[::-1] if backwards else seals:
+            if number in detached:
+                await refuse_archived(self.connection, first, last)
             start, end = max(first, self.low), min(last, high)
             while start <= end:
                 # Transfers are taken to be spread evenly; where they are not, a window

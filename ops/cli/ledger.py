@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from foundation.settings import Settings
     from ledger.checks.journal import Report, Summary
+    from ledger.checks.snapshot import JournalSnapshot
     from ledger.checks.tables import JournalTables
+
+_Archive = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive", metavar="DIR", help="Where archived segments are; else what NUGPAY_LEDGER_ARCHIVE says."
+    ),
+]
 
 app = typer.Typer(help="Be the ledger process, or check, export, import and archive its journal.")
 
@@ -34,17 +43,18 @@ def check(
             "--head", metavar="HASH", help="A head that was noted before: the journal must still have it."
         ),
     ] = "",
+    archive: _Archive = None,
 ) -> None:
     """Replay the whole journal and verify every row; ends with 1 at the first wrong one.
 
     A running ledger is checked as of the moment of the start, and goes on meanwhile.
     """
     from ledger.checks.journal import check_journal
-    from ledger.checks.snapshot import JournalSnapshot
-    from ops.wiring import current_settings, needed_database
+    from ops.wiring import current_settings
 
     known_hash = _parse_hash(head)
-    with JournalSnapshot(needed_database(current_settings())) as tables, _progress(tables) as report:
+    settings = current_settings()
+    with _snapshot(settings, archive) as tables, _progress(tables) as report:
         summary = check_journal(tables, report, known_hash=known_hash)
     _tell(summary)
 
@@ -52,14 +62,15 @@ def check(
 @app.command("export")
 def export(
     directory: Annotated[Path, typer.Argument(help="A new or empty directory.")],
+    *,
+    archive: _Archive = None,
 ) -> None:
     """Write the journal as Parquet with a manifest, read it back and check it; a running ledger goes on."""
     _need_parquet()
-    from ledger.checks.snapshot import JournalSnapshot
     from ledger.parquet.export import export_journal
-    from ops.wiring import current_settings, needed_database
+    from ops.wiring import current_settings
 
-    with JournalSnapshot(needed_database(current_settings())) as tables, _progress(tables) as report:
+    with _snapshot(current_settings(), archive) as tables, _progress(tables) as report:
         summary = export_journal(tables, directory, report)
     _tell(summary)
     typer.echo(f"exported to {directory}")
@@ -69,19 +80,51 @@ def export(
 def archive(
     number: Annotated[int, typer.Argument(min=1, help="A sealed segment; the oldest first.")],
     directory: Annotated[Path, typer.Argument(help="Where archived segments are.")],
+    *,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Take it out of the journal's tables; no ledger may serve.")
+    ] = False,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="With --detach: keep its rows in the file only.")
+    ] = False,
 ) -> None:
     """Write a sealed segment as Parquet with a manifest, and compare it with the table; a ledger goes on."""
     _need_parquet()
+    from foundation.clock import SystemClock
     from ledger.checks.snapshot import JournalSnapshot
     from ledger.parquet.archiving import archive_segment
+    from ledger.parquet.detaching import detach_segment
+    from ops.errors import OperationError
     from ops.wiring import current_settings, needed_database
 
-    with JournalSnapshot(needed_database(current_settings())) as tables:
+    if drop and not detach:
+        raise OperationError("--drop goes with --detach", "Give both, or neither.")
+    url = needed_database(current_settings())
+    with JournalSnapshot(url, directory) as tables:
         manifest = archive_segment(tables, number, directory)
+    if detach:
+        detach_segment(url, manifest, SystemClock(), drop=drop)
     typer.echo(
         f"segment {number}: {manifest.transfer_count:,} transfers of batches"
         f" {manifest.first_sequence} to {manifest.last_sequence}\n{manifest.file} {manifest.sha256}"
     )
+
+
+@app.command("attach")
+def attach(
+    number: Annotated[int, typer.Argument(min=1, help="The youngest detached segment.")],
+    directory: Annotated[
+        Path | None, typer.Argument(help="Where archived segments are; needed when its table was dropped.")
+    ] = None,
+) -> None:
+    """Bring a detached segment back, from its table or its file; no ledger may serve meanwhile."""
+    _need_parquet()
+    from foundation.clock import SystemClock
+    from ledger.parquet.detaching import attach_segment
+    from ops.wiring import current_settings, needed_database
+
+    attach_segment(needed_database(current_settings()), number, directory, SystemClock())
+    typer.echo(f"segment {number} is attached")
 
 
 @app.command("import")
@@ -100,6 +143,28 @@ def import_(
         summary = import_journal(tables, url, report)
     _tell(summary)
     typer.echo(f"imported from {directory}")
+
+
+@contextlib.contextmanager
+def _snapshot(settings: Settings, archive: Path | None) -> Iterator[JournalSnapshot]:
+    """The journal as of now; ends the process with 1 where a part of it could not be seen."""
+    from ledger.checks.snapshot import JournalSnapshot
+    from ops.wiring import needed_database
+
+    directory = archive or settings.ledger_archive
+    if directory is not None:
+        _need_parquet()
+    with JournalSnapshot(needed_database(settings), directory) as tables:
+        unseen = tables.unseen()
+        if unseen:
+            first, last = unseen[0], unseen[-1]
+            end = "" if last.seal is None else last.seal.last_sequence
+            typer.echo(
+                f"not seen: segments {first.number} to {last.number}, batches {first.first_sequence}"
+                f" to {end}, are archived; --archive DIR names the directory of their files."
+            )
+            raise typer.Exit(1)
+        yield tables
 
 
 def _need_parquet() -> None:

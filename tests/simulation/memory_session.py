@@ -112,6 +112,10 @@ class MemorySession:
         heads = self.server.heads
         return heads[sequence - 1].hash if sequence <= len(heads) else None
 
+    def has_archived(self) -> bool:
+        """Nothing is ever detached here."""
+        return False
+
     def find_transfers(self, ids: Collection[int]) -> list[StoredTransfer]:
         """Transfers of sealed segments with these ids."""
         self.reach("find_transfers")

@@ -1,0 +1,78 @@
+"""Archived rows for readers: a question that needs a detached segment is answered from its file, or refused.
+
+Look-ups by id are answered from the file, where the process has the archive's
+directory. Histories, searches and balances that reach a detached segment are
+refused with ``SegmentArchived``; they never end before it as if that were all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from foundation.errors import InvariantViolation
+from ledger.archived import (
+    SELECT_DETACHED,
+    Detached,
+    DetachedFilter,
+    SegmentFinder,
+    find_rows,
+    overlapping,
+    slots_in,
+    transfers_of,
+)
+from ledger.contract import Transfer
+from ledger.interface import SegmentArchived
+from ledger.queries.sealed_columns import ReadConnection
+from ledger.tail_view import TailView
+
+_REASON = "and what was asked reaches into it"
+
+
+async def load_detached(connection: ReadConnection) -> list[Detached]:
+    """All detached segments, oldest first."""
+    cursor = await connection.execute(SELECT_DETACHED, binary=True, prepare=True)
+    return [Detached.of(row) for row in await cursor.fetchall()]
+
+
+async def refuse_archived(connection: ReadConnection, low: int, high: int) -> None:
+    """``SegmentArchived`` where a detached segment has a part of a range of timestamps."""
+    segment = overlapping(await load_detached(connection), low, high)
+    if segment is not None:
+        raise SegmentArchived(segment.number, _REASON)
+
+
+async def refuse_missing(connection: ReadConnection, timestamp: int, complaint: str) -> None:
+    """Raise why a pointer leads to no row: that is archived, or the books are broken."""
+    await refuse_archived(connection, timestamp, timestamp)
+    raise InvariantViolation(complaint)
+
+
+class ArchivedLookups:
+    """Looks ids up in detached segments; knows their filters once it has read them."""
+
+    def __init__(self, files: SegmentFinder | None) -> None:
+        self._files = files
+        self._filters: dict[int, DetachedFilter] = {}
+
+    async def find(
+        self, connection: ReadConnection, view: TailView, ids: Collection[int]
+    ) -> dict[int, Transfer]:
+        """The transfers with these ids; ``SegmentArchived`` where one may exist and no file is at hand."""
+        missing, found = set(ids), dict[int, Transfer]()
+        for segment in await load_detached(connection) if missing else ():
+            suspects = (await self._filter(connection, segment.number)).suspects(missing)
+            if suspects:
+                rows = await asyncio.to_thread(find_rows, self._files, segment, "id", suspects)
+                accounts = {slot: view.account_id(slot) for slot in slots_in(rows)}
+                found |= {t.id: t for t in transfers_of(rows, accounts)}
+                missing -= found.keys()
+        return found
+
+    async def _filter(self, connection: ReadConnection, number: int) -> DetachedFilter:
+        if number not in self._filters:
+            cursor = await connection.execute(
+                "SELECT data FROM ledger_id_filter WHERE number = %s ORDER BY part", (number,), binary=True
+            )
+            self._filters[number] = DetachedFilter([bytes(row[0]) for row in await cursor.fetchall()])
+        return self._filters[number]
