@@ -282,8 +282,9 @@ class LedgerClient:
             body = await self._request(operation, b"".join([c.body for c in calls]), headers, writes=True)
         # Every caller of this request must hear of its failure, whatever it is.
         except Exception as error:  # noqa: BLE001
-            if isinstance(error, LedgerForbidden) and len(calls) > 1:
-                # Nothing was done. One call that is forbidden must not refuse its neighbours.
+            if isinstance(error, LedgerForbidden | SegmentArchived) and len(calls) > 1:
+                # One call that is refused must not refuse its neighbours; where some of
+                # them are stored already, their ids make the repetition safe.
                 for call in calls:
                     await self._send_together(operation, [call])
                 return

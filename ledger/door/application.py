@@ -74,9 +74,11 @@ def create_app(engine: LedgerEngine, door: Door) -> Starlette:
             return answer
         except SegmentArchived as error:
             # Trying again does not help until an operator has attached it, or named the archive.
+            unknown = error.outcome_unknown
             return _problem(
-                503, error.code, error.detail, retryable="false", outcome_unknown=False, segment=error.number
-            )
+                503, error.code, error.detail, retryable="unknown" if unknown else "false",
+                outcome_unknown=unknown, segment=error.number,
+            )  # fmt: skip
         except Unavailable as error:
             retryable = "unknown" if error.outcome_unknown else "true"
             return _problem(
@@ -184,6 +186,11 @@ async def _each_batch(method: Callable[[Any], Awaitable[Any]], parts: Sequence[A
     failures = [answer for answer in answers if isinstance(answer, BaseException)]
     if len(failures) == len(parts):
         raise failures[0]
+    archived = [failure for failure in failures if isinstance(failure, SegmentArchived)]
+    if archived:
+        # The other batches are stored: their callers ask again by themselves.
+        archived[0].outcome_unknown = True
+        raise archived[0]
     if failures:
         # Some batches are stored, some are not: only a repetition can tell which.
         raise LedgerUnavailable(f"Only a part was answered: {failures[0]}", outcome_unknown=True)

@@ -230,6 +230,11 @@ async def test_a_caller_over_the_socket_is_told_the_segment(detached: str, clock
                 with pytest.raises(SegmentArchived, match="Segment 2 is archived") as refused:
                     await ask
                 assert (refused.value.number, refused.value.outcome_unknown) == (2, False)
+            # Calls that the client sends in one request: only the one that names the segment is refused.
+            asked = [[event] for event in transfers(9001, 9002, 1016, 9003)]
+            outcomes = await asyncio.gather(*map(client.create_transfers, asked), return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [list, list, SegmentArchived, list]
+            assert len(await client.lookup_transfers([9001, 9002, 9003])) == 3
             await client.close()
 
 
