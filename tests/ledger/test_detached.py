@@ -9,9 +9,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 from foundation.clock import SettableClock
 from foundation.postgres import sync_url
+from foundation.settings import get_settings
 from ledger import pipeline, segments
 from ledger.archive import Archive
 from ledger.checkpoints import Checkpoint
@@ -38,6 +40,7 @@ from ledger.parquet.segment_files import file_name
 from ledger.parquet.segment_finder import ParquetFinder
 from ledger.queries.questions import BalancesAsOf
 from ledger.server import listening, publish
+from ops.cli.ledger import app
 from tests.ledger.test_segments import ROWS, A, B, fill, transfers
 
 PENDING, POST = int(TransferFlags.PENDING), int(TransferFlags.POST_PENDING_TRANSFER)
@@ -311,6 +314,31 @@ def test_a_check_without_the_files_says_what_it_cannot_see(detached: str) -> Non
         assert [segment.number for segment in tables.unseen()] == [1, 2]
         with pytest.raises(SegmentArchived, match="Segment 1 "):
             check_journal(tables)
+
+
+def test_the_commands_archive_detach_check_and_attach(
+    journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUGPAY_DATABASE_URL", journal)
+    monkeypatch.setenv("NUGPAY_HOME", str(tmp_path / "home"))
+    get_settings.cache_clear()
+    archive = str(tmp_path / "archive")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, list(arguments))
+        return done.exit_code, done.stdout
+
+    assert run("archive", "1", archive, "--detach", "--drop")[0] == 0
+    code, said = run("check")
+    assert code == 1
+    assert said.startswith("not seen: segments 1 to 1, batches 1 to ")
+    code, said = run("check", "--archive", archive)
+    assert code == 0
+    assert said.startswith("sound: ")
+    assert run("export", str(tmp_path / "export"), "--archive", archive)[0] == 0
+    assert run("attach", "1", archive)[0] == 0
+    assert run("check")[0] == 0
+    get_settings.cache_clear()
 
 
 async def test_a_segment_that_a_start_needs_or_out_of_turn_is_not_detached(
