@@ -83,19 +83,19 @@ class TigerBeetle:
         """The transfers that exist, in the order asked."""
         return _records(Transfer, await self.client.lookup_transfers(ids))
 
-    async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:  # noqa: A002  # the contract's word
+    async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:
         """Transfers of one account."""
         return _records(Transfer, await self.client.get_account_transfers(filter))
 
-    async def get_account_balances(self, filter: AccountFilter) -> list[AccountBalance]:  # noqa: A002  # the same
+    async def get_account_balances(self, filter: AccountFilter) -> list[AccountBalance]:
         """Counters after each of those transfers."""
         return _records(AccountBalance, await self.client.get_account_balances(filter))
 
-    async def query_accounts(self, filter: QueryFilter) -> list[Account]:  # noqa: A002  # the same
+    async def query_accounts(self, filter: QueryFilter) -> list[Account]:
         """Accounts by their fields."""
         return _records(Account, await self.client.query_accounts(filter))
 
-    async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:  # noqa: A002  # the same
+    async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:
         """Transfers by their fields."""
         return _records(Transfer, await self.client.query_transfers(filter))
 

@@ -80,16 +80,16 @@ class OtherLedger(Protocol):
     async def lookup_transfers(self, ids: Sequence[int]) -> list[Transfer]:
         """The transfers that exist, in the order asked."""
 
-    async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:  # noqa: A002  # the contract's word
+    async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:
         """Transfers of one account."""
 
-    async def get_account_balances(self, filter: AccountFilter) -> list[AccountBalance]:  # noqa: A002  # the same
+    async def get_account_balances(self, filter: AccountFilter) -> list[AccountBalance]:
         """Counters after each of those transfers."""
 
-    async def query_accounts(self, filter: QueryFilter) -> list[Account]:  # noqa: A002  # the same
+    async def query_accounts(self, filter: QueryFilter) -> list[Account]:
         """Accounts by their fields."""
 
-    async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:  # noqa: A002  # the same
+    async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:
         """Transfers by their fields."""
 
 
@@ -97,7 +97,7 @@ class OtherLedger(Protocol):
 class TellsChanges(Protocol):
     """A ledger that also tells every change; TigerBeetle's Python client does not."""
 
-    async def get_change_events(self, filter: ChangeEventsFilter) -> list[ChangeEvent]:  # noqa: A002  # the same
+    async def get_change_events(self, filter: ChangeEventsFilter) -> list[ChangeEvent]:
         """Every change of balances, in order."""
 
 

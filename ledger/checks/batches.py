@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -108,9 +109,6 @@ def check_hashes(stretch: Stretch, previous: bytes, verdict: Verdict) -> bytes:
         previous = digest.digest()
         if previous != hashes[batch].tobytes():
             expected = f"{previous.hex()}, by its rows and the batch before"
-            verdict.note(
-                (batch, HASH, 0),
-                lambda batch=batch, expected=expected: stretch.batch_finding(batch, "hash", expected),  # type: ignore[misc]  # the values of this turn
-            )
+            verdict.note((batch, HASH, 0), partial(stretch.batch_finding, batch, "hash", expected))
             break
     return previous
