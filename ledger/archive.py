@@ -6,7 +6,9 @@ binary COPY, which is their canonical form, and become columns here.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +17,17 @@ import numpy.typing as npt
 from psycopg import sql
 
 from ledger.columns import TransferColumns, uuid_pairs
-from ledger.connection import Connection
+from ledger.connection import Connection, copy_out
 from ledger.interface import SegmentArchived
 from ledger.rows import EXPIRY_COLUMNS, TRANSFER_COLUMNS
 from ledger.segments import Segment, is_prepared, load_segments, table_of
 from ledger.tail import is_ordered
 
-CHUNK_BYTES = 16 * 1024 * 1024
-"""About how much of the journal is decoded at a time."""
+PIECES_DECODED_BEHIND = 2
+"""So many pieces of the journal may wait to be decoded while more is read."""
 
 GENESIS_HASH = bytes(32)
 """The hash before the first batch."""
-
-_HEADER_SIZE = 19
-_TRAILER = b"\xff\xff"
 
 _ACCOUNT_QUERY = (
     "SELECT slot, id, coalesce(user_data_128, '00000000-0000-0000-0000-000000000000'), "
@@ -156,31 +155,18 @@ class Archive:
         return (rows[0][0], b"".join(row[1] for row in rows)) if rows else None
 
     def _decode(self, statement: sql.Composed) -> Iterator[TransferColumns]:
-        for data in _copy_chunks(self._connection, statement):
-            yield TransferColumns.decode(data)
-
-
-def _copy_chunks(connection: Connection, statement: sql.Composed | str) -> Iterator[bytes]:
-    """Whole rows of a binary COPY, some megabytes at a time, without header and trailer."""
-    parts: list[bytes] = []
-    size = 0
-    with connection.cursor().copy(statement) as copy:
-        rows = iter(copy)
-        # libpq hands over one row at a time, the first with the header before it and
-        # the trailer alone, or with the header where there is no row.
-        parts.append(bytes(next(rows, b""))[_HEADER_SIZE:])
-        for row in rows:
-            parts.append(bytes(row))
-            size += len(row)
-            if size >= CHUNK_BYTES and len(row) > len(_TRAILER):
-                yield b"".join(parts)
-                parts, size = [], 0
-    data = b"".join(parts).removesuffix(_TRAILER)
-    if data:
-        yield data
+        """The rows of a COPY; while one piece becomes columns, the next is read."""
+        waiting: deque[Future[TransferColumns]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="ledger-decoder") as decoder:
+            for data in copy_out(self._connection, statement.as_string(self._connection)):
+                waiting.append(decoder.submit(TransferColumns.decode, data))
+                if len(waiting) > PIECES_DECODED_BEHIND:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
 
 def _copy_records(connection: Connection, query: str, record: np.dtype[np.void]) -> Iterator[Record]:
     """Stream the rows of a query without NULLs as fixed-width records of their binary COPY form."""
-    for data in _copy_chunks(connection, f"COPY ({query}) TO STDOUT (FORMAT BINARY)"):
+    for data in copy_out(connection, f"COPY ({query}) TO STDOUT (FORMAT BINARY)"):
         yield np.frombuffer(data, record)

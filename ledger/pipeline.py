@@ -53,6 +53,7 @@ from ledger.draft import Draft
 from ledger.intake import Intake
 from ledger.interface import LedgerUnavailable, SegmentArchived
 from ledger.journal import Batch
+from ledger.segments import room_for
 from ledger.stored import load_known, load_transfer_timestamps
 from ledger.tail import TailSegment
 from ledger.tail_view import TailView
@@ -311,7 +312,8 @@ class Pipeline:
         tail = tenure.tail
         if batch.opens_segment:
             full = tail.open
-            tail.begin(TailSegment(batch.segment, batch.head.sequence, tenure.segment_rows))
+            room = room_for(tenure.segment_rows)
+            tail.begin(TailSegment(batch.segment, batch.head.sequence, room))
             tenure.sealing.seal(full)
         for part in group.draft.all_parts():
             if isinstance(part, TransferColumns):

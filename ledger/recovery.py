@@ -22,7 +22,7 @@ from ledger.columns import PENDING_COUNTERS, TransferColumns, uuid_pairs
 from ledger.contract import TransferFlags
 from ledger.id_filter import HEADER_SIZE, NO_SEGMENT, IDFilter, stored_key
 from ledger.pendings import as_pendings
-from ledger.segments import SEGMENT_ROWS, Segment
+from ledger.segments import SEGMENT_ROWS, Segment, room_for
 from ledger.state import CLOSED, State
 from ledger.storage import ArchiveReader
 from ledger.tail import Tail, TailSegment
@@ -142,7 +142,7 @@ class Recovery:
         self.tail = Tail(tail)
 
     def _load_tail_segment(self, segment: Segment, following: Segment | None) -> TailSegment:
-        loaded = TailSegment(segment.number, segment.first_sequence, self._segment_rows)
+        loaded = TailSegment(segment.number, segment.first_sequence, room_for(self._segment_rows))
         loaded.last_sequence = self._head.sequence if following is None else following.first_sequence - 1
         self.ids.begin(segment.number, self._segment_rows)
         for rows in self._archive.transfers(segment):

@@ -17,6 +17,7 @@ from typing import Any
 from psycopg import sql
 
 from ledger.connection import Connection
+from ledger.contract import BATCH_MAX
 from ledger.history_marks import store_marks
 from ledger.rows import TRANSFER_COLUMNS
 
@@ -29,6 +30,11 @@ SEALED = "ledger_transfer_sealed"
 
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 """Who waits for a table stands before everybody who comes later; so we never wait long."""
+
+
+def room_for(segment_rows: int) -> int:
+    """Rows that a segment has room for in memory: full, and the batch that filled it."""
+    return segment_rows + min(segment_rows, BATCH_MAX)
 
 
 def table_of(number: int) -> str:

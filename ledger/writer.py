@@ -6,6 +6,7 @@ the database was lost, and tells every caller when it ends.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -40,6 +41,13 @@ OWN_SESSION_SECONDS = 1.0
 """How long our own broken session may take to end before it must be another engine's lock."""
 OWN_SESSION_RETRY_SECONDS = 0.01
 """How often we ask for the lock meanwhile."""
+THREAD_SWITCH_SECONDS = 0.0005
+"""How long a thread of this process may keep the others from running Python.
+
+A commit is sent in pieces of what a socket holds, and each piece needs the
+interpreter for a moment: with Python's own 5 ms it waits longer for that than the
+server takes for all of the rows, and the next batch waits for the commit.
+"""
 
 
 class Phase(Enum):
@@ -103,6 +111,7 @@ class Writer:
 
     def start(self) -> None:
         """Begin in a thread of its own."""
+        sys.setswitchinterval(min(sys.getswitchinterval(), THREAD_SWITCH_SECONDS))
         self._thread.start()
 
     def stop(self) -> None:

@@ -10,27 +10,24 @@ from __future__ import annotations
 
 import contextlib
 import re
-import select
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import psycopg
-from psycopg import pq, sql
+from psycopg import sql
 
 from foundation.postgres import sync_url
 from ledger.archive import GENESIS_HASH
 from ledger.archived import Detached, load_detached
 from ledger.checks.findings import Finding, FoundWrong
 from ledger.checks.tables import BATCH_COLUMNS
+from ledger.connection import copy_out
 from ledger.interface import SegmentArchived
-from ledger.rows import ACCOUNT_COLUMNS, COPY_HEADER, COPY_TRAILER, EXPIRY_COLUMNS, FAILED_COLUMNS
+from ledger.rows import ACCOUNT_COLUMNS, EXPIRY_COLUMNS, FAILED_COLUMNS
 from ledger.rows import TRANSFER_COLUMNS as TRANSFERS
 from ledger.segments import SEALED, Segment, load_segments, table_of
-
-PIECE_BYTES = 8 * 1024 * 1024
-"""About how much is read at a time."""
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _ZERO_FOR_NULL = ("transfer_first", "transfer_last")
@@ -205,59 +202,3 @@ def copy_query(table: str, columns: tuple[str, ...], order: str) -> str:
     """The statement that gives a table's rows in their canonical form."""
     names = ", ".join(f"coalesce({name}, 0)" if name in _ZERO_FOR_NULL else name for name in columns)
     return f"COPY (SELECT {names} FROM {table} ORDER BY {order}) TO STDOUT (FORMAT BINARY)"
-
-
-def copy_out(connection: psycopg.Connection[Any], query: str) -> Iterator[bytes]:
-    """The rows of a binary COPY in pieces of whole rows, without the stream's header and trailer.
-
-    Straight from libpq: psycopg's own loop costs a row twice as much. The
-    connection is of no use after an error, or where not all was taken.
-    """
-    pgconn, trailer = connection.pgconn, len(COPY_TRAILER)
-    poll = select.poll()
-    poll.register(pgconn.socket, select.POLLIN)
-    pgconn.send_query(query.encode())
-    while pgconn.flush():
-        poll.poll()
-    _expect(connection, pq.ExecStatus.COPY_OUT, _next_result(pgconn, poll))
-    piece, room, header = bytearray(), PIECE_BYTES, len(COPY_HEADER)
-    # libpq gives a row at a time, the first with the header before it, and the trailer
-    # by itself or right behind the header. This loop runs once a row: it is kept short.
-    while True:
-        size, message = pgconn.get_copy_data(1)
-        if size > trailer:
-            piece += message
-            room -= size
-            if header:
-                del piece[:header]
-                header = 0
-            if room <= 0:
-                yield bytes(piece)
-                piece, room = bytearray(), PIECE_BYTES
-        elif size == 0:
-            poll.poll()
-            pgconn.consume_input()
-        elif size < 0:
-            break
-    _expect(connection, pq.ExecStatus.COMMAND_OK, _next_result(pgconn, poll))
-    while _next_result(pgconn, poll) is not None:
-        pass
-    if len(piece) > trailer:
-        yield bytes(piece)
-
-
-def _next_result(pgconn: pq.abc.PGconn, poll: select.poll) -> pq.abc.PGresult | None:
-    while pgconn.is_busy():
-        poll.poll()
-        pgconn.consume_input()
-    return pgconn.get_result()
-
-
-def _expect(
-    connection: psycopg.Connection[Any], status: pq.ExecStatus, result: pq.abc.PGresult | None
-) -> None:
-    if result is None or result.status != status:
-        connection.close()
-        if result is None:
-            raise psycopg.OperationalError("the server ended a COPY without a word")
-        raise psycopg.errors.error_from_result(result)

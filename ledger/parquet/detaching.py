@@ -22,7 +22,8 @@ from ledger import segments
 from ledger.archive import Archive
 from ledger.archived import Detached, load_detached
 from ledger.checkpoints import Checkpoint
-from ledger.checks.snapshot import copy_out, copy_query
+from ledger.checks.snapshot import copy_query
+from ledger.connection import copy_out
 from ledger.parquet.journal_import import take_lock
 from ledger.parquet.manifest import ExportError
 from ledger.parquet.segment_files import SegmentFile, SegmentManifest

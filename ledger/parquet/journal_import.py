@@ -20,9 +20,10 @@ import psycopg
 from foundation.postgres import sync_url
 from ledger import segments
 from ledger.checks.journal import Report, Summary, check_journal
-from ledger.checks.snapshot import copy_out, copy_query
+from ledger.checks.snapshot import copy_query
 from ledger.checks.tables import BATCH_COLUMNS, JournalTables, read_ahead
 from ledger.columns import TransferColumns
+from ledger.connection import copy_out
 from ledger.history_marks import encode_marks
 from ledger.id_filter import IDFilter
 from ledger.journal import LOCK_KEY

@@ -64,6 +64,8 @@ class Herald:
                     autocommit=True,
                     connect_timeout=5,
                     application_name="nugpay-ledger-herald",
+                    # A word that a crash takes back told of what is durable all the same.
+                    options="-c synchronous_commit=off",
                 ) as connection:
                     self._serve(connection)
             except psycopg.OperationalError as error:

@@ -10,7 +10,7 @@ import pytest
 from foundation.clock import SettableClock
 from foundation.errors import InvariantViolation
 from foundation.postgres import sync_url
-from ledger import archive
+from ledger import connection
 from ledger.contract import CreateTransferStatus
 from ledger.engine import LedgerEngine
 from tests.ledger.invariants import check_journal
@@ -165,7 +165,7 @@ async def test_timestamps_go_on_above_everything_that_is_stored(database_url: st
 async def test_a_journal_that_is_read_in_many_pieces_is_read_whole(
     database_url: str, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "CHUNK_BYTES", 700)
+    monkeypatch.setattr(connection, "PIECE_BYTES", 700)
     duel = JournaledDuel(Random(9), clock)
     async with running(database_url, clock) as engine:
         for _ in range(40):
