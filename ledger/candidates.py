@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ledger.contract import AMOUNT_LIMIT, SECOND_NS, TIMESTAMP_MAX, TransferFlags
+from ledger.contract import AMOUNT_LIMIT, BATCH_MAX, SECOND_NS, TIMESTAMP_MAX, TransferFlags
 from ledger.id_filter import IDFilter
 from ledger.slot_map import ABSENT
 from ledger.state import CLOSED, State
@@ -29,6 +29,7 @@ _POST = np.uint16(TransferFlags.POST_PENDING_TRANSFER)
 _VOID = np.uint16(TransferFlags.VOID_PENDING_TRANSFER)
 _CLOSING = np.uint16(TransferFlags.CLOSING_DEBIT | TransferFlags.CLOSING_CREDIT)
 _U64_MAX = np.uint64(2**64 - 1)
+_POSITION_MASK = np.uint64((1 << (BATCH_MAX - 1).bit_length()) - 1)
 
 TIMEOUT_REACH_NS = (2**32 - 1) * SECOND_NS
 """How far a timeout can reach; near the end of time the exact function looks at each."""
@@ -112,29 +113,37 @@ def _slots(state: State, ids: U64) -> I64:
 def _usual(state: State, events: Records, kind: npt.NDArray[np.uint16], debit: I64, credit: I64) -> Mask:
     """Plain and pending transfers between two open accounts of one ledger."""
     accounts = state.accounts
-    ledger = accounts.ledger[debit]
+    ledger = accounts.ledger.take(debit)
     usual: Mask = (
         ((kind == 0) & (events["timeout"] == 0) | (kind == _PENDING))
         & (debit != ABSENT)
         & (credit != ABSENT)
         & (debit != credit)
-        & (ledger == accounts.ledger[credit])
+        & (ledger == accounts.ledger.take(credit))
         & (ledger == events["ledger"])
-        & ((accounts.flags[debit] | accounts.flags[credit]) & CLOSED == 0)
+        & ((accounts.flags.take(debit) | accounts.flags.take(credit)) & CLOSED == 0)
         & (events["code"] != 0)
-        & ~events["pending_id"].any(axis=1)
+        & ((events["pending_id"][:, 0] | events["pending_id"][:, 1]) == 0)
     )
     return usual
 
 
 def _mix(low: U64, high: U64) -> U64:
-    return low * np.uint64(0x9E3779B97F4A7C15) ^ high * np.uint64(0xC2B2AE3D27D4EB4F)
+    """A hash of each id, with room for a position in its low bits."""
+    mixed = low * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= high * np.uint64(0xC2B2AE3D27D4EB4F)
+    mixed &= ~_POSITION_MASK
+    return mixed
 
 
 def _sorted_ids(low: U64, high: U64) -> tuple[I64, U64]:
-    mixed = _mix(low, high)
-    order = np.argsort(mixed, kind="stable")
-    return order, mixed[order]
+    """The events in the order of their ids' hashes, and these hashes."""
+    keys = _mix(low, high)
+    # The position in the low bits makes every key unique, so that the fast
+    # unstable sort is a stable one.
+    keys |= np.arange(len(keys), dtype=np.uint64)
+    keys.sort()
+    return (keys & _POSITION_MASK).view(np.int64), keys & ~_POSITION_MASK
 
 
 def _repeated(order: I64, ordered: U64) -> Mask:

@@ -63,15 +63,13 @@ class _Chunk:
         self.high_max = max(self.high_max, int(high.max()))
         prints, at = _prints(hashes), _places(hashes, self.bits)
         mask = (1 << self.bits) - 1
-        todo = np.arange(len(prints))
-        while len(todo):
-            place = at[todo]
-            free = self.table[place] == 0
-            self.table[place[free]] = prints[todo[free]]
+        while len(at):
+            free = np.flatnonzero(self.table.take(at) == 0)
+            self.table[at.take(free)] = prints.take(free)
             # Done are those that stand in the table now; the others were
             # displaced by another fingerprint and go on.
-            todo = todo[self.table[place] != prints[todo]]
-            at[todo] = (at[todo] + 1) & mask
+            lost = np.flatnonzero(self.table.take(at) != prints)
+            at, prints = (at.take(lost) + 1) & mask, prints.take(lost)
 
     def may_contain(self, hashes: U64) -> npt.NDArray[np.bool_]:
         if self.fetch is not None:

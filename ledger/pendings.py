@@ -55,7 +55,7 @@ class Pendings:
     def __init__(self) -> None:
         self.expiries = ExpiryQueue()
         self._objects: dict[int, StoredTransfer] = {}
-        self._index = SlotMap()
+        self._index = SlotMap(lambda: self._columns["id"])
         self._rows = 0
         self._live = 0
         """Rows of the columns that are alive."""
@@ -198,9 +198,9 @@ class Pendings:
         rows = self._index.get(low, high).astype(np.int64)
         fresh = np.flatnonzero(rows == ABSENT)
         rows[fresh] = np.arange(self._rows, self._rows + len(fresh))
-        self._index.insert(low[fresh], high[fresh], rows[fresh].astype(np.int32))
         for name, values in columns.items():
             self._columns[name][rows] = values
+        self._index.insert(low[fresh], high[fresh], rows[fresh].astype(np.int32))
         self._alive[rows] = True
         self._rows += len(fresh)
         self._live += count
@@ -218,7 +218,7 @@ class Pendings:
         self._rows = len(live)
         self._alive[:] = False
         self._alive[: self._rows] = True
-        self._index = SlotMap(max(1024, self._rows))
+        self._index = SlotMap(lambda: self._columns["id"], max(1024, self._rows))
         ids = self._columns["id"][: self._rows]
         low, high = np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(ids[:, 1])
         self._index.insert(low, high, np.arange(self._rows, dtype=np.int32))

@@ -57,6 +57,8 @@ class _Postings:
     """Where each account's postings begin."""
     group: I64
     """Which account's group each posting is in."""
+    before: I64
+    """The four counters of each account before all of its postings."""
     posted: tuple[I64, I64]
     """The account's posted debits and credits after each posting."""
     pending: tuple[I64, I64] | None
@@ -77,7 +79,7 @@ def accept(
         if int(chosen.amount[:count].max()) * 2 * count >= SUM_LIMIT:
             return 0, None
         postings = _post(state, chosen, count)
-        if int(state.accounts.counters[postings.account[postings.start]].max()) >= COUNTER_LIMIT:
+        if int(postings.before.max()) >= COUNTER_LIMIT:
             return 0, None
         broken = _first_broken(state, chosen, postings, count)
         if broken == count:
@@ -118,21 +120,21 @@ def _post(state: State, chosen: Candidates, count: int) -> _Postings:
     np.not_equal(account[1:], account[:-1], out=first[1:])
     start = np.flatnonzero(first)
     group = np.cumsum(first) - 1
-    base = state.accounts.counters[account[start]]
+    before = state.accounts.counters.take(account.take(start), axis=0)
     posted, pending = _changes(chosen, count)
     event, is_debit = order >> 1, order & 1 == 0
 
     def sides(change: I64, debits: I64, credits_: I64) -> tuple[I64, I64]:
-        changes = change[event]
-        debit_changes = np.where(is_debit, changes, 0)
+        changes = change.take(event)
+        debit_changes = changes * is_debit
         return (
             _running(debit_changes, start, group, debits),
             _running(changes - debit_changes, start, group, credits_),
         )
 
     return _Postings(
-        order, account, start, group, sides(posted, base[:, 1], base[:, 3]),
-        None if pending is None else sides(pending, base[:, 0], base[:, 2]),
+        order, account, start, group, before, sides(posted, before[:, 1], before[:, 3]),
+        None if pending is None else sides(pending, before[:, 0], before[:, 2]),
     )  # fmt: skip
 
 
@@ -157,7 +159,7 @@ def _changes(chosen: Candidates, count: int) -> tuple[I64, I64 | None]:
 def _running(change: I64, start: I64, group: I64, base: I64) -> I64:
     """Running sums within each group, on top of what the group had before."""
     total = np.cumsum(change)
-    return total + (base - total[start] + change[start])[group]
+    return total + (base - total.take(start) + change.take(start)).take(group)
 
 
 def _pending_after(state: State, postings: _Postings) -> tuple[I64, I64] | None:
@@ -166,15 +168,15 @@ def _pending_after(state: State, postings: _Postings) -> tuple[I64, I64] | None:
         return postings.pending
     if not len(state.pendings):
         return None
-    counters = state.accounts.counters[postings.account]
-    return counters[:, 0], counters[:, 2]
+    return postings.before[:, 0].take(postings.group), postings.before[:, 2].take(postings.group)
 
 
 def _first_broken(state: State, chosen: Candidates, postings: _Postings, count: int) -> int:
     """Index of the first event that breaks a limit, ``count`` if none does."""
-    flags = state.accounts.flags[postings.account]
+    flags = state.accounts.flags.take(postings.account.take(postings.start))
     if not (flags & _LIMITED).any():
         return count
+    flags = flags.take(postings.group)
     debits, credits_ = postings.posted
     is_debit = postings.order & 1 == 0
     debit_limited = is_debit & (flags & _DEBIT_LIMITED != 0)
@@ -203,18 +205,20 @@ def _apply(
     """Write the new counters and pending transfers; the rows of every event."""
     accounts, count = state.accounts, len(events)
     timestamps = first_timestamp + np.arange(count)
-    at = timestamps[postings.order >> 1]
-    touched = postings.account[postings.start]
+    at = timestamps.take(postings.order >> 1)
+    touched = postings.account.take(postings.start)
     previous = np.empty(2 * count, np.int64)
     previous[1:] = at[:-1]
-    previous[postings.start] = accounts.last_transfer[touched]
+    previous[postings.start] = accounts.last_transfer.take(touched)
     columns = _columns(state, events, chosen, timestamps, postings, previous)
     end = np.append(postings.start[1:], 2 * count) - 1
+    after = postings.before.copy()
     for counter, values in zip((1, 3), postings.posted, strict=True):
-        accounts.counters[touched, counter] = values[end]
+        after[:, counter] = values.take(end)
     for counter, values in zip((0, 2), postings.pending or (), strict=False):
-        accounts.counters[touched, counter] = values[end]
-    accounts.last_transfer[touched] = at[end]
+        after[:, counter] = values.take(end)
+    accounts.counters[touched] = after
+    accounts.last_transfer[touched] = at.take(end)
     accounts.forget_loaded()
     ids.add(np.ascontiguousarray(events["id"][:, 0]), np.ascontiguousarray(events["id"][:, 1]))
     _keep_pendings(state, events, chosen, columns)
@@ -254,12 +258,12 @@ def _columns(
     arrays: dict[str, npt.NDArray[Any]] = {
         "timestamp": timestamps,
         "amount": chosen.amount[:count],
-        "debit_previous": previous[debit_at],
-        "credit_previous": previous[credit_at],
-        "debit_debits_posted": debits[debit_at],
-        "debit_credits_posted": credits_[debit_at],
-        "credit_debits_posted": debits[credit_at],
-        "credit_credits_posted": credits_[credit_at],
+        "debit_previous": previous.take(debit_at),
+        "credit_previous": previous.take(credit_at),
+        "debit_debits_posted": debits.take(debit_at),
+        "debit_credits_posted": credits_.take(debit_at),
+        "credit_debits_posted": debits.take(credit_at),
+        "credit_credits_posted": credits_.take(credit_at),
         "debit_account": chosen.debit[:count].astype(np.int32),
         "credit_account": chosen.credit[:count].astype(np.int32),
         "ledger": np.ascontiguousarray(chosen.ledger[:count]).view(np.int32),

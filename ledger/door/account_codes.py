@@ -36,7 +36,8 @@ class AccountCodes:
         self._forget()
 
     def _forget(self) -> None:
-        self._slots = SlotMap()
+        self._ids = np.zeros((1024, 2), np.uint64)
+        self._slots = SlotMap(lambda: self._ids)
         self._codes = np.zeros(1024, np.int32)
 
     async def of(self, ids: Ids) -> Codes:
@@ -67,5 +68,6 @@ class AccountCodes:
         first, last = self._slots.count, self._slots.count + len(ids)
         if last > len(self._codes):
             self._codes = np.concatenate([self._codes, np.zeros(last, np.int32)])
-        self._codes[first:last] = codes
+            self._ids = np.concatenate([self._ids, np.zeros((last, 2), np.uint64)])
+        self._codes[first:last], self._ids[first:last] = codes, ids
         self._slots.insert(ids[:, 0], ids[:, 1], np.arange(first, last, dtype=np.int32))
