@@ -9,7 +9,7 @@ pieces, and spends half the time on a row that psycopg's own loop does.
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -25,16 +25,27 @@ PIECE_BYTES = 8 * 1024 * 1024
 _READ, _WRITE = select.POLLIN, select.POLLOUT
 
 
+Send = Callable[[pq.abc.PGconn], None]
+
+
 def copy_in(connection: Connection, statements: str, data: Sequence[Sequence[bytes]]) -> None:
     """Run statements in one database transaction; each COPY FROM STDIN takes the next of ``data``, in pieces.
 
     Any error aborts all of it. ``psycopg.OperationalError`` may leave the outcome
     open, as with any commit. The calling thread waits without the interpreter's lock.
     """
+    run_alone(connection, lambda pgconn: pgconn.send_query(statements.encode()), data)
+
+
+def run_alone(connection: Connection, send: Send, data: Sequence[Sequence[bytes]] = ()) -> None:
+    """Send one message, give each of its COPYs the next of ``data``, and wait for the end of all.
+
+    Raises the first error that the server tells.
+    """
     pgconn = connection.pgconn
     poll = select.poll()
     poll.register(pgconn.socket, _READ)
-    pgconn.send_query(statements.encode())
+    send(pgconn)
     waiting = iter(data)
     failure: psycopg.Error | None = None
     while (result := _next_result(pgconn, poll)) is not None:

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
-from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from psycopg.types.numeric import Int2, Int4, Int8
 
 from foundation.postgres import DURABLE_SETTINGS, refuse_weak_durability, sync_url
 from ledger import sealed_rows
@@ -35,6 +33,7 @@ from ledger.connection import Connection, copy_in
 from ledger.contract import TransferPendingStatus
 from ledger.draft import Draft
 from ledger.draft_rows import TransferRow
+from ledger.inserts import BATCH_COLUMNS, Inserts
 from ledger.rows import (
     ACCOUNT_COLUMNS,
     COPY_HEADER,
@@ -42,13 +41,10 @@ from ledger.rows import (
     EXPIRY_COLUMNS,
     FAILED_COLUMNS,
     TRANSFER_COLUMNS,
-    TRANSFER_FIXED,
-    TRANSFER_OPTIONAL,
     encode_account,
     encode_expiry,
     encode_failed,
     encode_transfer,
-    transfer_values,
 )
 from ledger.segments import table_of
 from ledger.stored_transfer import StoredTransfer
@@ -60,26 +56,6 @@ INSERT_ROWS_MAX = 8
 """A batch of so few transfers and nothing else is one INSERT, one round trip."""
 
 _HEADER = struct.Struct("!qqqqiiii")
-
-_BATCH_COLUMNS = (
-    "sequence, timestamp, transfer_first, transfer_last, account_count, transfer_count, expiry_count,"
-    " failed_count, hash"
-)
-_INSERT_BATCH = f"INSERT INTO ledger_batch ({_BATCH_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-
-_PARAMETERS = {"q": Int8, "i": Int4, "h": Int2}
-
-
-@cache
-def _insert_transfers(table: str, count: int) -> sql.Composed:
-    """One statement, and so one database transaction, for a batch of ``count`` transfers."""
-    row = sql.SQL("({})").format(sql.SQL(", ").join([sql.Placeholder()] * len(TRANSFER_COLUMNS)))
-    return sql.SQL("WITH rows AS (INSERT INTO {} ({}) VALUES {}) {}").format(
-        sql.Identifier(table),
-        sql.SQL(", ").join(map(sql.Identifier, TRANSFER_COLUMNS)),
-        sql.SQL(", ").join([row] * count),
-        sql.SQL(_INSERT_BATCH),
-    )
 
 
 @dataclass(slots=True, frozen=True)
@@ -101,8 +77,8 @@ class Batch:
     expiries: bytes
     transfers: bytes
     failed: bytes
-    few_transfers: Sequence[TransferRow] = ()
-    """The transfers as rows, where they are few and all that there is."""
+    is_few: bool = False
+    """Whether a few transfers are all that there is."""
 
 
 def batch_hash(
@@ -143,10 +119,10 @@ def seal(
     digest = batch_hash(
         previous.hash, sequence, timestamp, (first, last), counts, (accounts, expiries, transfers, failed)
     )
-    few = transfer_count <= INSERT_ROWS_MAX and transfer_count == sum(counts) and not draft.parts
+    is_few = transfer_count <= INSERT_ROWS_MAX and transfer_count == sum(counts)
     return Batch(
         Head(sequence, timestamp, digest), segment, opens_segment, first, last, *counts,
-        accounts, expiries, transfers, failed, draft.transfers if few else (),
+        accounts, expiries, transfers, failed, is_few,
     )  # fmt: skip
 
 
@@ -160,27 +136,11 @@ def _part_timestamp(part: list[TransferRow] | TransferColumns, index: int) -> in
     return part[index].transfer.timestamp
 
 
-def _int8_or_null(value: int | None) -> Int8 | None:
-    return None if value is None else Int8(value)
-
-
-def _parameters(row: TransferRow) -> Iterator[object]:
-    """A row's values with the types of its columns, so that the statement is prepared once."""
-    fixed, optional = transfer_values(row)
-    for kind, value in zip((*TRANSFER_FIXED, *TRANSFER_OPTIONAL), (*fixed, *optional), strict=True):
-        if isinstance(value, bytes):
-            yield UUID(bytes=value)
-        else:
-            yield None if value is None else _PARAMETERS[kind](value)
-
-
-def _numbers(batch: Batch) -> tuple[object, ...]:
-    """The values of a batch's row but for its hash."""
+def _numbers(batch: Batch) -> tuple[int, ...]:
+    """The values of a batch's row but for its hash; without transfers their range is 0 to 0."""
     return (
-        Int8(batch.head.sequence), Int8(batch.head.timestamp),
-        _int8_or_null(batch.transfer_first), _int8_or_null(batch.transfer_last),
-        Int4(batch.account_count), Int4(batch.transfer_count),
-        Int4(batch.expiry_count), Int4(batch.failed_count),
+        batch.head.sequence, batch.head.timestamp, batch.transfer_first or 0, batch.transfer_last or 0,
+        batch.account_count, batch.transfer_count, batch.expiry_count, batch.failed_count,
     )  # fmt: skip
 
 
@@ -206,9 +166,12 @@ def _statements(batch: Batch) -> tuple[str, list[tuple[bytes, bytes, bytes]]]:
             "INSERT INTO ledger_segment (number, first_sequence)"
             f" VALUES ({batch.segment}, {batch.head.sequence});"
         )
-    numbers = ", ".join("NULL" if number is None else str(number) for number in _numbers(batch))
+    first, second, *transfers, accounts, count, expiries, failed = map(str, _numbers(batch))
+    ends = transfers if batch.transfer_count else ["NULL", "NULL"]
+    numbers = ", ".join((first, second, *ends, accounts, count, expiries, failed))
     statements.append(
-        f"INSERT INTO ledger_batch ({_BATCH_COLUMNS}) VALUES ({numbers}, '\\x{batch.head.hash.hex()}')"
+        f"INSERT INTO ledger_batch ({', '.join(BATCH_COLUMNS)})"
+        f" VALUES ({numbers}, '\\x{batch.head.hash.hex()}')"
     )
     return "".join(statements), data
 
@@ -223,6 +186,7 @@ class Journal:
     def __init__(self, connection: Connection, files: SegmentFinder | None = None) -> None:
         self.connection = connection
         self._archived = ArchivedTransfers(connection, files)
+        self._inserts = Inserts(connection)
         self._warning: str | None = None
         connection.add_notice_handler(self._note)
 
@@ -284,12 +248,13 @@ class Journal:
 
     def append(self, batch: Batch) -> None:
         """Store a batch durably; ``psycopg.Error`` means that the outcome is unknown."""
-        if batch.few_transfers and not batch.opens_segment:
-            # One statement is one database transaction: it commits wholly or not.
-            values = [value for row in batch.few_transfers for value in _parameters(row)]
-            statement = _insert_transfers(table_of(batch.segment), len(batch.few_transfers))
-            values += [*_numbers(batch), batch.head.hash]
-            self._waited(partial(self.connection.execute, statement, values, prepare=True))
+        if batch.is_few and not batch.opens_segment:
+            self._waited(
+                partial(
+                    self._inserts.insert, table_of(batch.segment), batch.transfer_count, batch.transfers,
+                    _numbers(batch), batch.head.hash,
+                )
+            )  # fmt: skip
             return
         self._waited(partial(copy_in, self.connection, *_statements(batch)))
 

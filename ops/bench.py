@@ -95,7 +95,7 @@ class Options(msgspec.Struct, frozen=True):
     quick: bool = False
     """About a minute, at smaller sizes: for people in a hurry and for continuous integration."""
     only: str = ""
-    """Measure only what gives rows with this in their names; may hold ``*`` and ``?``."""
+    """Measure only what gives rows with this in their names; may hold ``*``, ``?``, and ``|`` for "or"."""
     tigerbeetle: str | None = None
     """Address of a running TigerBeetle to measure beside ours."""
     report: Callable[[str], None] = _keep_quiet
@@ -103,7 +103,7 @@ class Options(msgspec.Struct, frozen=True):
 
     def wants(self, name: str) -> bool:
         """Whether a row of that name was asked for."""
-        return fnmatch(name.lower(), f"*{self.only.lower()}*")
+        return any(fnmatch(name.lower(), f"*{part.strip()}*") for part in self.only.lower().split("|"))
 
 
 Benchmark = Callable[[Options], Iterable[Row]]

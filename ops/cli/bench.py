@@ -14,7 +14,12 @@ def command(
     *,
     quick: Annotated[bool, typer.Option("--quick", help="About a minute, at smaller sizes.")] = False,
     only: Annotated[
-        str, typer.Option("--only", metavar="PATTERN", help="Only rows with this in their names.")
+        str,
+        typer.Option(
+            "--only",
+            metavar="PATTERN",
+            help="Only rows with this in their names; *, ? and | mean what they do.",
+        ),
     ] = "",
     json: Annotated[Path | None, typer.Option("--json", help="Also write the rows to this file.")] = None,
     svg: Annotated[Path | None, typer.Option("--svg", help="Also draw the rows into this file.")] = None,
@@ -48,6 +53,10 @@ def command(
         raise OperationError(f"There is no benchmark {name}", f"There are: {', '.join(sorted(benchmarks))}")
     options = Options(quick=quick, only=only, tigerbeetle=tigerbeetle)
     rows = run_benchmark(benchmarks[name], console, options)
+    if not rows:
+        raise OperationError(
+            f"No row of {name} has {only!r} in its name", "A run without --only shows all of them."
+        )
     if json is not None:
         write_rows(rows, json)
     if svg is not None:

@@ -62,7 +62,7 @@ class CuttingProxy:
         class AnnouncedJournal(Journal):
             def append(self, batch: Batch) -> None:
                 rows = (batch.accounts, batch.expiries, batch.transfers, batch.failed)
-                one_statement = batch.few_transfers and not batch.opens_segment
+                one_statement = batch.is_few and not batch.opens_segment
                 proxy.arm(proxy._plan(batch), copies=0 if one_statement else sum(map(bool, rows)))
                 super().append(batch)
 

@@ -54,7 +54,7 @@ def test_people_see_a_table_with_every_row() -> None:
     assert "no" in text
 
 
-@pytest.mark.parametrize("only", ["callers", "64*p99", "CALLERS, P99"])
+@pytest.mark.parametrize("only", ["callers", "64*p99", "CALLERS, P99", "nothing | callers"])
 def test_only_rows_that_were_asked_for_are_shown(only: str) -> None:
     rows = [Row("64 concurrent callers, p99", 4.0, "ms"), Row("linked pairs", 9.0, "transfers/s")]
     assert run_benchmark(lambda _options: rows, Console(quiet=True), Options(only=only)) == rows[:1]
