@@ -22,6 +22,7 @@ from ledger.checks.checkpoint import TABLE as CHECKPOINT_TABLE
 from ledger.checks.checkpoint import check_checkpoint, decode_checkpoint
 from ledger.checks.findings import Finding, FoundWrong, Verdict, shown
 from ledger.checks.ids import IDs, StoredFilter
+from ledger.checks.marks import StoredMarks
 from ledger.checks.pendings import Pendings
 from ledger.checks.postings import check_postings
 from ledger.checks.row_layouts import ACCOUNTS, BATCHES, EXPIRIES, FAILED, Columns
@@ -125,6 +126,7 @@ class _Check:
         rows = transfer_rows(pieces)
         before = self._transfer_count
         id_filter = self._stored_filter(segment)
+        marks = self._stored_marks(segment)
         first_timestamp = 0
         for batches in self._stretches(last):
             stretch = self._take(batches, segment, rows)
@@ -135,6 +137,8 @@ class _Check:
                 self._ids.add(transfers["id"])
                 if id_filter is not None:
                     id_filter.check(transfers["timestamp"], transfers["id"])
+                if marks is not None:
+                    marks.add(transfers)
             self._ids.add(stretch.failed["id"])
         with _naming(table):
             at_end = rows.is_at_end
@@ -144,6 +148,8 @@ class _Check:
                 Finding(table, f"timestamp {left}", "batch", "none", "a batch that counts the row")
             )
         check_seal(segment, self._transfer_count - before, first_timestamp, self._last_transfer)
+        if marks is not None:
+            marks.check()
 
     def _stored_filter(self, segment: Segment) -> StoredFilter | None:
         pieces = self._tables.id_filters(segment.number)
@@ -154,6 +160,10 @@ class _Check:
         raise FoundWrong(
             Finding("ledger_id_filter", f"number {segment.number}", "data", "missing", "a filter")
         )
+
+    def _stored_marks(self, segment: Segment) -> StoredMarks | None:
+        stored = None if segment.seal is None else self._tables.history_marks(segment.number)
+        return None if stored is None else StoredMarks(segment.number, stored)
 
     def _stretches(self, last: int | None) -> Iterator[Taken[Columns]]:
         """The batches up to that sequence, some at a time; all that there are for None."""

@@ -149,6 +149,15 @@ class JournalSnapshot:
         rows = self._rows(f"SELECT data FROM ledger_id_filter WHERE number = {int(number)} ORDER BY part")
         return [bytes(row[0]) for row in rows]
 
+    def history_marks(self, number: int) -> bytes:
+        """A segment's history marks by part, each row in the form that they were written in."""
+        query = (
+            "COPY (SELECT part, number, slots, timestamps FROM ledger_history_mark"
+            f" WHERE number = {int(number)} ORDER BY part) TO STDOUT (FORMAT BINARY)"
+        )
+        with self._session() as connection:
+            return b"".join(copy_out(connection, query))
+
     def _archived(self, segment: Detached) -> Iterator[bytes]:
         """The rows of a detached segment, of the file that was recorded."""
         if self._archive is None:

@@ -62,6 +62,9 @@ class JournalTables(Protocol):
     def id_filters(self, number: int) -> list[bytes] | None:
         """The stored pieces of a sealed segment's id filter; None where no filters are kept at all."""
 
+    def history_marks(self, number: int) -> bytes | None:
+        """The rows of a sealed segment's history marks by part; None where no marks are kept at all."""
+
 
 def read_ahead(open_pieces: Callable[[], Iterator[Piece]]) -> Iterator[Piece]:
     """The same pieces, read by a thread of their own while the one before is worked on.

@@ -84,6 +84,11 @@ class ParquetTables:
         del number
         return None
 
+    def history_marks(self, number: int) -> bytes | None:
+        """An export has none of these either."""
+        del number
+        return None
+
     def _table(self, key: str) -> Iterator[bytes]:
         layout: Layout = LAYOUTS[key]
         return self._pieces(key, lambda table: encode_rows(layout, rows_from_arrow(layout, table)))

@@ -19,6 +19,7 @@ class TablesInMemory:
     """By name of the table; transfers by the number of their segment."""
     stored_checkpoint: tuple[int, bytes] | None
     filters: dict[int, list[bytes]] = field(default_factory=dict)
+    marks: dict[int, bytearray] = field(default_factory=dict)
 
     @classmethod
     def read(cls, tables: JournalTables) -> "TablesInMemory":
@@ -27,7 +28,10 @@ class TablesInMemory:
         for segment in segments:
             rows[f"transfers {segment.number}"] = bytearray(b"".join(tables.transfers(segment)))
         filters = {segment.number: tables.id_filters(segment.number) or [] for segment in segments}
-        return cls(segments, tables.bounds(), rows, tables.checkpoint(), filters)
+        marks = {
+            segment.number: bytearray(tables.history_marks(segment.number) or b"") for segment in segments
+        }
+        return cls(segments, tables.bounds(), rows, tables.checkpoint(), filters, marks)
 
     def transfer_count(self) -> int:
         return 0
@@ -61,6 +65,9 @@ class TablesInMemory:
 
     def id_filters(self, number: int) -> list[bytes]:
         return self.filters.get(number, [])
+
+    def history_marks(self, number: int) -> bytes:
+        return bytes(self.marks.get(number, b""))
 
     def _pieces(self, name: str) -> Iterator[bytes]:
         data = bytes(self.rows.get(name, b""))

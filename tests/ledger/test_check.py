@@ -108,6 +108,24 @@ def test_each_of_a_thousand_random_bit_flips_is_found(tables: TablesInMemory) ->
     assert check_journal(tables).finding is None
 
 
+def test_each_bit_flip_in_a_history_mark_is_found(tables: TablesInMemory) -> None:
+    random = Random(20261127)
+    missed = []
+    for _ in range(200):
+        number = random.choice([segment.number for segment in tables.catalog if segment.seal])
+        data = tables.marks[number]
+        at, mask = random.randrange(len(data)), 1 << random.randrange(8)
+        data[at] ^= mask
+        finding = check_journal(tables).finding
+        if finding is None or (finding.table, finding.key.split(",")[0]) != (
+            "ledger_history_mark", f"number {number}"
+        ):  # fmt: skip
+            missed.append((number, at, mask, finding))
+        data[at] ^= mask
+    assert missed == []
+    assert check_journal(tables).finding is None
+
+
 SQL_TABLES = (
     "ledger_account",
     "ledger_expiry",

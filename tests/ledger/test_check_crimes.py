@@ -149,6 +149,10 @@ def forget_ids(tables: TablesInMemory) -> None:
     tables.filters[2], tables.filters[1] = tables.filters[1], tables.filters[2]
 
 
+def forget_a_mark(tables: TablesInMemory) -> None:
+    tables.marks[2] = bytearray()
+
+
 CRIMES: dict[Callable[[TablesInMemory], None], tuple[str, str]] = {
     delete_last_rows: ("ledger_batch", "transfer_count"),
     delete_middle_row: ("ledger_batch", "transfer_last"),
@@ -167,6 +171,7 @@ CRIMES: dict[Callable[[TablesInMemory], None], tuple[str, str]] = {
     lift_a_limit: ("", ""),
     spoil_checkpoint: ("ledger_checkpoint", "timestamp"),
     forget_ids: ("ledger_id_filter", "data"),
+    forget_a_mark: ("ledger_history_mark", "part"),
 }
 """Each with the table and the column that the finding must name, where these do not depend on the rows."""
 
