@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,9 +55,12 @@ def check(
 
     known_hash = _parse_hash(head)
     settings = current_settings()
+    began = time.perf_counter()
     with _snapshot(settings, archive) as tables, _progress(tables) as report:
         summary = check_journal(tables, report, known_hash=known_hash)
     _tell(summary)
+    seconds = time.perf_counter() - began
+    typer.echo(f"in {seconds:.1f} s, {summary.transfers / seconds:,.0f} transfers/s")
 
 
 @app.command("export")
