@@ -60,7 +60,8 @@ def check(
         summary = check_journal(tables, report, known_hash=known_hash)
     _tell(summary)
     seconds = time.perf_counter() - began
-    typer.echo(f"in {seconds:.1f} s, {summary.transfers / seconds:,.0f} transfers/s")
+    # Beside the result, which is the same for the same journal.
+    typer.echo(f"in {seconds:.1f} s, {summary.transfers / seconds:,.0f} transfers/s", err=True)
 
 
 @app.command("export")
