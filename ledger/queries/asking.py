@@ -57,6 +57,9 @@ from ledger.queries.storage import ReadSession
 from ledger.queries.wakeups import Wakeups
 from ledger.state import State
 
+EMPTY_KEY = bytes(32)
+"""What the cursors of an empty journal are known by: nothing in it could be another's."""
+
 
 class Queries:
     """Answers to :mod:`ledger.queries.questions`."""
@@ -240,7 +243,7 @@ class Queries:
         # Where a follower began is no part of where it stands.
         question = replace(question, timestamp_min=0)
         if question.cursor is not None:
-            after = Position(*read_cursor(key, question, question.cursor, 2))
+            after = _position_of(key, question, question.cursor)
         deadline = time.monotonic() + question.wait_seconds
         while True:
             bell = self._wakeups.take_bell() if question.wait_seconds else None
@@ -270,8 +273,15 @@ class Queries:
         """What this ledger's cursors are known by: the hash of its first batch."""
         if self._key is None:
             self._key = await self._books.read(lambda session: session.first_hash())
-        # An empty journal has no cursor that could be another's.
-        return self._key or bytes(32)
+        return self._key or EMPTY_KEY
+
+
+def _position_of(key: bytes, question: ChangesAfter, cursor: str) -> Position:
+    """Where a follower stands; one that began before there was anything goes on with what came then."""
+    try:
+        return Position(*read_cursor(key, question, cursor, 2))
+    except InvalidFilter:
+        return Position(*read_cursor(EMPTY_KEY, question, cursor, 2))
 
 
 def _choose_slots(

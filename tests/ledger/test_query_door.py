@@ -244,6 +244,22 @@ async def test_who_waits_for_changes_is_woken_by_the_next_commit(
     assert engine._wakeups._bells == set()
 
 
+async def test_who_follows_an_empty_ledger_goes_on_with_its_first_changes(engine: LedgerEngine) -> None:
+    page = await engine.get_changes(ChangesAfter())
+    assert page.events == []
+    waiting = asyncio.create_task(engine.get_changes(ChangesAfter(page.cursor, wait_seconds=5)))
+    await asyncio.sleep(0.1)
+    await engine.create_accounts([Account(id=i, ledger=1, code=1) for i in (1, 2)])
+    await engine.create_transfers([Transfer(100, 1, 2, 1, ledger=1, code=1)])
+    page = await waiting
+    seen = page.events
+    while len(seen) < 1:
+        page = await engine.get_changes(ChangesAfter(page.cursor, wait_seconds=5))
+        seen += page.events
+    assert [e.transfer.id for e in seen] == [100]
+    assert (await engine.get_changes(ChangesAfter(page.cursor))).events == []
+
+
 async def test_who_waits_in_vain_gets_no_events_and_may_go_on(
     engine: LedgerEngine, books: list[Transfer]
 ) -> None:
