@@ -120,7 +120,8 @@ async def _stretch(session: ReadSession, slot: int, mark: int, oldest: int) -> l
 async def newest_postings(session: ReadSession, view: TailView, slots: I64, timestamp: int) -> dict[int, int]:
     """The timestamp of each slot's newest transfer up to a time; slots without one are left out."""
     found: dict[int, int] = {}
-    missing = _find_in_tail(view, slots, timestamp, found)
+    # One that is named twice would be found once, and be looked for in older segments too.
+    missing = _find_in_tail(view, np.unique(slots), timestamp, found)
     sealed_newest = min(timestamp, view.first_timestamp - 1)
     if not len(missing):
         return found
