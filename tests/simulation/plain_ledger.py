@@ -91,6 +91,8 @@ class PlainLedger:
         self.failed_rows: list[tuple[int, int]] = []
         self.rows: list[Row] = []
         self.expiry_rows: list[Row] = []
+        self.rows_before_expiry: list[int] = []
+        """For each of them, how many transfers came before it in the books."""
         self.transfer_times: set[int] = set()
         self.account_times: set[int] = set()
         self.newest_account = 0
@@ -116,6 +118,7 @@ class PlainLedger:
                 self.fates[transfer_id] = "expired"
                 self.live -= 1
                 self._release(pending, debit, credit, reopen=True)
+                self.rows_before_expiry.append(len(self.rows))
                 self.expiry_rows.append(
                     (
                         self.last - len(due) + number + 1, pending[12], *debit.changing()[:4],
