@@ -7,7 +7,7 @@ is merged, and no place is remembered. Answers are tuples of the contract's numb
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -122,16 +122,14 @@ def history(ledger: PlainLedger, asked: AccountFilter) -> list[tuple[Event, Row]
         return []
     sides = [side for side, bit in ((8, 1), (9, 2)) if asked.flags & bit]
     lines: list[tuple[Event, Row]] = []
-    for number in between(ledger.rows, asked.timestamp_min, asked.timestamp_max)[
-        :: -1 if asked.flags & 4 else 1
-    ]:
+    numbers = _postings(ledger, account.slot, asked.timestamp_min, asked.timestamp_max or TOP)
+    for number in numbers[:: -1 if asked.flags & 4 else 1]:
         row = ledger.rows[number]
-        if any(row[side] == account.slot for side in sides):
-            e = ledger.transfers[row[13]]
-            if _matches(e, asked):
-                lines.append((e, (*side_of(row, account.slot), row[0])))
-                if len(lines) == asked.limit:
-                    break
+        e = ledger.transfers[row[13]]
+        if any(row[side] == account.slot for side in sides) and _matches(e, asked):
+            lines.append((e, (*side_of(row, account.slot), row[0])))
+            if len(lines) == asked.limit:
+                break
     return lines
 
 
@@ -143,18 +141,15 @@ def balances(ledger: PlainLedger, asked: AccountFilter) -> list[Row]:
     return [balance for _, balance in history(ledger, asked)]
 
 
-def standings(ledger: PlainLedger, slots: Iterable[int], timestamp: int) -> dict[int, Standing]:
+def standings(ledger: PlainLedger, slots: Collection[int], timestamp: int) -> dict[int, Standing]:
     """How accounts stood at a time; without those that nothing had moved."""
     moved: dict[int, Standing] = {}
-    missing = set(slots)
-    for number in reversed(range(bisect_right(ledger.rows, timestamp, key=first_of))):
-        row = ledger.rows[number]
-        for slot, closed in ((row[8], DEBIT_CLOSED), (row[9], CREDIT_CLOSED)):
-            if slot in missing:
-                moved[slot] = (number, 1, 0), row[0], side_of(row, slot), bool(row[12] & closed)
-                missing.remove(slot)
-        if not missing:
-            break
+    for slot in slots:
+        past = _postings(ledger, slot, 0, timestamp)
+        if past:
+            row = ledger.rows[past[-1]]
+            closed = DEBIT_CLOSED if row[8] == slot else CREDIT_CLOSED
+            moved[slot] = (past[-1], 1, 0), row[0], side_of(row, slot), bool(row[12] & closed)
     missing = set(slots)
     for number in reversed(range(bisect_right(ledger.expiry_rows, timestamp, key=first_of))):
         row, place = ledger.expiry_rows[number], (ledger.rows_before_expiry[number], 0, number)
@@ -182,9 +177,9 @@ def statement(
     opening, closing = (standings(ledger, (slot,), at).get(slot) for at in (low - 1, high or TOP))
     after = opening[0] if opening else (-1, 1, 0)
     lines: list[tuple[Place, int, Event, Row]] = []
-    for number in between(ledger.rows, low, high):
-        row = ledger.rows[number]
-        if slot in (row[8], row[9]) and (number, 1, 0) > after:
+    for number in _postings(ledger, slot, low, high or TOP):
+        if (number, 1, 0) > after:
+            row = ledger.rows[number]
             e = ledger.transfers[row[13]]
             lines.append(((number, 1, 0), kind_of(e), e, (*side_of(row, slot), row[0])))
     for number in between(ledger.expiry_rows, low, high):
@@ -256,6 +251,18 @@ def released_side(row: Row, slot: int) -> tuple[Row, bool]:
     if row[10] == slot:
         return row[2:6], bool(row[12] & DEBIT_CLOSED)
     return row[6:10], bool(row[12] & CREDIT_CLOSED)
+
+
+def _postings(ledger: PlainLedger, slot: int, low: int, high: int) -> list[int]:
+    """Numbers of an account's rows of a time."""
+    numbers = ledger.postings[slot]
+
+    def timestamp_of(number: int) -> int:
+        return ledger.rows[number][0]
+
+    return numbers[
+        bisect_left(numbers, low, key=timestamp_of) : bisect_right(numbers, high, key=timestamp_of)
+    ]
 
 
 def _shown(account: PlainAccount, counters: Row, closed: bool | None) -> Event:

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from itertools import islice
 from random import Random
 from typing import Any, TypeVar
 
-from ledger.account_head import AccountHead
-from ledger.commands import FindHead, Inspect, Instant, Newest
 from ledger.contract import AccountFilter, ChangeEventsFilter, QueryFilter
-from ledger.draft import Draft
 from ledger.pipeline import Pipeline
 from ledger.queries.archived import ArchivedLookups
 from ledger.queries.asking import Queries
@@ -30,15 +27,13 @@ from ledger.queries.questions import (
     TransferSearch,
 )
 from ledger.queries.reader import Reader
-from ledger.queries.storage import ReadSession
 from ledger.queries.wakeups import Wakeups
-from ledger.state import State
 from tests.simulation import plain_queries
 from tests.simulation.draws import Draws, named
-from tests.simulation.memory_read_session import MemoryReadSession
 from tests.simulation.memory_server import MemoryServer, Violation
 from tests.simulation.plain_ledger import Event, PlainLedger
 from tests.simulation.plain_refusals import TOP
+from tests.simulation.resting_books import RestingBooks
 
 Answer = TypeVar("Answer")
 
@@ -66,40 +61,6 @@ FILTERS = (
     "nothing is found", "something is found",
 )  # fmt: skip
 """Ways to ask, and what came of it, counted under ``filter``."""
-
-
-class RestingBooks:
-    """See :class:`ledger.queries.books.Books`: what an engine gives that has nothing else to do."""
-
-    def __init__(self, pipeline: Pipeline, server: MemoryServer) -> None:
-        self._pipeline = pipeline
-        self._server = server
-
-    async def newest(self) -> Newest:
-        """See the protocol."""
-        return self._pipeline._newest()
-
-    async def find_history(self, account_id: int) -> tuple[AccountHead | None, Newest]:
-        """See the protocol."""
-        nobody: Any = None
-        return self._decide(FindHead(account_id, nobody)), self._pipeline._newest()
-
-    async def read(self, ask: Callable[[ReadSession], Awaitable[Answer]]) -> Answer:
-        """See the protocol."""
-        return await ask(MemoryReadSession(self._server))
-
-    async def inspect(self, ask: Callable[[State, Instant], Answer]) -> Answer:
-        """See the protocol."""
-        nobody: Any = None
-        answer: Answer = self._decide(Inspect(ask, nobody))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def _decide(self, command: FindHead | Inspect) -> Any:
-        tenure = self._pipeline.tenure
-        assert tenure is not None
-        return self._pipeline._decide_other(tenure, Draft(), 0, command)
 
 
 class Readers:

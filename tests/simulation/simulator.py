@@ -40,8 +40,8 @@ SKEWS = (0, 0, 1, -1, 1000, -SECOND, 30 * SECOND)
 """By how much an engine's clock is ahead of the world's, in nanoseconds."""
 WAITS_MAX = 12
 """An engine that waited so often for the lock gets it: whoever holds it is killed."""
-SEGMENTS_SHARE = 12
-"""Engines that come late make longer segments, so that each is at least such a part of the journal: ids of
+SEGMENTS_SHARE = 5
+"""Tenures that come late make longer segments, so that each is at least such a part of the journal: ids of
 many segments take long to look up, and say no more than those of some."""
 ASK_SHARE = 0.3
 """How many turns end with questions to the engine that serves."""
@@ -201,7 +201,7 @@ class World:
         clock = SkewedClock(self.clock, self.random.choice(SKEWS))
         return SimulatedEngine(
             number, self.random, self.server, clock, self.auditor, self._open_session, self._wait_for_lock,
-            max(self.segment_rows, len(self.auditor.ledger.rows) // SEGMENTS_SHARE),
+            lambda: max(self.segment_rows, len(self.auditor.ledger.rows) // SEGMENTS_SHARE),
         )  # fmt: skip
 
     def _open_session(self, engine: SimulatedEngine) -> MemorySession:
@@ -316,7 +316,7 @@ class World:
         if holder is None or holder.pipeline.tenure is None:
             return
         ledger = self.auditor.ledger
-        state_audit.compare_state(ledger, holder.pipeline.tenure.state)
+        state_audit.compare_state(ledger, holder.pipeline.tenure.state, len(ledger.rows))
         known = [row[13] for row in self.random.choices(ledger.rows, k=30)] if ledger.rows else []
         recent = [row[13] for row in ledger.rows[-10:]]
         state_audit.compare_lookups(self.auditor, holder.pipeline.tenure, [*known, *recent, 99])
