@@ -42,14 +42,19 @@ class Standing:
 
 
 async def standings(
-    session: ReadSession, view: TailView, slots: Sequence[int], timestamp: int
+    session: ReadSession, view: TailView, slots: Sequence[int], timestamp: int, *, held_only: bool = True
 ) -> dict[int, Standing]:
-    """How accounts stood at a time; those that had moved nothing are left out."""
+    """How accounts stood at a time; those that had moved nothing are left out.
+
+    With ``held_only`` off also an expiry that released nothing counts as the last event.
+    """
     wanted = np.array(slots, np.int64)
     newest = await newest_postings(session, view, wanted, timestamp)
     rows = await rows_at(session, view, sorted(set(newest.values())))
     found = {slot: _after(rows[at], slot) for slot, at in newest.items()}
-    held = {slot: s for slot, s in found.items() if s.counters[0] or s.counters[2] or s.is_closed}
+    held = {
+        slot: s for slot, s in found.items() if not held_only or s.counters[0] or s.counters[2] or s.is_closed
+    }
     if held:
         imported = {slot for slot in held if _is_imported(rows[newest[slot]])}
         found |= await _after_expiries(session, held, imported, timestamp)

@@ -20,7 +20,7 @@ from ledger.tail_view import TailRow, TailView
 
 async def balance_at(session: ReadSession, view: TailView, slot: int, timestamp: int) -> AccountBalance:
     """An account's counters as of a time; its ``timestamp`` is that of the last event."""
-    found = await standings(session, view, [slot], timestamp) if timestamp > 0 else {}
+    found = await standings(session, view, [slot], timestamp, held_only=False) if timestamp > 0 else {}
     standing = found.get(slot, Standing(0, NOTHING, is_closed=False))
     return AccountBalance(*standing.counters, standing.timestamp)
 
