@@ -27,7 +27,7 @@ from ledger.queries import account_search, history, marks, transfer_search
 
 SIZES: tuple[tuple[tuple[Any, ...], str, tuple[int, ...]], ...] = (
     ((decisions,), "VECTOR_EVENTS_MIN", (4, 16, 64, 64, 64, 64, 64, 64)),
-    ((decisions,), "YIELD_MIN", (16, 64, 256, 256, 256)),
+    ((decisions,), "YIELD_MIN", (64, 256, 256)),
     ((pipeline,), "PIPELINE_EVENTS_MIN", (1, 8, 256, 1024)),
     ((pipeline,), "INLINE_ROWS_MAX", (0, 4, 64, 512)),
     ((pendings,), "COMPACT_MIN", (8, 256, 65_536)),

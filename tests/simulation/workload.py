@@ -101,7 +101,8 @@ class Workload:
 
     def again(self, events: list[Event]) -> list[Event]:
         """The same ids with other content."""
-        return [self._broken(event, BREAKAGES) if self._chance(40) else event for event in events]
+        percent = 40 if len(events) < LARGE else 1
+        return [self._broken(event, BREAKAGES) if self._chance(percent) else event for event in events]
 
     def _pick(self, options: Any) -> Any:
         return options[int(self._random.random() * len(options))]
@@ -161,7 +162,7 @@ class Workload:
         strange = (
             70
             if size < 13 and self._chance(60)
-            else self._pick((0, 0, 0, 0, 0, 0.1, 0.3))
+            else self._pick((0, 0, 0, 0, 0, 0.1, 0.2))
             if size > 63
             else 8
         )
@@ -193,28 +194,15 @@ class Workload:
         self.target = None
         if pending is not None:
             flags = self._pick((POST, POST, VOID))
-            event = (
-                self._fresh_id(),
-                0,
-                0,
-                0 if flags == VOID else MAX,
-                pending[0],
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                flags,
-                0,
-            )
+            everything = 0 if flags == VOID else MAX
+            event = (self._fresh_id(), 0, 0, everything, pending[0], 0, 0, 0, 0, 0, 0, flags, 0)
             events.insert(self._pick((0, len(events), len(events))), event)
 
     def _usual(self, size: int) -> list[Event]:
         """Events that most likely break no rule: plain, pending, posts and voids."""
         is_large = size >= LARGE
         pool = self._pools[self._pick((1, 1, 1, 2)) if 2 in self._pools and not is_large else 1]
-        if self._chance(92 if is_large else 75):
+        if self._chance(97 if is_large else 75):
             pool = [account for account in pool if not account.flags & UNUSUAL]
         count = len(pool)
         if count < 2:
@@ -225,7 +213,12 @@ class Workload:
         busy = int(random() * count) if random() < 0.2 else None
         data = random() < 0.3
         events: list[Event] = []
+        made: list[Event] = []
         pendings = self._pendings
+        if is_large:
+            # What is alive as far as anybody knows; and what this request makes itself.
+            fates = self._ledger.fates
+            pendings = [pending for pending in pendings[-600:] if fates.get(pending[0]) == "pending"]
         for _ in range(size):
             at = random()
             if at < resolving and pendings:
@@ -243,7 +236,10 @@ class Workload:
             events.append(event)
             if flags:
                 pendings.append(event)
-        del pendings[:-3000]
+                made.append(event)
+        if is_large:
+            self._pendings += made
+        del self._pendings[:-3000]
         return events
 
     def _one_unit(self) -> Event:
