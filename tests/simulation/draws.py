@@ -73,7 +73,8 @@ class Draws:
             low, high = high, low
         rows = self._ledger.rows
         at = bisect_left(rows, low, key=first_of)
-        if self.chance(95) and len(rows) - at > ROWS_MAX:
+        rest = len(rows) - at
+        if rest > 10 * ROWS_MAX or (rest > ROWS_MAX and self.chance(95)):
             limit = rows[at + int(self._random.random() * ROWS_MAX)][0] + self.pick((-1, 0, 1))
             high = max(low, min(high or TOP, limit))
         return low, high

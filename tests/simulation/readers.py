@@ -176,7 +176,9 @@ class Readers:
                 return
             newest_first = self._draws.chance(50)
             search = TransferSearch(criteria, low, high, newest_first, self._draws.pick((5, 60, 300)))
-            reached = (high or TOP) + 1 if newest_first else low - 1
+            # Backwards, what comes later is younger than all that will be looked at.
+            newest = min(high or TOP, self._ledger.newest_transfer)
+            reached = newest + 1 if newest_first else low - 1
         else:
             search, reached = self._paused
         self._queries.budget_seconds = self._draws.pick((HURRY_SECONDS, PATIENCE_SECONDS))

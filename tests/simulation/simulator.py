@@ -40,7 +40,7 @@ SKEWS = (0, 0, 1, -1, 1000, -SECOND, 30 * SECOND)
 """By how much an engine's clock is ahead of the world's, in nanoseconds."""
 WAITS_MAX = 12
 """An engine that waited so often for the lock gets it: whoever holds it is killed."""
-SEGMENTS_SHARE = 5
+SEGMENTS_SHARE = 9
 """Tenures that come late make longer segments, so that each is at least such a part of the journal: ids of
 many segments take long to look up, and say no more than those of some."""
 ASK_SHARE = 0.3
@@ -52,13 +52,15 @@ TURNS_MAX_PER_EVENT = 5
 class SimulationFailure(AssertionError):
     """A run found a difference."""
 
-    def __init__(self, seed: int, event: int, strength: float, detail: str) -> None:
+    def __init__(self, seed: int, event: int, events: int, strength: float, detail: str) -> None:
         self.seed, self.event, self.detail = seed, event, detail
+        # In the middle of a run one event more than were settled is enough to meet it
+        # again; what shows only when all has settled needs the run as it was.
+        self.events_again = min(event + 1, events)
         more = "" if strength == 1 else f" --strength {strength:g}"
-        # One event more than were settled is enough to meet it again.
         super().__init__(
             f"seed {seed}, after {event:,} events: {detail}\n"
-            f"again: ./nugpay simulate --seed {seed} --events {event + 1}{more}"
+            f"again: ./nugpay simulate --seed {seed} --events {self.events_again}{more}"
         )
 
 
@@ -366,10 +368,10 @@ def _run(seed: int, events: int, strength: float, report: Callable[[int], None] 
                     reported = auditor.events
             world.settle()
         except Violation as violation:
-            raise SimulationFailure(seed, auditor.events, strength, str(violation)) from violation
+            raise SimulationFailure(seed, auditor.events, events, strength, str(violation)) from violation
         except Exception as error:
             detail = f"{type(error).__name__}: {error}"
-            raise SimulationFailure(seed, auditor.events, strength, detail) from error
+            raise SimulationFailure(seed, auditor.events, events, strength, detail) from error
     counts = auditor.counts + world.faults.counts
     counts["path: sealed segments"] = len(world.server.sealed())
     return Run(seed, auditor.events, world.server.head.hash, counts)
