@@ -36,18 +36,14 @@ from ledger.commands import (
 )
 from ledger.contract import (
     BATCH_MAX,
-    TIMESTAMP_MAX,
     Account,
     AccountBalance,
     AccountFilter,
-    AccountFilterFlags,
-    AccountFlags,
     ChangeEvent,
     ChangeEventsFilter,
     CreateAccountResult,
     CreateTransferResult,
     CreateTransferStatus,
-    InvalidFilter,
     InvalidRequest,
     QueryFilter,
     StatementLine,
@@ -57,7 +53,6 @@ from ledger.decisions import TransferRequest
 from ledger.filters import check_filter
 from ledger.interface import LedgerUnavailable
 from ledger.journal import Journal
-from ledger.queries import change_events, reader
 from ledger.queries.archived import ArchivedLookups
 from ledger.queries.asking import Queries
 from ledger.queries.herald import Herald
@@ -75,11 +70,12 @@ from ledger.queries.questions import (
     TransferPage,
     TransferSearch,
 )
-from ledger.queries.sealed_columns import READER_OPTIONS, ReadConnection
+from ledger.queries.reader import Reader
+from ledger.queries.sql_session import READER_OPTIONS, SQLSession
+from ledger.queries.storage import ReadSession
 from ledger.queries.wakeups import Wakeups
 from ledger.segments import SEGMENT_ROWS
 from ledger.state import State
-from ledger.tail_view import TailView
 from ledger.writer import Phase, Writer
 
 log = structlog.get_logger()
@@ -110,8 +106,9 @@ class LedgerEngine:
         self._herald = herald
         self._wakeups = Wakeups()
         writer.on_stored(self._tell)
-        self._archived = ArchivedLookups(files)
-        self._queries = Queries(self, self._wakeups, self._archived)
+        archived = ArchivedLookups(files)
+        self._reader = Reader(self, archived)
+        self._queries = Queries(self, self._wakeups, archived)
 
     @classmethod
     async def start(
@@ -223,22 +220,15 @@ class LedgerEngine:
     async def lookup_transfers(self, ids: Sequence[int]) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
         _check_size(ids)
-        view = await self._view()
-        return await self.read(
-            lambda connection: reader.find_transfers(connection, view, view.tail, ids, self._archived)
-        )
+        return await self._reader.lookup_transfers(ids)
 
     async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
-        return [line.transfer for line in await self._history(filter)]
+        return await self._reader.get_account_transfers(filter)
 
     async def get_account_balances(self, filter: AccountFilter) -> list[AccountBalance]:
         """See :class:`ledger.interface.Ledger`."""
-        check_filter(filter)
-        head = await self._find_head(filter.account_id)
-        if head is None or not head.flags & AccountFlags.HISTORY:
-            return []
-        return [line.balance for line in await self._history(filter)]
+        return await self._reader.get_account_balances(filter)
 
     async def query_accounts(self, filter: QueryFilter) -> list[Account]:
         """See :class:`ledger.interface.Ledger`."""
@@ -247,38 +237,17 @@ class LedgerEngine:
 
     async def query_transfers(self, filter: QueryFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
-        check_filter(filter)
-        view = await self._view()
-        return await self.read(lambda connection: reader.query_transfers(connection, view, filter))
+        return await self._reader.query_transfers(filter)
 
     async def get_change_events(self, filter: ChangeEventsFilter) -> list[ChangeEvent]:
         """See :class:`ledger.interface.Ledger`."""
-        check_filter(filter)
-        newest = await self.newest()
-        return await self.read(
-            lambda connection: change_events.get_change_events(
-                connection, newest.view, filter, newest.timestamp
-            )
-        )
+        return await self._reader.get_change_events(filter)
 
     async def get_statement(
         self, account_id: int, *, before: int | None = None, limit: int = 50
     ) -> list[StatementLine]:
         """See :class:`ledger.interface.Ledger`."""
-        if before is not None and not 1 <= before <= TIMESTAMP_MAX:
-            raise InvalidFilter("before", "must be 1 to 2^63-1")
-        newest = TIMESTAMP_MAX if before is None else before - 1
-        if newest == 0:
-            return []
-        both = AccountFilterFlags.DEBITS | AccountFilterFlags.CREDITS
-        return await self._history(
-            AccountFilter(
-                account_id=account_id,
-                timestamp_max=newest,
-                limit=limit,
-                flags=int(both | AccountFilterFlags.REVERSED),
-            )
-        )
+        return await self._reader.get_statement(account_id, before, limit)
 
     async def search_transfers(self, search: TransferSearch) -> TransferPage:
         """See :class:`ledger.interface.Ledger`."""
@@ -319,34 +288,26 @@ class LedgerEngine:
         """Answer everybody who waits for changes, and let nobody wait any more."""
         self._wakeups.release()
 
-    async def _history(self, filter: AccountFilter) -> list[StatementLine]:
-        check_filter(filter)
-        # Both at once: they are answered together, the head first.
-        find, take = FindHead(filter.account_id), TakeView()
-        self._writer.submit(find)
-        self._writer.submit(take)
-        head, newest = await find.answer, await take.answer
-        if head is None or not head.last_transfer:
-            return []
-        view = newest.view
-        return await self.read(lambda connection: reader.select_history(connection, view, head, filter))
-
-    async def _view(self) -> TailView:
-        """The newest transfers as of now; taken before what is older is asked for."""
-        return (await self.newest()).view
-
     async def newest(self) -> Newest:
         """What is committed, as of a moment at which this engine was certainly the writer."""
         command = TakeView()
         self._writer.submit(command)
         return await command.answer
 
-    async def read(self, ask: Callable[[ReadConnection], Awaitable[Answer]]) -> Answer:
+    async def find_history(self, account_id: int) -> tuple[AccountHead | None, Newest]:
+        """Where an account's history begins, and what is committed."""
+        # Both at once: they are answered together, the head first.
+        find, take = FindHead(account_id), TakeView()
+        self._writer.submit(find)
+        self._writer.submit(take)
+        return await find.answer, await take.answer
+
+    async def read(self, ask: Callable[[ReadSession], Awaitable[Answer]]) -> Answer:
         """Ask the journal; a session that broke since its last use is replaced, and asked again."""
         for _ in range(READ_CONNECTIONS + 1):
             try:
                 async with self._pool.connection() as connection:
-                    return await ask(connection)
+                    return await ask(SQLSession(connection))
             except PoolTimeout:
                 break
             except psycopg.OperationalError as error:
@@ -360,11 +321,6 @@ class LedgerEngine:
         self._writer.submit(command)
         answer: Answer = await command.answer
         return answer
-
-    async def _find_head(self, account_id: int) -> AccountHead | None:
-        command = FindHead(account_id)
-        self._writer.submit(command)
-        return await command.answer
 
 
 def _check_size(items: Sequence[object] | Records) -> None:

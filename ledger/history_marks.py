@@ -80,6 +80,13 @@ def store_marks(connection: Connection, rows: bytes) -> None:
         copy.write(COPY_HEADER + rows + COPY_TRAILER)
 
 
+def decode_marks(part: int, slots: bytes, timestamps: bytes) -> MarkPart:
+    """A row of ``ledger_history_mark``, given its arrays in their binary form."""
+    return MarkPart(
+        part, _numbers(slots, _INT4).astype(np.int32), _numbers(timestamps, _INT8).astype(np.int64)
+    )
+
+
 def _array(values: npt.NDArray[Any], item: npt.DTypeLike) -> bytes:
     """An array's binary form, with its length before it."""
     size = np.dtype(item)["value"].itemsize
@@ -89,10 +96,9 @@ def _array(values: npt.NDArray[Any], item: npt.DTypeLike) -> bytes:
     return struct.pack("!i", len(data)) + data
 
 
-def _numbers(data: bytes, item: npt.DTypeLike) -> I64:
-    """The numbers of an array's binary form."""
-    numbers: I64 = np.frombuffer(data, item, offset=_ARRAY_HEAD.size)["value"].astype(np.int64)
-    return numbers
+def _numbers(data: bytes, item: npt.DTypeLike) -> npt.NDArray[Any]:
+    values: npt.NDArray[Any] = np.frombuffer(data, item, offset=_ARRAY_HEAD.size)["value"]
+    return values
 
 
 def _marked(columns: TransferColumns) -> tuple[I32, I64]:
@@ -131,72 +137,3 @@ def _every_few(slots: I32, busy: npt.NDArray[np.bool_]) -> I64:
     after = np.repeat(ends, np.diff(ends, prepend=-1)) - np.arange(len(of))
     chosen: I64 = rows[(after % MARK_STEPS == 0) & (after > 0)]
     return chosen
-
-
-async def newest_marks(connection: Any, slots: I64, number: int) -> dict[int, int]:
-    """The newest mark of each of these slots in the segments up to that number; none where there is none."""
-    found: dict[int, int] = {}
-    missing = slots
-    first = number
-    step = 1
-    while len(missing) and first > 0:
-        # Most accounts are found in the last segment; the few that are idle are looked
-        # for in twice as many segments each time.
-        last, first = first, max(first - step, 0)
-        step *= 2
-        parts = np.unique(missing // SLOTS_PER_PART).tolist()
-        cursor = await connection.execute(
-            "SELECT array_send(slots), array_send(timestamps) FROM ledger_history_mark"
-            " WHERE part = ANY(%s) AND number > %s AND number <= %s ORDER BY number DESC",
-            (parts, first, last),
-            binary=True,
-            prepare=True,
-        )
-        for marked, timestamps in await cursor.fetchall():
-            _take_first(found, missing, _numbers(marked, _INT4), _numbers(timestamps, _INT8))
-            missing = missing[[slot not in found for slot in missing.tolist()]]
-    return found
-
-
-def _take_first(found: dict[int, int], wanted: I64, marked: I64, timestamps: I64) -> None:
-    """Add the first mark of each wanted slot that has one in a part."""
-    at = np.searchsorted(marked, wanted)
-    at[at == len(marked)] = 0
-    hits = np.flatnonzero(marked[at] == wanted)
-    found |= dict(zip(wanted[hits].tolist(), timestamps[at[hits]].tolist(), strict=True))
-
-
-async def marks_after(connection: Any, slots: I64, number: int, timestamp: int) -> dict[int, int]:
-    """In one segment, the oldest mark of each slot that is younger than a timestamp."""
-    parts = np.unique(slots // SLOTS_PER_PART).tolist()
-    cursor = await connection.execute(
-        "SELECT array_send(slots), array_send(timestamps) FROM ledger_history_mark"
-        " WHERE part = ANY(%s) AND number = %s",
-        (parts, number),
-        binary=True,
-        prepare=True,
-    )
-    found: dict[int, int] = {}
-    for marked, timestamps in await cursor.fetchall():
-        times = _numbers(timestamps, _INT8)
-        younger = np.flatnonzero(times > timestamp)
-        # Newest first: the last one of a slot is the oldest, and stays.
-        of, times = _numbers(marked, _INT4)[younger], times[younger]
-        chosen = np.isin(of, slots)
-        found |= dict(zip(of[chosen].tolist(), times[chosen].tolist(), strict=True))
-    return found
-
-
-async def marks_between(connection: Any, slot: int, first: int, last: int) -> list[int]:
-    """All marks of a slot in the segments of these numbers, oldest first."""
-    # Positions are found in the server, where a part need not be sent to be looked through.
-    cursor = await connection.execute(
-        "SELECT timestamps[at[1]:at[cardinality(at)]] FROM ("
-        " SELECT number, timestamps, array_positions(slots, %s) AS at FROM ledger_history_mark"
-        " WHERE part = %s AND number BETWEEN %s AND %s OFFSET 0) found"
-        " WHERE cardinality(at) > 0 ORDER BY number",
-        (slot, slot // SLOTS_PER_PART, first, last),
-        binary=True,
-        prepare=True,
-    )
-    return [mark for row in await cursor.fetchall() for mark in reversed(row[0])]

@@ -12,8 +12,6 @@ from collections.abc import Collection
 
 from foundation.errors import InvariantViolation
 from ledger.archived import (
-    SELECT_DETACHED,
-    Detached,
     DetachedFilter,
     SegmentFinder,
     find_rows,
@@ -23,28 +21,22 @@ from ledger.archived import (
 )
 from ledger.contract import Transfer
 from ledger.interface import SegmentArchived
-from ledger.queries.sealed_columns import ReadConnection
+from ledger.queries.storage import ReadSession
 from ledger.tail_view import TailView
 
 _REASON = "and what was asked reaches into it"
 
 
-async def load_detached(connection: ReadConnection) -> list[Detached]:
-    """All detached segments, oldest first."""
-    cursor = await connection.execute(SELECT_DETACHED, binary=True, prepare=True)
-    return [Detached.of(row) for row in await cursor.fetchall()]
-
-
-async def refuse_archived(connection: ReadConnection, low: int, high: int) -> None:
+async def refuse_archived(session: ReadSession, low: int, high: int) -> None:
     """``SegmentArchived`` where a detached segment has a part of a range of timestamps."""
-    segment = overlapping(await load_detached(connection), low, high)
+    segment = overlapping(await session.detached(), low, high)
     if segment is not None:
         raise SegmentArchived(segment.number, _REASON)
 
 
-async def refuse_missing(connection: ReadConnection, timestamp: int, complaint: str) -> None:
+async def refuse_missing(session: ReadSession, timestamp: int, complaint: str) -> None:
     """Raise why a pointer leads to no row: that is archived, or the books are broken."""
-    await refuse_archived(connection, timestamp, timestamp)
+    await refuse_archived(session, timestamp, timestamp)
     raise InvariantViolation(complaint)
 
 
@@ -55,13 +47,11 @@ class ArchivedLookups:
         self._files = files
         self._filters: dict[int, DetachedFilter] = {}
 
-    async def find(
-        self, connection: ReadConnection, view: TailView, ids: Collection[int]
-    ) -> dict[int, Transfer]:
+    async def find(self, session: ReadSession, view: TailView, ids: Collection[int]) -> dict[int, Transfer]:
         """The transfers with these ids; ``SegmentArchived`` where one may exist and no file is at hand."""
         missing, found = set(ids), dict[int, Transfer]()
-        for segment in await load_detached(connection) if missing else ():
-            suspects = (await self._filter(connection, segment.number)).suspects(missing)
+        for segment in await session.detached() if missing else ():
+            suspects = (await self._filter(session, segment.number)).suspects(missing)
             if suspects:
                 rows = await asyncio.to_thread(find_rows, self._files, segment, "id", suspects)
                 accounts = {slot: view.account_id(slot) for slot in slots_in(rows)}
@@ -69,10 +59,7 @@ class ArchivedLookups:
                 missing -= found.keys()
         return found
 
-    async def _filter(self, connection: ReadConnection, number: int) -> DetachedFilter:
+    async def _filter(self, session: ReadSession, number: int) -> DetachedFilter:
         if number not in self._filters:
-            cursor = await connection.execute(
-                "SELECT data FROM ledger_id_filter WHERE number = %s ORDER BY part", (number,), binary=True
-            )
-            self._filters[number] = DetachedFilter([bytes(row[0]) for row in await cursor.fetchall()])
+            self._filters[number] = DetachedFilter(await session.id_filter(number))
         return self._filters[number]

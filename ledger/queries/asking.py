@@ -7,12 +7,12 @@ writes, so that it knows all that was answered before it was asked for.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from ledger.commands import Instant, Newest
+from ledger.commands import Instant
 from ledger.contract import (
     BATCH_MAX,
     CHANGE_EVENTS_MAX,
@@ -33,6 +33,7 @@ from ledger.queries import (
     transfer_search,
 )
 from ledger.queries.archived import ArchivedLookups
+from ledger.queries.books import Books
 from ledger.queries.change_events import Position
 from ledger.queries.criteria import check_criteria, check_values, named_accounts
 from ledger.queries.cursors import read_cursor, write_cursor
@@ -52,24 +53,12 @@ from ledger.queries.questions import (
     TransferPage,
     TransferSearch,
 )
-from ledger.queries.sealed_columns import ReadConnection
+from ledger.queries.storage import ReadSession
 from ledger.queries.wakeups import Wakeups
 from ledger.state import State
 
-Answer = TypeVar("Answer")
-
-
-class Books(Protocol):
-    """What the engine gives to those who ask."""
-
-    async def newest(self) -> Newest:
-        """The newest transfers and the newest batch."""
-
-    async def read(self, ask: Callable[[ReadConnection], Awaitable[Answer]]) -> Answer:
-        """Ask the journal."""
-
-    async def inspect(self, ask: Callable[[State, Instant], Answer]) -> Answer:
-        """Ask the state, between two requests."""
+EMPTY_KEY = bytes(32)
+"""What the cursors of an empty journal are known by: nothing in it could be another's."""
 
 
 class Queries:
@@ -92,11 +81,9 @@ class Queries:
         after = read_cursor(key, search, search.cursor, 1)[0] if search.cursor is not None else None
         newest = await self._books.newest()
 
-        async def ask(connection: ReadConnection) -> transfer_search.Found:
-            slots = await past_balances.slots_of(connection, list(named_accounts(search.any_of)))
-            page = transfer_search.begin_search(
-                connection, newest.view, search, slots, after, newest.timestamp
-            )
+        async def ask(session: ReadSession) -> transfer_search.Found:
+            slots = await session.slots_of(named_accounts(search.any_of))
+            page = transfer_search.begin_search(session, newest.view, search, slots, after, newest.timestamp)
             return await page.page(self.budget_seconds)
 
         found = await self._books.read(ask)
@@ -161,16 +148,14 @@ class Queries:
             after, timestamp = read_cursor(key, question, question.cursor, 2)
         accounts = newest.view.accounts
         if question.account_ids:
-            known = await self._books.read(
-                lambda connection: past_balances.slots_of(connection, question.account_ids)
-            )
+            known = await self._books.read(lambda session: session.slots_of(question.account_ids))
             slots = [known[i] for i in question.account_ids if i in known]
             slots = [slot for slot in slots if int(accounts.timestamp[slot]) <= timestamp]
             more = False
         else:
             slots, more = await self._slots_as_of(question, after, timestamp)
         found = await self._books.read(
-            lambda connection: past_balances.standings(connection, newest.view, slots, timestamp)
+            lambda session: past_balances.standings(session, newest.view, slots, timestamp)
         )
         cursor = write_cursor(key, question, (slots[-1], timestamp)) if more else None
         return BalancesPage(timestamp, past_balances.accounts_at(accounts, slots, found), cursor)
@@ -202,9 +187,9 @@ class Queries:
         newest = await self._books.newest()
         view = newest.view
 
-        async def ask(connection: ReadConnection) -> list[PendingState]:
-            transfers = await reader.find_transfers(connection, view, view.tail, ids, self._archived)
-            return await pending_states.states_of(connection, view, transfers)
+        async def ask(session: ReadSession) -> list[PendingState]:
+            transfers = await reader.find_transfers(session, view, ids, self._archived)
+            return await pending_states.states_of(session, view, transfers)
 
         return await self._books.read(ask)
 
@@ -223,20 +208,20 @@ class Queries:
             upto = position[2]
         view = newest.view
 
-        async def ask(connection: ReadConnection) -> StatementPage:
-            slots = await past_balances.slots_of(connection, [question.account_id])
+        async def ask(session: ReadSession) -> StatementPage:
+            slots = await session.slots_of([question.account_id])
             if not slots:
                 raise InvalidFilter("account_id", "there is no such account")
             slot = slots[question.account_id]
-            opening = await statements.balance_at(connection, view, slot, question.timestamp_min - 1)
-            closing = await statements.balance_at(connection, view, slot, upto)
+            opening = await statements.balance_at(session, view, slot, question.timestamp_min - 1)
+            closing = await statements.balance_at(session, view, slot, upto)
             if position is None:
-                after = await statements.begin_after(connection, view, opening, question.timestamp_min)
+                after = await statements.begin_after(session, view, opening, question.timestamp_min)
                 before = _counters(opening)
             else:
                 after, before = Position(*position[:2]), _counters_of(position[3:])
             entries, reached = await statements.entries_after(
-                connection, view, slot, after, before, upto, question.limit
+                session, view, slot, after, before, upto, question.limit
             )
             cursor = None
             if len(entries) == question.limit:
@@ -258,7 +243,7 @@ class Queries:
         # Where a follower began is no part of where it stands.
         question = replace(question, timestamp_min=0)
         if question.cursor is not None:
-            after = Position(*read_cursor(key, question, question.cursor, 2))
+            after = _position_of(key, question, question.cursor)
         deadline = time.monotonic() + question.wait_seconds
         while True:
             bell = self._wakeups.take_bell() if question.wait_seconds else None
@@ -287,15 +272,16 @@ class Queries:
     async def _ledger_key(self) -> bytes:
         """What this ledger's cursors are known by: the hash of its first batch."""
         if self._key is None:
-            self._key = await self._books.read(_first_hash)
-        # An empty journal has no cursor that could be another's.
-        return self._key or bytes(32)
+            self._key = await self._books.read(lambda session: session.first_hash())
+        return self._key or EMPTY_KEY
 
 
-async def _first_hash(connection: ReadConnection) -> bytes | None:
-    cursor = await connection.execute("SELECT hash FROM ledger_batch WHERE sequence = 1", binary=True)
-    row = await cursor.fetchone()
-    return None if row is None else bytes(row[0])
+def _position_of(key: bytes, question: ChangesAfter, cursor: str) -> Position:
+    """Where a follower stands; one that began before there was anything goes on with what came then."""
+    try:
+        return Position(*read_cursor(key, question, cursor, 2))
+    except InvalidFilter:
+        return Position(*read_cursor(EMPTY_KEY, question, cursor, 2))
 
 
 def _choose_slots(

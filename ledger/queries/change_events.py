@@ -22,19 +22,12 @@ from ledger.contract import (
     TransferFlags,
 )
 from ledger.queries.archived import refuse_archived, refuse_missing
-from ledger.queries.sealed_columns import ReadConnection, fetch, fetch_at
-from ledger.rows import CREDIT_CLOSED, DEBIT_CLOSED, EXPIRY_COLUMNS
+from ledger.queries.storage import Expiry, ReadSession
+from ledger.rows import CREDIT_CLOSED, DEBIT_CLOSED
 from ledger.state import CLOSED
 from ledger.tail import rows_between
 from ledger.tail_view import TailRow, TailView
 from ledger.transfer_views import transfer_at
-
-_EXPIRIES = (
-    f"SELECT {', '.join(EXPIRY_COLUMNS)} FROM ledger_expiry"
-    " WHERE timestamp > %s AND timestamp <= %s ORDER BY timestamp LIMIT %s"
-)
-
-_COUNTERS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,33 +44,32 @@ class Position:
 
 
 async def get_change_events(
-    connection: ReadConnection, view: TailView, filter: ChangeEventsFilter, newest: int
+    session: ReadSession, view: TailView, filter: ChangeEventsFilter, newest: int
 ) -> list[ChangeEvent]:
     """The events that a filter asks for, up to the timestamp ``newest``."""
     low, high = filter.timestamp_min, min(filter.timestamp_max or TIMESTAMP_MAX, newest)
-    return await events_after(connection, view, Position(low - 1, low - 1), high, filter.limit)
+    return await events_after(session, view, Position(low - 1, low - 1), high, filter.limit)
 
 
 async def events_after(
-    connection: ReadConnection, view: TailView, after: Position, newest: int, limit: int
+    session: ReadSession, view: TailView, after: Position, newest: int, limit: int
 ) -> list[ChangeEvent]:
     """The next events of both kinds, in order of timestamp, up to the timestamp ``newest``."""
     low = after.transfer + 1
     rows: list[TailRow] = []
     if low < view.first_timestamp:
-        await refuse_archived(connection, low, min(newest, view.first_timestamp - 1))
-        sealed = await fetch(
-            connection, "WHERE t.timestamp BETWEEN %s AND %s ORDER BY t.timestamp LIMIT %s",
-            (low, min(newest, view.first_timestamp - 1), limit),
-        )  # fmt: skip
+        await refuse_archived(session, low, min(newest, view.first_timestamp - 1))
+        sealed = await session.transfers_between(
+            low, min(newest, view.first_timestamp - 1), (), {}, newest_first=False, limit=limit
+        )
         rows += [TailRow(sealed, index) for index in range(len(sealed))]
     for columns in view.segments:
         start, stop = rows_between(columns["timestamp"], low, newest)
         stop = min(stop, start + limit - len(rows))
         rows += [TailRow(columns, index) for index in range(start, stop)]
     events = [of_transfer(view.accounts, row) for row in rows]
-    cursor = await connection.execute(_EXPIRIES, (after.expiry, newest, limit), binary=True, prepare=True)
-    events += await of_expiries(connection, view, await cursor.fetchall())
+    expiries = await session.expiries_between(after.expiry + 1, newest, limit=limit)
+    events += await of_expiries(session, view, expiries)
     # A transfer comes before an expiry of the same instant.
     events.sort(key=lambda event: (event.timestamp, event.type is ChangeEventType.TWO_PHASE_EXPIRED))
     return events[:limit]
@@ -90,29 +82,22 @@ def position_after(before: Position, events: Sequence[ChangeEvent]) -> Position:
     return Position(max(transfers, default=before.transfer), max(expiries, default=before.expiry))
 
 
-async def of_expiries(
-    connection: ReadConnection, view: TailView, rows: Sequence[tuple[Any, ...]]
-) -> list[ChangeEvent]:
-    """Expiries, given as rows of ``EXPIRY_COLUMNS``, with their pending transfers."""
-    expiries = [dict(zip(EXPIRY_COLUMNS, row, strict=True)) for row in rows]
-    pending = {e["pending_timestamp"]: view.at(e["pending_timestamp"]) for e in expiries}
-    sealed = await fetch_at(connection, [timestamp for timestamp, row in pending.items() if row is None])
+async def of_expiries(session: ReadSession, view: TailView, expiries: Sequence[Expiry]) -> list[ChangeEvent]:
+    """Expiries as the changes that they made, with their pending transfers."""
+    pending = {e.pending_timestamp: view.at(e.pending_timestamp) for e in expiries}
+    sealed = await session.transfers_at([timestamp for timestamp, row in pending.items() if row is None])
     pending |= {int(t): TailRow(sealed, n) for n, t in enumerate(sealed["timestamp"].tolist())}
     events = []
     for expiry in expiries:
-        row = pending[expiry["pending_timestamp"]]
+        row = pending[expiry.pending_timestamp]
         if row is None:
-            await refuse_missing(connection, expiry["pending_timestamp"], "an expiry has no pending transfer")
+            await refuse_missing(session, expiry.pending_timestamp, "an expiry has no pending transfer")
         assert row is not None, "refuse_missing always raises"
         transfer = transfer_at(row.columns, row.index, view.accounts.ids)
         sides = [
-            as_of(
-                view.accounts, expiry[f"{side}_account"], [expiry[f"{side}_{name}"] for name in _COUNTERS],
-                closed=bool(expiry["flags"] & closed),
-            )
-            for side, closed in (("debit", DEBIT_CLOSED), ("credit", CREDIT_CLOSED))
-        ]  # fmt: skip
-        events.append(ChangeEvent(ChangeEventType.TWO_PHASE_EXPIRED, expiry["timestamp"], transfer, *sides))
+            as_of(view.accounts, slot, counters, closed=closed) for slot, counters, closed in expiry.sides
+        ]
+        events.append(ChangeEvent(ChangeEventType.TWO_PHASE_EXPIRED, expiry.timestamp, transfer, *sides))
     return events
 
 

@@ -1,4 +1,4 @@
-"""Criteria: one meaning, as SQL over sealed segments and as masks over columns.
+"""Criteria: one meaning, as masks over columns here, as SQL in ``criteria_sql``.
 
 Both renderings are compared with a third, in plain Python, by a property test.
 Numbers are compared as the journal holds them: unsigned ones by their bits.
@@ -23,15 +23,10 @@ Mask = npt.NDArray[np.bool_]
 
 _PENDING = int(TransferFlags.PENDING)
 _ALL_FLAGS = sum(TransferFlags)
-_WIDTHS = {"user_data_64": 64, "user_data_32": 32, "ledgers": 32, "codes": 16}
-_COLUMNS = {
-    "user_data_64": ("coalesce(t.user_data_64, 0)", "bigint"),
-    "user_data_32": ("coalesce(t.user_data_32, 0)", "integer"),
-    "ledgers": ("t.ledger", "integer"),
-    "codes": ("t.code", "smallint"),
-}
+WIDTHS = {"user_data_64": 64, "user_data_32": 32, "ledgers": 32, "codes": 16}
+"""Fields of several values that fit a machine's number, and their bits."""
 _COLUMN_OF = {"ledgers": "ledger", "codes": "code"}
-_SIDES = {
+SIDES = {
     "debit_account_ids": ("debit",),
     "credit_account_ids": ("credit",),
     "account_ids": ("debit", "credit"),
@@ -44,10 +39,10 @@ def check_criteria(any_of: Sequence[TransferCriteria]) -> None:
     """Raise ``InvalidFilter`` for alternatives that can mean nothing."""
     check_alternatives(any_of)
     for one in any_of:
-        for name in _SIDES:
+        for name in SIDES:
             check_values(name, getattr(one, name), 1, ID_MAX - 1)
         check_values("user_data_128", one.user_data_128, 0, 2**128 - 1)
-        for name, bits in _WIDTHS.items():
+        for name, bits in WIDTHS.items():
             check_values(name, getattr(one, name), 0, 2**bits - 1)
         check_flags(one, _ALL_FLAGS)
         if not 0 <= one.amount_min <= AMOUNT_LIMIT:
@@ -83,65 +78,18 @@ def check_flags(one: Any, known: int) -> None:
 
 def named_accounts(any_of: Iterable[TransferCriteria]) -> set[int]:
     """The ids of all accounts that the alternatives name."""
-    return {i for one in any_of for name in _SIDES for i in getattr(one, name)}
+    return {i for one in any_of for name in SIDES for i in getattr(one, name)}
 
 
 def entry_accounts(any_of: Sequence[TransferCriteria]) -> set[int] | None:
     """Accounts whose histories hold all that can be found; None where an alternative names none."""
     entries: set[int] = set()
     for one in any_of:
-        lists: list[tuple[int, ...]] = [values for name in _SIDES if (values := getattr(one, name))]
+        lists: list[tuple[int, ...]] = [values for name in SIDES if (values := getattr(one, name))]
         if not lists:
             return None
         entries.update(min((len(ids), ids) for ids in lists)[1])
     return entries if any_of else None
-
-
-def to_sql(any_of: Sequence[TransferCriteria], slots: Mapping[int, int]) -> tuple[str, dict[str, Any]]:
-    """A condition on a row called t, and its values; true for all that the mask could choose."""
-    values: dict[str, Any] = {}
-    if not any_of:
-        return "true", values
-
-    def put(value: Any) -> str:
-        name = f"v{len(values)}"
-        values[name] = value
-        return f"%({name})s"
-
-    return "(" + " OR ".join(_sql_of(one, slots, put) for one in any_of) + ")", values
-
-
-def _sql_of(one: TransferCriteria, slots: Mapping[int, int], put: Any) -> str:
-    parts = ["true"]
-    for name, sides in _SIDES.items():
-        if getattr(one, name):
-            known = put([slots[i] for i in getattr(one, name) if i in slots])
-            parts.append(
-                "(" + " OR ".join(f"t.{side}_account = ANY({known}::integer[])" for side in sides) + ")"
-            )
-    if one.amount_min:
-        parts.append(f"t.amount >= {put(one.amount_min)}::bigint")
-    if one.amount_max is not None:
-        parts.append(f"t.amount <= {put(one.amount_max)}::bigint")
-    for name, (column, kind) in _COLUMNS.items():
-        wanted = getattr(one, name)
-        if wanted:
-            parts.append(f"{column} = ANY({put([signed(v, _WIDTHS[name]) for v in wanted])}::{kind}[])")
-    if one.user_data_128:
-        texts = put([f"{value:032x}" for value in one.user_data_128])
-        nothing = "'00000000-0000-0000-0000-000000000000'"
-        parts.append(f"coalesce(t.user_data_128, {nothing}) = ANY({texts}::uuid[])")
-    if one.flags_all:
-        parts.append(f"t.flags & {put(one.flags_all)}::smallint = {put(one.flags_all)}::smallint")
-    if one.flags_any:
-        parts.append(f"t.flags & {put(one.flags_any)}::smallint <> 0")
-    if one.flags_none:
-        parts.append(f"t.flags & {put(one.flags_none)}::smallint = 0")
-    if one.pending_status:
-        kinds = {status is not TransferPendingStatus.NONE for status in one.pending_status}
-        if len(kinds) == 1:
-            parts.append(f"t.flags & {_PENDING} {'<>' if kinds.pop() else '='} 0")
-    return "(" + " AND ".join(parts) + ")"
 
 
 def needs_statuses(any_of: Iterable[TransferCriteria]) -> bool:
@@ -171,7 +119,7 @@ def _mask_of(
     statuses: npt.NDArray[np.int8] | None,
 ) -> Mask:
     mask = np.ones(len(columns), bool)
-    for name, sides in _SIDES.items():
+    for name, sides in SIDES.items():
         if getattr(one, name):
             known = np.array([slots[i] for i in getattr(one, name) if i in slots], np.int32)
             mask &= np.logical_or.reduce([np.isin(columns[f"{side}_account"], known) for side in sides])
@@ -179,7 +127,7 @@ def _mask_of(
         mask &= columns["amount"] >= one.amount_min
     if one.amount_max is not None:
         mask &= columns["amount"] <= one.amount_max
-    for name, bits in _WIDTHS.items():
+    for name, bits in WIDTHS.items():
         wanted = getattr(one, name)
         if wanted:
             values = columns[_COLUMN_OF.get(name, name)]

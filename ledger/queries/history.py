@@ -9,18 +9,16 @@ page of a busy account is a walk through all that came later.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from foundation.errors import InvariantViolation
 from ledger.columns import TransferColumns
-from ledger.history_marks import MARK_STEPS, marks_after, marks_between, newest_marks
+from ledger.history_marks import MARK_STEPS
 from ledger.queries.archived import refuse_archived, refuse_missing
-from ledger.queries.sealed_columns import ReadConnection, fetch_at, selected, to_columns
-from ledger.rows import TRANSFER_COLUMNS
-from ledger.segments import SEALED
+from ledger.queries.marks import marks_after, newest_marks
+from ledger.queries.storage import ReadSession
 from ledger.tail import rows_between
 from ledger.tail_view import BLOCK_ROWS, TailRow, TailView
 
@@ -33,32 +31,9 @@ WALKED_ALONE_MAX = 4
 SEGMENTS_AT_ONCE = 16
 """So many segments' marks are fetched at a time."""
 
-_ROW = ", ".join(f"t.{name}" for name in TRANSFER_COLUMNS)
-_PREVIOUS = "CASE WHEN t.debit_account = %(slot)s THEN t.debit_previous ELSE t.credit_previous END"
-# The account's rows in the recursion itself: to look each of them up again, or the
-# accounts that the engine knows anyway, would cost twice the walk.
-_WALK = f"""
-WITH RECURSIVE walk AS (
-    SELECT {_ROW}, {_PREVIOUS} AS next, 1 AS steps
-    FROM {SEALED} t WHERE t.timestamp = %(head)s
-  UNION ALL
-    SELECT {_ROW}, {_PREVIOUS}, walk.steps + 1
-    FROM walk JOIN {SEALED} t ON t.timestamp = walk.next
-    WHERE walk.steps < %(steps)s AND walk.next >= %(oldest)s
-)
-SELECT {selected("walk")} FROM walk ORDER BY walk.timestamp DESC
-"""
-_SEALS = (
-    "SELECT number, last_timestamp FROM ledger_seal"
-    " WHERE last_timestamp >= %s AND first_timestamp <= %s ORDER BY number LIMIT %s"
-)
-_SEAL_OF = (
-    "SELECT number, last_timestamp FROM ledger_seal WHERE first_timestamp <= %s ORDER BY number DESC LIMIT 1"
-)
-
 
 async def newest_first(
-    connection: ReadConnection,
+    session: ReadSession,
     view: TailView,
     slot: int,
     head: int,
@@ -75,7 +50,7 @@ async def newest_first(
             yield row
             at = row.previous(slot)
     while at and at >= oldest:
-        columns = await _walk(connection, slot, at, oldest, steps)
+        columns = await _walk(session, slot, at, oldest, steps)
         for index in range(len(columns)):
             row = TailRow(columns, index)
             yield row
@@ -83,7 +58,7 @@ async def newest_first(
 
 
 async def oldest_first(
-    connection: ReadConnection,
+    session: ReadSession,
     view: TailView,
     slot: int,
     *,
@@ -94,22 +69,19 @@ async def oldest_first(
     sealed_newest = min(newest, view.first_timestamp - 1)
     low = oldest
     while low <= sealed_newest:
-        cursor = await connection.execute(
-            _SEALS, (low, sealed_newest, SEGMENTS_AT_ONCE), binary=True, prepare=True
-        )
-        seals = await cursor.fetchall()
+        seals = await session.seals_between(low, sealed_newest, SEGMENTS_AT_ONCE)
         if not seals:
             break
-        marks = await marks_between(connection, slot, seals[0][0], seals[-1][0])
+        marks = await session.marks_of(slot, seals[0].number, seals[-1].number)
         for first, last in _stretches(marks, low, WALK_STEPS // MARK_STEPS):
-            rows = await _stretch(connection, slot, last, first)
+            rows = await _stretch(session, slot, last, first)
             for row in rows:
                 if row.timestamp > sealed_newest:
                     break
                 yield row
             if last >= sealed_newest:
                 break
-        low = seals[-1][1] + 1
+        low = seals[-1].last_timestamp + 1
     for columns in view.segments:
         timestamps = columns["timestamp"]
         start, end = rows_between(timestamps, oldest, newest)
@@ -134,39 +106,36 @@ def _stretches(marks: Sequence[int], oldest: int, marks_max: int) -> Iterator[tu
             low, held, wanted = mark + 1, 0, min(2 * wanted, marks_max)
 
 
-async def _stretch(connection: ReadConnection, slot: int, mark: int, oldest: int) -> list[TailRow]:
+async def _stretch(session: ReadSession, slot: int, mark: int, oldest: int) -> list[TailRow]:
     """The transfers from ``oldest`` up to a mark, oldest first."""
     rows: list[TailRow] = []
     at = mark
     while at >= oldest and at:
-        columns = await _walk(connection, slot, at, oldest, WALK_STEPS)
+        columns = await _walk(session, slot, at, oldest, WALK_STEPS)
         rows += [TailRow(columns, index) for index in range(len(columns))]
         at = rows[-1].previous(slot)
     return rows[::-1]
 
 
-async def newest_postings(
-    connection: ReadConnection, view: TailView, slots: I64, timestamp: int
-) -> dict[int, int]:
+async def newest_postings(session: ReadSession, view: TailView, slots: I64, timestamp: int) -> dict[int, int]:
     """The timestamp of each slot's newest transfer up to a time; slots without one are left out."""
     found: dict[int, int] = {}
-    missing = _find_in_tail(view, slots, timestamp, found)
+    # One that is named twice would be found once, and be looked for in older segments too.
+    missing = _find_in_tail(view, np.unique(slots), timestamp, found)
     sealed_newest = min(timestamp, view.first_timestamp - 1)
     if not len(missing):
         return found
-    cursor = await connection.execute(_SEAL_OF, (sealed_newest,), binary=True, prepare=True)
-    seal = await cursor.fetchone()
+    seal = await session.last_seal_from(sealed_newest)
     if seal is None:
         return found
-    number, last_timestamp = seal
-    if sealed_newest >= last_timestamp:
-        return found | await newest_marks(connection, missing, number)
+    if sealed_newest >= seal.last_timestamp:
+        return found | await newest_marks(session, missing, seal.number)
     # In the middle of a segment: enter at the mark that follows, and walk back; an account
     # that has none has its newest mark before that time, in this segment or an older one.
-    entries = await marks_after(connection, missing, number, sealed_newest)
+    entries = await marks_after(session, missing, seal.number, sealed_newest)
     rest = missing[[slot not in entries for slot in missing.tolist()]]
-    found |= await newest_marks(connection, rest, number)
-    return found | await _step_back(connection, entries, sealed_newest)
+    found |= await newest_marks(session, rest, seal.number)
+    return found | await _step_back(session, entries, sealed_newest)
 
 
 def _find_in_tail(view: TailView, slots: I64, timestamp: int, found: dict[int, int]) -> I64:
@@ -197,56 +166,45 @@ def _find_in_tail(view: TailView, slots: I64, timestamp: int, found: dict[int, i
     return missing
 
 
-async def _step_back(connection: ReadConnection, entries: dict[int, int], timestamp: int) -> dict[int, int]:
+async def _step_back(session: ReadSession, entries: dict[int, int], timestamp: int) -> dict[int, int]:
     """Follow the pointers of accounts until each is at or before a time."""
     found: dict[int, int] = {}
     if len(entries) <= WALKED_ALONE_MAX:
         for slot, at in entries.items():
-            columns = await _walk(connection, slot, at, 0, MARK_STEPS + 1)
+            columns = await _walk(session, slot, at, 0, MARK_STEPS + 1)
             walked = columns["timestamp"]
             before = walked[walked <= timestamp]
             if len(before):
                 found[slot] = int(before[0])
             elif (lost := TailRow(columns, len(columns) - 1).previous(slot)) != 0:
-                await refuse_missing(connection, lost, f"the history of account slot {slot} is broken")
+                await refuse_missing(session, lost, f"the history of account slot {slot} is broken")
         return found
     while entries:
-        cursor = await connection.execute(
-            "SELECT timestamp, debit_account, debit_previous, credit_previous"
-            f" FROM {SEALED} WHERE timestamp = ANY(%s)",
-            (list(set(entries.values())),),
-            binary=True,
-            prepare=True,
-        )
-        rows = {row[0]: row for row in await cursor.fetchall()}
+        rows = await session.pointers_at(set(entries.values()))
         for lost in set(entries.values()) - rows.keys():
-            await refuse_missing(connection, lost, "a mark or pointer of a history leads to no transfer")
-        previous = {slot: rows[at][2 if rows[at][1] == slot else 3] for slot, at in entries.items()}
+            await refuse_missing(session, lost, "a mark or pointer of a history leads to no transfer")
+        previous = {slot: rows[at].previous(slot) for slot, at in entries.items()}
         found |= {slot: at for slot, at in previous.items() if 0 < at <= timestamp}
         entries = {slot: at for slot, at in previous.items() if at > timestamp}
     return found
 
 
-async def rows_at(
-    connection: ReadConnection, view: TailView, timestamps: Sequence[int]
-) -> dict[int, TailRow]:
+async def rows_at(session: ReadSession, view: TailView, timestamps: Sequence[int]) -> dict[int, TailRow]:
     """The transfers of these timestamps, from the tail or sealed segments."""
     found = {t: row for t in timestamps if (row := view.at(t)) is not None}
-    sealed = await fetch_at(connection, sorted({t for t in timestamps if t not in found}))
+    sealed = await session.transfers_at(sorted({t for t in timestamps if t not in found}))
     found |= {t: TailRow(sealed, n) for n, t in enumerate(sealed["timestamp"].tolist())}
     # Some may be expiries', which have no row; but nobody can tell of one that is archived.
     for timestamp in set(timestamps) - found.keys():
-        await refuse_archived(connection, timestamp, timestamp)
+        await refuse_archived(session, timestamp, timestamp)
     return found
 
 
-async def _walk(connection: ReadConnection, slot: int, head: int, oldest: int, steps: int) -> TransferColumns:
+async def _walk(session: ReadSession, slot: int, head: int, oldest: int, steps: int) -> TransferColumns:
     """Sealed transfers of an account, newest first, from the one at ``head`` on."""
-    values: dict[str, Any] = {"slot": slot, "head": head, "oldest": oldest, "steps": steps}
-    cursor = await connection.execute(_WALK, values, binary=True, prepare=True)
-    columns = to_columns(await cursor.fetchall())
+    columns = await session.walk(slot, head, oldest=oldest, steps=steps)
     if not len(columns):
-        await refuse_missing(connection, head, f"the history of account slot {slot} is broken at {head}")
+        await refuse_missing(session, head, f"the history of account slot {slot} is broken at {head}")
     if len(_postings(columns, slot)) != len(columns):
         raise InvariantViolation(f"the history of account slot {slot} is broken at {head}")
     return columns

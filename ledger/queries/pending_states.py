@@ -16,9 +16,8 @@ from ledger.columns import TransferColumns
 from ledger.contract import SECOND_NS, Transfer, TransferFlags, TransferPendingStatus
 from ledger.queries.archived import refuse_archived
 from ledger.queries.questions import PendingState
-from ledger.queries.sealed_columns import ReadConnection, fetch
+from ledger.queries.storage import ReadSession
 from ledger.sealed_rows import resolution_of
-from ledger.segments import SEALED
 from ledger.tail_view import TailRow, TailView
 
 _PENDING = int(TransferFlags.PENDING)
@@ -35,7 +34,7 @@ class Resolution:
 
 
 async def find_resolutions(
-    connection: ReadConnection, view: TailView, timestamps: Sequence[int]
+    session: ReadSession, view: TailView, timestamps: Sequence[int]
 ) -> dict[int, Resolution]:
     """What ended the pending transfers of these timestamps, as far as something did."""
     wanted = np.array(sorted(timestamps), np.int64)
@@ -49,22 +48,16 @@ async def find_resolutions(
                 found |= _resolution(view, TailRow(columns, index))
     older = [timestamp for timestamp in wanted.tolist() if timestamp not in found]
     if older:
-        sealed = await fetch(connection, "WHERE t.pending_timestamp = ANY(%s)", (older,))
+        sealed = await session.resolutions_of(older)
         for index in range(len(sealed)):
             found |= _resolution(view, TailRow(sealed, index))
-        cursor = await connection.execute(
-            "SELECT pending_timestamp, timestamp FROM ledger_expiry WHERE pending_timestamp = ANY(%s)",
-            (older,),
-            binary=True,
-            prepare=True,
-        )
-        for pending, timestamp in await cursor.fetchall():
+        for pending, timestamp in (await session.expired_at(older)).items():
             found[pending] = Resolution(TransferPendingStatus.EXPIRED, timestamp, None)
         # What ended a pending transfer is younger than it: one of a detached segment may
         # have been ended there.
         unclear = [timestamp for timestamp in older if timestamp not in found]
         if unclear:
-            await refuse_archived(connection, min(unclear), max(unclear))
+            await refuse_archived(session, min(unclear), max(unclear))
     return found
 
 
@@ -75,7 +68,7 @@ def _resolution(view: TailView, row: TailRow) -> dict[int, Resolution]:
 
 
 async def find_statuses(
-    connection: ReadConnection, view: TailView, columns: TransferColumns
+    session: ReadSession, view: TailView, columns: TransferColumns
 ) -> npt.NDArray[np.int8]:
     """What has become of each of these rows."""
     is_pending = columns["flags"] & _PENDING != 0
@@ -83,13 +76,13 @@ async def find_statuses(
     statuses[is_pending] = int(TransferPendingStatus.PENDING)
     timestamps = columns["timestamp"][is_pending].tolist()
     if timestamps:
-        ended = await _ended(connection, view, timestamps)
+        ended = await _ended(session, view, timestamps)
         for index, timestamp in zip(np.flatnonzero(is_pending).tolist(), timestamps, strict=True):
             statuses[index] = ended.get(timestamp, int(TransferPendingStatus.PENDING))
     return statuses
 
 
-async def _ended(connection: ReadConnection, view: TailView, timestamps: list[int]) -> dict[int, int]:
+async def _ended(session: ReadSession, view: TailView, timestamps: list[int]) -> dict[int, int]:
     """The statuses of those pending transfers that have ended."""
     wanted = np.array(timestamps, np.int64)
     found: dict[int, int] = {}
@@ -101,28 +94,17 @@ async def _ended(connection: ReadConnection, view: TailView, timestamps: list[in
             for pending, flag in zip(resolves[rows].tolist(), flags, strict=True):
                 found[pending] = int(resolution_of(flag))
     older = [timestamp for timestamp in timestamps if timestamp not in found]
-    sealed = await connection.execute(
-        f"SELECT pending_timestamp, flags FROM {SEALED} WHERE pending_timestamp = ANY(%s)",
-        (older,),
-        binary=True,
-        prepare=True,
-    )
-    found |= {row[0]: int(resolution_of(row[1])) for row in await sealed.fetchall()}
-    expired = await connection.execute(
-        "SELECT pending_timestamp FROM ledger_expiry WHERE pending_timestamp = ANY(%s)",
-        (older,),
-        binary=True,
-        prepare=True,
-    )
-    return found | {row[0]: int(TransferPendingStatus.EXPIRED) for row in await expired.fetchall()}
+    if older:
+        found |= {t: int(status) for t, status in (await session.statuses_of(older)).items()}
+    return found
 
 
 async def states_of(
-    connection: ReadConnection, view: TailView, transfers: Sequence[Transfer]
+    session: ReadSession, view: TailView, transfers: Sequence[Transfer]
 ) -> list[PendingState]:
     """What has become of each of these transfers, in their order."""
     pending = [t.timestamp for t in transfers if t.flags & TransferFlags.PENDING]
-    found = await find_resolutions(connection, view, pending)
+    found = await find_resolutions(session, view, pending)
     return [_state(t, found.get(t.timestamp)) for t in transfers]
 
 

@@ -14,39 +14,32 @@ from ledger.queries.change_events import Position, of_expiries, of_transfer, pos
 from ledger.queries.history import oldest_first, rows_at
 from ledger.queries.past_balances import NOTHING, Counters, Standing, standings, written_at
 from ledger.queries.questions import CounterChange, StatementEntry
-from ledger.queries.sealed_columns import ReadConnection
-from ledger.rows import EXPIRY_COLUMNS
+from ledger.queries.storage import ReadSession
 from ledger.tail_view import TailRow, TailView
 
-_EXPIRIES = (
-    f"SELECT {', '.join(EXPIRY_COLUMNS)} FROM ledger_expiry"
-    " WHERE timestamp > %s AND timestamp <= %s AND (debit_account = %s OR credit_account = %s)"
-    " ORDER BY timestamp LIMIT %s"
-)
 
-
-async def balance_at(connection: ReadConnection, view: TailView, slot: int, timestamp: int) -> AccountBalance:
+async def balance_at(session: ReadSession, view: TailView, slot: int, timestamp: int) -> AccountBalance:
     """An account's counters as of a time; its ``timestamp`` is that of the last event."""
-    found = await standings(connection, view, [slot], timestamp) if timestamp > 0 else {}
+    found = await standings(session, view, [slot], timestamp, held_only=False) if timestamp > 0 else {}
     standing = found.get(slot, Standing(0, NOTHING, is_closed=False))
     return AccountBalance(*standing.counters, standing.timestamp)
 
 
 async def begin_after(
-    connection: ReadConnection, view: TailView, opening: AccountBalance, timestamp_min: int
+    session: ReadSession, view: TailView, opening: AccountBalance, timestamp_min: int
 ) -> Position:
     """Where the lines of a statement begin that opens with a balance."""
     before = timestamp_min - 1
-    found = await rows_at(connection, view, [opening.timestamp] if opening.timestamp else [])
+    found = await rows_at(session, view, [opening.timestamp] if opening.timestamp else [])
     imported = [r for r in found.values() if int(r.columns["flags"][r.index]) & TransferFlags.IMPORTED]
     if not imported:
         return Position(before, before)
     # What was written before an imported transfer is in its balance, whatever its own timestamp is.
-    return Position(before, max(before, await written_at(connection, opening.timestamp)))
+    return Position(before, max(before, await written_at(session, opening.timestamp)))
 
 
 async def entries_after(
-    connection: ReadConnection,
+    session: ReadSession,
     view: TailView,
     slot: int,
     after: Position,
@@ -58,13 +51,11 @@ async def entries_after(
 
     ``before`` are its counters after the last line before these.
     """
-    cursor = await connection.execute(
-        _EXPIRIES, (after.expiry, upto, slot, slot, limit), binary=True, prepare=True
-    )
-    expiries = await of_expiries(connection, view, await cursor.fetchall())
-    transfers = oldest_first(connection, view, slot, oldest=after.transfer + 1, newest=upto)
+    released = await session.expiries_between(after.expiry + 1, upto, slots=(slot,), limit=limit)
+    expiries = await of_expiries(session, view, released)
+    transfers = oldest_first(session, view, slot, oldest=after.transfer + 1, newest=upto)
     events: list[ChangeEvent] = []
-    async for event in _in_order_of_books(connection, view, transfers, expiries):
+    async for event in _in_order_of_books(session, view, transfers, expiries):
         events.append(event)
         if len(events) == limit:
             break
@@ -73,7 +64,7 @@ async def entries_after(
 
 
 async def _in_order_of_books(
-    connection: ReadConnection,
+    session: ReadSession,
     view: TailView,
     transfers: AsyncIterator[TailRow],
     expiries: Sequence[ChangeEvent],
@@ -85,7 +76,7 @@ async def _in_order_of_books(
         written = event.timestamp
         if waiting and event.transfer.flags & TransferFlags.IMPORTED:
             # It is younger than it says.
-            written = await written_at(connection, event.timestamp)
+            written = await written_at(session, event.timestamp)
         while waiting and waiting[-1].timestamp <= written:
             yield waiting.pop()
         yield event

@@ -16,12 +16,12 @@ import numpy as np
 
 from ledger.columns import TransferColumns
 from ledger.contract import BATCH_MAX, TIMESTAMP_MAX, Transfer
-from ledger.queries.archived import load_detached, refuse_archived
-from ledger.queries.criteria import entry_accounts, needs_statuses, to_mask, to_sql
+from ledger.queries.archived import refuse_archived
+from ledger.queries.criteria import entry_accounts, needs_statuses, to_mask
 from ledger.queries.history import newest_first, newest_postings, oldest_first
 from ledger.queries.pending_states import find_statuses
 from ledger.queries.questions import TransferSearch
-from ledger.queries.sealed_columns import ReadConnection, fetch
+from ledger.queries.storage import ReadSession
 from ledger.tail import rows_between
 from ledger.tail_view import BLOCK_ROWS, TailRow, TailView
 
@@ -59,7 +59,7 @@ class Found:
 class Searching:
     """One page in the making."""
 
-    connection: ReadConnection
+    session: ReadSession
     view: TailView
     search: TransferSearch
     slots: Mapping[int, int]
@@ -90,7 +90,7 @@ class Searching:
         if needs_statuses(any_of):
             rows = np.flatnonzero(mask)
             chosen = columns.take(rows)
-            statuses = await find_statuses(self.connection, self.view, chosen)
+            statuses = await find_statuses(self.session, self.view, chosen)
             kept: list[int] = rows[to_mask(chosen, any_of, self.slots, statuses)].tolist()
             return kept
         return np.flatnonzero(mask).tolist()
@@ -126,19 +126,13 @@ class Searching:
     async def _sealed(self) -> AsyncIterator[Chunk]:
         backwards = self.search.newest_first
         high = min(self.high, self.view.first_timestamp - 1)
-        cursor = await self.connection.execute(
-            "SELECT number, first_timestamp, last_timestamp, transfer_count FROM ledger_seal"
-            " WHERE last_timestamp >= %s AND first_timestamp <= %s ORDER BY number",
-            (self.low, high),
-            binary=True,
-            prepare=True,
-        )
-        seals = await cursor.fetchall()
-        detached = {segment.number for segment in await load_detached(self.connection)} if seals else set()
+        seals = await self.session.seals_between(self.low, high)
+        detached = {segment.number for segment in await self.session.detached()} if seals else set()
         rows = WINDOW_ROWS
-        for number, first, last, count in seals[::-1] if backwards else seals:
-            if number in detached:
-                await refuse_archived(self.connection, first, last)
+        for seal in seals[::-1] if backwards else seals:
+            first, last, count = seal.first_timestamp, seal.last_timestamp, seal.transfer_count
+            if seal.number in detached:
+                await refuse_archived(self.session, first, last)
             start, end = max(first, self.low), min(last, high)
             while start <= end:
                 # Transfers are taken to be spread evenly; where they are not, a window
@@ -161,15 +155,9 @@ class Searching:
                     start = chunk.reached + 1
 
     async def _window(self, low: int, high: int) -> Chunk:
-        condition, values = to_sql(self.search.any_of, self.slots)
         limit = BATCH_MAX if needs_statuses(self.search.any_of) else self.search.limit
-        direction = "DESC" if self.search.newest_first else "ASC"
-        columns = await fetch(
-            self.connection,
-            f"WHERE t.timestamp BETWEEN %(low)s AND %(high)s AND {condition}"
-            f" ORDER BY t.timestamp {direction} LIMIT %(limit)s",
-            values | {"low": low, "high": high, "limit": limit},
-            prepare=False,
+        columns = await self.session.transfers_between(
+            low, high, self.search.any_of, self.slots, newest_first=self.search.newest_first, limit=limit
         )
         if len(columns) == limit:
             return Chunk(columns, int(columns["timestamp"][-1]))
@@ -187,13 +175,13 @@ class Searching:
             yield Chunk(_gather(rows), rows[-1].timestamp)
 
     async def _readers(self, slots: Sequence[int]) -> list[AsyncIterator[TailRow]]:
-        connection, view = self.connection, self.view
+        session, view = self.session, self.view
         if not self.search.newest_first:
-            return [oldest_first(connection, view, s, oldest=self.low, newest=self.high) for s in slots]
-        heads = await newest_postings(connection, view, np.array(slots, np.int64), self.high)
+            return [oldest_first(session, view, s, oldest=self.low, newest=self.high) for s in slots]
+        heads = await newest_postings(session, view, np.array(slots, np.int64), self.high)
         steps = min(self.search.limit, CHUNK_ROWS)
         return [
-            newest_first(connection, view, slot, heads.get(slot, 0), oldest=self.low, steps=steps)
+            newest_first(session, view, slot, heads.get(slot, 0), oldest=self.low, steps=steps)
             for slot in slots
         ]
 
@@ -214,7 +202,7 @@ class Searching:
 
 
 def begin_search(
-    connection: ReadConnection,
+    session: ReadSession,
     view: TailView,
     search: TransferSearch,
     slots: Mapping[int, int],
@@ -225,7 +213,7 @@ def begin_search(
     low, high = search.timestamp_min, min(search.timestamp_max or TIMESTAMP_MAX, newest)
     if after is not None:
         low, high = (low, min(high, after - 1)) if search.newest_first else (max(low, after + 1), high)
-    return Searching(connection, view, search, slots, low, high)
+    return Searching(session, view, search, slots, low, high)
 
 
 def _gather(rows: Sequence[TailRow]) -> TransferColumns:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import secrets
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +18,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+
+    from tests.simulation.simulator import Run
 
 LONG_EVENTS = 1_000_000
 """A run of so many events must have met everything."""
@@ -41,7 +48,6 @@ def command(
 
     try:
         from tests.simulation.coverage import never_met
-        from tests.simulation.simulator import SimulationFailure, run
     except ModuleNotFoundError as error:
         raise OperationError(
             "The simulator is not part of an installed package", "Run ./nugpay simulate in a clone."
@@ -52,31 +58,58 @@ def command(
     console.print(f"seed {first}: {seeds:,} × {events:,} events", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     counts: Counter[str] = Counter()
-    done, began = 0, time.monotonic()
+    done, last_hash, began = 0, b"", time.monotonic()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("events", total=seeds * events)
-        for number in range(first, first + seeds):
-            progress.update(task, completed=(number - first) * events)
-            try:
-                result = run(number, events, strength=strength, report=partial(_advance, progress, task))
-            except SimulationFailure as failure:
+        report = partial(_advance, progress, task)
+        for number, outcome in enumerate(_outcomes(range(first, first + seeds), events, strength, report), 1):
+            progress.update(task, completed=number * events)
+            if isinstance(outcome, str):
                 progress.stop()
-                console.print(f"[bold red]wrong:[/] {escape(str(failure))}", highlight=False, soft_wrap=True)
-                raise typer.Exit(1) from None
-            counts += result.counts
-            done += result.events
+                console.print(f"[bold red]wrong:[/] {escape(outcome)}", highlight=False, soft_wrap=True)
+                raise typer.Exit(1)
+            counts += outcome.counts
+            done, last_hash = done + outcome.events, outcome.hash
     seconds = time.monotonic() - began
     missing = never_met(counts)
     _show(console, counts, everything=coverage)
     console.print(
         f"no difference in {done:,} events of {seeds:,} runs ({seconds:.0f} s, "
-        f"{done / seconds:,.0f} events/s); the last journal ends with {result.hash.hex()[:16]}",
+        f"{done / seconds:,.0f} events/s); the last journal ends with {last_hash.hex()[:16]}",
         highlight=False,
         soft_wrap=True,
     )
     if missing and (coverage or done >= LONG_EVENTS):
         console.print(f"[bold red]never met:[/] {', '.join(missing)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)
+
+
+def _outcomes(
+    seeds: Sequence[int], events: int, strength: float, report: Callable[[int], None]
+) -> Iterator[Run | str]:
+    """What became of each run, in order: one run in this process, several beside each other."""
+    if len(seeds) == 1:
+        yield _outcome(seeds[0], events, strength, report)
+        return
+    processes = min(len(seeds), os.cpu_count() or 1)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as executor:
+        try:
+            yield from executor.map(_outcome, seeds, repeat(events), repeat(strength))
+        finally:
+            # After a difference nobody waits for the seeds that follow.
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(
+    seed: int, events: int, strength: float, report: Callable[[int], None] | None = None
+) -> Run | str:
+    """One run, or the difference that it has found."""
+    from tests.simulation.simulator import SimulationFailure, run
+
+    try:
+        return run(seed, events, strength=strength, report=report)
+    except SimulationFailure as failure:
+        return str(failure)
 
 
 def _advance(progress: Progress, task: TaskID, by: int) -> None:

@@ -105,6 +105,12 @@ async def test_the_past_of_a_busy_account_is_what_its_transfers_say(busy: Ledger
         assert await busy.get_account_transfers(asked) == transfers[count : count + 3]
 
 
+async def test_an_account_that_is_asked_for_twice_stands_as_it_does_once(busy: LedgerEngine) -> None:
+    [now] = await busy.lookup_accounts([1])
+    page = await busy.get_balances_as_of(BalancesAsOf(account_ids=(1, 7, 1)))
+    assert [a.debits_posted for a in page.accounts] == [now.debits_posted, 0, now.debits_posted]
+
+
 async def test_a_mark_that_leads_astray_stops_the_reader(busy: LedgerEngine, database_url: str) -> None:
     transfers = await busy.get_account_transfers(AccountFilter(1))
     others = await busy.get_account_transfers(AccountFilter(3, limit=40))

@@ -244,6 +244,35 @@ async def test_who_waits_for_changes_is_woken_by_the_next_commit(
     assert engine._wakeups._bells == set()
 
 
+async def test_who_follows_an_empty_ledger_goes_on_with_its_first_changes(engine: LedgerEngine) -> None:
+    page = await engine.get_changes(ChangesAfter())
+    assert page.events == []
+    waiting = asyncio.create_task(engine.get_changes(ChangesAfter(page.cursor, wait_seconds=5)))
+    await asyncio.sleep(0.1)
+    await engine.create_accounts([Account(id=i, ledger=1, code=1) for i in (1, 2)])
+    await engine.create_transfers([Transfer(100, 1, 2, 1, ledger=1, code=1)])
+    page = await waiting
+    seen = page.events
+    while len(seen) < 1:
+        page = await engine.get_changes(ChangesAfter(page.cursor, wait_seconds=5))
+        seen += page.events
+    assert [e.transfer.id for e in seen] == [100]
+    assert (await engine.get_changes(ChangesAfter(page.cursor))).events == []
+
+
+async def test_a_statement_closes_with_an_expiry_that_released_nothing(
+    engine: LedgerEngine, clock: SettableClock
+) -> None:
+    await engine.create_accounts([Account(id=i, ledger=1, code=1) for i in (1, 2)])
+    pending = Transfer(100, 1, 2, 0, ledger=1, code=1, flags=int(TransferFlags.PENDING), timeout=1)
+    await engine.create_transfers([pending])
+    clock.advance(seconds=5)
+    await engine.create_transfers([Transfer(101, 1, 9, 1, ledger=1, code=1)])
+    page = await engine.get_period_statement(PeriodStatement(1))
+    assert [e.timestamp for e in page.entries][-1] == page.closing.timestamp
+    assert len(page.entries) == 2
+
+
 async def test_who_waits_in_vain_gets_no_events_and_may_go_on(
     engine: LedgerEngine, books: list[Transfer]
 ) -> None:

@@ -8,6 +8,7 @@ from itertools import combinations
 
 from tests.simulation.auditor import ACCOUNT_CODES, TRANSFER_CODES
 from tests.simulation.faults import EXPECTED as FAULTS
+from tests.simulation.readers import FILTERS, QUERIES
 
 _ORDINARY = (1, 2, 16, 32, 64, 128, 256)
 """Flags of transfers that go together, every two of them."""
@@ -31,6 +32,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "faults": FAULTS,
     "paths": PATHS,
+    "queries": tuple(f"query: {name}" for name in QUERIES),
+    "filters of queries": tuple(f"filter: {name}" for name in FILTERS),
 }
 """What must not stay at zero, by kind."""
 

@@ -10,6 +10,7 @@ import struct
 from typing import Any
 
 from ledger.columns import TransferColumns
+from ledger.history_marks import MarkPart, decode_marks
 from ledger.rows import TRANSFER_COLUMNS
 
 _UNSIGNED_BITS = {"user_data_64": 64, "user_data_32": 32, "timeout": 32, "ledger": 32, "code": 16}
@@ -50,6 +51,14 @@ def expiries_from(data: bytes) -> list[tuple[int, ...]]:
 def failed_from(data: bytes) -> list[tuple[int, int]]:
     """Id and timestamp of each failed id."""
     return [(unsigned(fields[0]), unsigned(fields[1])) for fields in fields_from(data)]
+
+
+def marks_from(data: bytes) -> list[MarkPart]:
+    """Marks of histories: part, segment, and the arrays of slots and timestamps."""
+    return [
+        decode_marks(unsigned(part), slots or b"", timestamps or b"")
+        for part, _, slots, timestamps in fields_from(data)
+    ]
 
 
 def columns_of(columns: TransferColumns) -> list[list[int]]:

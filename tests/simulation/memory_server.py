@@ -11,19 +11,23 @@ import hashlib
 import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import repeat
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import psycopg
 
 from ledger.archive import Head
 from ledger.columns import TransferColumns
 from ledger.contract import TransferPendingStatus
+from ledger.history_marks import MarkPart
 from ledger.journal import Batch
 from ledger.segments import Seal, Segment
 from ledger.stored_transfer import StoredTransfer
+from ledger.tail import rows_between
 from ledger.transfer_views import transfer_at
 from tests.simulation.faults import Faults
 from tests.simulation.journal_rows import (
@@ -31,6 +35,7 @@ from tests.simulation.journal_rows import (
     columns_of,
     expiries_from,
     failed_from,
+    marks_from,
 )
 
 if TYPE_CHECKING:
@@ -54,15 +59,48 @@ class StoredSegment:
     seal: Seal | None = None
     rows: TransferColumns = field(default_factory=TransferColumns.empty)
     """All of them, once sealed."""
-    by_id: dict[int, int] = field(default_factory=dict)
-    by_timestamp: dict[int, int] = field(default_factory=dict)
-    as_tuples: list[tuple[int, ...]] = field(default_factory=list)
-    resolved: dict[int, int] = field(default_factory=dict)
-    """Row of the post or void by its pending transfer's timestamp."""
+    marks: list[MarkPart] = field(default_factory=list)
+    """Of its accounts' histories."""
 
     def as_segment(self) -> Segment:
         """As the catalog shows it."""
         return Segment(self.number, self.first_sequence, self.seal)
+
+    @cached_property
+    def as_tuples(self) -> list[tuple[int, ...]]:
+        """A sealed segment's rows as the contract's numbers."""
+        lists = columns_of(self.rows)
+        return list(zip(*(column or repeat(0, len(self.rows)) for column in lists), strict=True))
+
+    def rows_between(self, low: int, high: int) -> range:
+        """Numbers of the rows of a time, both ends included."""
+        start, stop = rows_between(self.rows["timestamp"], low, high)
+        return range(start, stop)
+
+
+Place = tuple[StoredSegment, int]
+"""Where a sealed row is: segment, and number in it."""
+
+
+class KnownIDs:
+    """Every id that was ever stored, of transfers and failed ones, as (low, high) pairs."""
+
+    def __init__(self) -> None:
+        self._pairs = np.zeros((1024, 2), np.uint64)
+        self._count = 0
+
+    @property
+    def pairs(self) -> npt.NDArray[np.uint64]:
+        """All of them, in the order in which they came."""
+        return self._pairs[: self._count]
+
+    def add(self, pairs: npt.NDArray[np.uint64]) -> None:
+        """Remember these too."""
+        end = self._count + len(pairs)
+        if end > len(self._pairs):
+            self._pairs = np.concatenate([self.pairs, np.zeros((end, 2), np.uint64)])
+        self._pairs[self._count : end] = pairs
+        self._count = end
 
 
 class MemoryServer:
@@ -76,10 +114,19 @@ class MemoryServer:
         """Sequence, timestamp and last transfer of each batch."""
         self.accounts: list[tuple[Any, ...]] = []
         self.account_ids = np.zeros((0, 2), np.uint64)
+        self.slots: dict[int, int] = {}
+        """By account id."""
         self.expiries: list[tuple[int, ...]] = []
-        self.expired: set[int] = set()
+        self.expired: dict[int, int] = {}
+        """When each pending transfer's time was over, by its timestamp."""
         self.failed: dict[int, int] = {}
+        self.ids = KnownIDs()
         self.segments: list[StoredSegment] = [StoredSegment(1, 1)]
+        self.by_id: dict[int, Place] = {}
+        """Sealed rows, as the indexes of their tables would find them."""
+        self.by_timestamp: dict[int, Place] = {}
+        self.resolved: dict[int, Place] = {}
+        """Posts and voids by their pending transfers' timestamps."""
         self.prepared = 1
         """Highest number of a table that exists."""
         self.indexed: set[int] = set()
@@ -133,10 +180,14 @@ class MemoryServer:
         columns = self._stored(batch)
         if len(columns):
             self.segments[-1].parts.append(columns)
+            self.ids.add(columns["id"])
         self._keep_accounts(batch)
         self.expiries += expiries_from(batch.expiries)
-        self.expired.update(row[1] for row in self.expiries[len(self.expired) :])
-        self.failed.update(failed_from(batch.failed))
+        self.expired.update((row[1], row[0]) for row in self.expiries[len(self.expired) :])
+        failed = failed_from(batch.failed)
+        if failed:
+            self.failed.update(failed)
+            self.ids.add(np.array([(i & 2**64 - 1, i >> 64) for i, _ in failed], np.uint64))
         self.heads.append(batch.head)
         self.batch_rows.append((batch.head.sequence, batch.head.timestamp, batch.transfer_last or 0))
 
@@ -144,6 +195,7 @@ class MemoryServer:
         new = accounts_from(batch.accounts)
         if new:
             self.accounts += new
+            self.slots.update((row[1], row[0]) for row in new)
             ids = np.array([(row[1] & 2**64 - 1, row[1] >> 64) for row in new], np.uint64)
             self.account_ids = np.concatenate([self.account_ids, ids])
 
@@ -157,7 +209,7 @@ class MemoryServer:
         if hashlib.sha256(self.head.hash + numbers + rows).digest() != batch.head.hash:
             raise Violation(f"batch {batch.head.sequence} does not have the hash of what is in it")
 
-    def attach(self, number: int, seal: Seal, id_filter: list[bytes]) -> None:
+    def attach(self, number: int, seal: Seal, id_filter: list[bytes], marks: bytes) -> None:
         """Seal a segment: all or nothing. Twice is an error, as PostgreSQL's is."""
         segment = self.segments[number - 1]
         if segment.seal is not None:
@@ -173,17 +225,24 @@ class MemoryServer:
         if following is None or seal.last_sequence != following - 1:
             raise Violation(f"segment {number} ends before batch {following}, its seal says {seal}")
         segment.rows = rows
-        lists = columns_of(rows)
-        segment.as_tuples = list(zip(*(column or repeat(0, len(rows)) for column in lists), strict=True))
-        segment.by_id = {high << 64 | low: n for n, (low, high) in enumerate(rows["id"].tolist())}
-        segment.by_timestamp = {timestamp: n for n, timestamp in enumerate(timestamps)}
-        if len(segment.by_id) != len(rows):
-            raise Violation(f"segment {number} holds an id twice")
-        resolves = rows["pending_timestamp"].tolist()
-        segment.resolved = {timestamp: n for n, timestamp in enumerate(resolves) if timestamp}
+        self._index(segment, timestamps)
         for part, data in enumerate(id_filter):
             self.id_filters[number, part] = data
+        segment.marks = marks_from(marks)
         segment.seal = seal
+
+    def _index(self, segment: StoredSegment, timestamps: list[int]) -> None:
+        rows = segment.rows
+        before = len(self.by_id), len(self.by_timestamp)
+        for number, (low, high) in enumerate(rows["id"].tolist()):
+            self.by_id[high << 64 | low] = segment, number
+        for number, timestamp in enumerate(timestamps):
+            self.by_timestamp[timestamp] = segment, number
+        if (len(self.by_id), len(self.by_timestamp)) != tuple(count + len(rows) for count in before):
+            raise Violation(f"segment {segment.number} holds an id or a timestamp twice")
+        for number, timestamp in enumerate(rows["pending_timestamp"].tolist()):
+            if timestamp:
+                self.resolved[timestamp] = segment, number
 
     def sealed(self) -> list[StoredSegment]:
         """Sealed segments."""
@@ -192,25 +251,19 @@ class MemoryServer:
     def find_transfers(self, ids: Collection[int]) -> list[StoredTransfer]:
         """Transfers of sealed segments."""
         found = []
-        for segment in self.sealed():
-            for transfer_id in ids:
-                row = segment.by_id.get(transfer_id)
-                if row is not None:
-                    transfer = transfer_at(segment.rows, row, self.account_ids)
-                    is_pending = transfer.flags & PENDING
-                    status = TransferPendingStatus.PENDING if is_pending else TransferPendingStatus.NONE
-                    found.append(StoredTransfer(transfer, status))
+        for segment, row in (self.by_id[i] for i in ids if i in self.by_id):
+            transfer = transfer_at(segment.rows, row, self.account_ids)
+            is_pending = transfer.flags & PENDING
+            status = TransferPendingStatus.PENDING if is_pending else TransferPendingStatus.NONE
+            found.append(StoredTransfer(transfer, status))
         return found
 
     def find_statuses(self, timestamps: Collection[int]) -> dict[int, TransferPendingStatus]:
         """What expiries and sealed segments made of pending transfers."""
         found = {}
-        for segment in self.sealed():
-            for timestamp in timestamps:
-                row = segment.resolved.get(timestamp)
-                if row is not None:
-                    is_void = int(segment.rows["flags"][row]) & VOID
-                    found[timestamp] = (
-                        TransferPendingStatus.VOIDED if is_void else TransferPendingStatus.POSTED
-                    )
+        for timestamp in timestamps:
+            if timestamp in self.resolved:
+                segment, row = self.resolved[timestamp]
+                is_void = int(segment.rows["flags"][row]) & VOID
+                found[timestamp] = TransferPendingStatus.VOIDED if is_void else TransferPendingStatus.POSTED
         return found | {t: TransferPendingStatus.EXPIRED for t in timestamps if t in self.expired}

@@ -90,7 +90,11 @@ class PlainLedger:
         self.failed: set[int] = set()
         self.failed_rows: list[tuple[int, int]] = []
         self.rows: list[Row] = []
+        self.postings: list[list[int]] = []
+        """For each slot, which rows are its account's."""
         self.expiry_rows: list[Row] = []
+        self.rows_before_expiry: list[int] = []
+        """For each of them, how many transfers came before it in the books."""
         self.transfer_times: set[int] = set()
         self.account_times: set[int] = set()
         self.newest_account = 0
@@ -116,6 +120,7 @@ class PlainLedger:
                 self.fates[transfer_id] = "expired"
                 self.live -= 1
                 self._release(pending, debit, credit, reopen=True)
+                self.rows_before_expiry.append(len(self.rows))
                 self.expiry_rows.append(
                     (
                         self.last - len(due) + number + 1, pending[12], *debit.changing()[:4],
@@ -193,6 +198,8 @@ class PlainLedger:
             account.restore(before)
         self._saved = None
         for row in self.rows[rows:]:
+            self.postings[row[8]].pop()
+            self.postings[row[9]].pop()
             del self.transfers[row[13]]
             self.transfer_times.discard(row[0])
             if self.fates.pop(row[13], "") == "pending":
@@ -204,7 +211,7 @@ class PlainLedger:
         for account in self.slots[slots:]:
             del self.accounts[account.id]
             self.account_times.discard(account.timestamp)
-        del self.rows[rows:], self.slots[slots:]
+        del self.rows[rows:], self.slots[slots:], self.postings[slots:]
 
     def _account(self, e: Event, timestamp: int, batch_imported: int) -> Answer:
         refusal = plain_refusals.of_account(self, e, batch_imported)
@@ -216,6 +223,7 @@ class PlainLedger:
         account = PlainAccount(e, len(self.slots), stored_at)
         self.accounts[account.id] = account
         self.slots.append(account)
+        self.postings.append([])
         self.account_times.add(stored_at)
         self.newest_account = max(self.newest_account, stored_at)
         return stored_at, "created"
@@ -291,6 +299,8 @@ class PlainLedger:
         self.transfers[t[0]] = t
         self.transfer_times.add(timestamp)
         self.newest_transfer = max(self.newest_transfer, timestamp)
+        self.postings[debit.slot].append(len(self.rows))
+        self.postings[credit.slot].append(len(self.rows))
         self.rows.append(
             (
                 timestamp, t[3], debit.last_transfer, credit.last_transfer,

@@ -148,7 +148,7 @@ class SimulatedEngine:
         observer: Observer,
         open_session: Callable[[SimulatedEngine], MemorySession],
         wait_for_lock: Callable[[SimulatedEngine], bool],
-        segment_rows: int,
+        segment_rows: Callable[[], int],
     ) -> None:
         self.number = number
         self.is_busy = False
@@ -195,7 +195,7 @@ class SimulatedEngine:
                     lambda: self._open_session(self),
                     self._start_sealing,
                     lambda: self._wait_for_lock(self),
-                    self._segment_rows,
+                    self._segment_rows(),
                 )
             except psycopg.OperationalError:
                 self.intake.pause(0.1)

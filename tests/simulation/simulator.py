@@ -23,6 +23,7 @@ from tests.simulation.clients import Clients
 from tests.simulation.faults import Crash, Faults
 from tests.simulation.memory_server import MemoryServer, Violation
 from tests.simulation.memory_session import MemorySession
+from tests.simulation.readers import Readers
 from tests.simulation.simulated_engine import SimulatedEngine, SkewedClock
 from tests.simulation.workload import Workload
 
@@ -39,6 +40,11 @@ SKEWS = (0, 0, 1, -1, 1000, -SECOND, 30 * SECOND)
 """By how much an engine's clock is ahead of the world's, in nanoseconds."""
 WAITS_MAX = 12
 """An engine that waited so often for the lock gets it: whoever holds it is killed."""
+SEGMENTS_SHARE = 9
+"""Tenures that come late make longer segments, so that each is at least such a part of the journal: ids of
+many segments take long to look up, and say no more than those of some."""
+ASK_SHARE = 0.3
+"""How many turns end with questions to the engine that serves."""
 TURNS_MAX_PER_EVENT = 5
 """More turns than this for each event: nothing gets on."""
 
@@ -46,13 +52,15 @@ TURNS_MAX_PER_EVENT = 5
 class SimulationFailure(AssertionError):
     """A run found a difference."""
 
-    def __init__(self, seed: int, event: int, strength: float, detail: str) -> None:
+    def __init__(self, seed: int, event: int, events: int, strength: float, detail: str) -> None:
         self.seed, self.event, self.detail = seed, event, detail
+        # In the middle of a run one event more than were settled is enough to meet it
+        # again; what shows only when all has settled needs the run as it was.
+        self.events_again = min(event + 1, events)
         more = "" if strength == 1 else f" --strength {strength:g}"
-        # One event more than were settled is enough to meet it again.
         super().__init__(
             f"seed {seed}, after {event:,} events: {detail}\n"
-            f"again: ./nugpay simulate --seed {seed} --events {event + 1}{more}"
+            f"again: ./nugpay simulate --seed {seed} --events {self.events_again}{more}"
         )
 
 
@@ -78,9 +86,10 @@ class World:
         self.auditor.server = self.server
         start = FAR_NS if seed % 5 == 3 else START_NS
         self.clock = SettableClock(start)
-        self.segment_rows = random.choice((300, 1000, 1000, 3000))
+        self.segment_rows = random.choice((300, 1000, 1000, 3000, 3000))
         self.sealing_pace = random.choice((0.1, 0.5, 0.5, 0.9))
         self.workload = Workload(random, self.auditor.ledger)
+        self.readers = Readers(random, self.auditor.ledger, self.server, self.auditor.counts)
         self.clients = Clients(random, self.workload, self.auditor, self.auditor.counts)
         self.engines = [self._engine(number) for number in range(2)]
         self._engine_count = 2
@@ -101,22 +110,31 @@ class World:
                 self._crash(engine)
             if random.random() < self.sealing_pace:
                 engine.seal_some()
-        at = random.random()
+        self._disturb(random.random())
+        self._compare(random.random())
+
+    def _disturb(self, at: float) -> None:
+        """Let something go wrong between two turns, now and then."""
         if at < 0.005 * self.faults.strength:
             engine = self._holder() or self.engines[0]
             self.usurp(engine, "usurped between turns")
-            if random.random() < 0.5:
+            if self.random.random() < 0.5:
                 # Nothing but a question: it could be answered from old memory.
                 self.clients.look(engine.intake)
                 self.step(engine)
         elif at < 0.009 * self.faults.strength:
-            self._crash(random.choice(self.engines))
+            self._crash(self.random.choice(self.engines))
         elif at < 0.013 * self.faults.strength:
             self.faults.note("stop: asked")
-            random.choice(self.engines).intake.close()
-        elif at < 0.06:
+            self.random.choice(self.engines).intake.close()
+
+    def _compare(self, at: float) -> None:
+        """Ask, and look into memory, now and then."""
+        if at < ASK_SHARE:
+            self._ask()
+        elif at < ASK_SHARE + 0.04:
             self._look_up()
-        elif at < 0.062:
+        elif at < ASK_SHARE + 0.042:
             state_audit.compare_replay(self.auditor, self.segment_rows)
 
     def step(self, engine: SimulatedEngine) -> None:
@@ -172,7 +190,8 @@ class World:
         if holder is None or holder.pipeline.tenure is None:
             raise Violation("nobody serves, and nothing is in the way")
         self.step(holder)
-        state_audit.compare_tenure(self.auditor, holder.pipeline.tenure)
+        state_audit.compare_tenure(self.auditor, holder.pipeline.tenure, everything=True)
+        self.readers.ask_everything(holder.pipeline)
         state_audit.compare_replay(self.auditor, self.segment_rows)
 
     def check_progress(self, turns: int, events: int) -> None:
@@ -184,7 +203,7 @@ class World:
         clock = SkewedClock(self.clock, self.random.choice(SKEWS))
         return SimulatedEngine(
             number, self.random, self.server, clock, self.auditor, self._open_session, self._wait_for_lock,
-            self.segment_rows,
+            lambda: max(self.segment_rows, len(self.auditor.ledger.rows) // SEGMENTS_SHARE),
         )  # fmt: skip
 
     def _open_session(self, engine: SimulatedEngine) -> MemorySession:
@@ -281,13 +300,25 @@ class World:
         self._engine_count += 1
         self.engines[self.engines.index(engine)] = self._engine(self._engine_count)
 
+    def _resting(self) -> SimulatedEngine | None:
+        """The engine that serves, when it is at rest: nothing is on its way to be stored."""
+        holder = self._holder()
+        return None if holder is None or holder.is_busy or holder.pipeline._committing else holder
+
+    def _ask(self) -> None:
+        """Ask the engine that serves, when it is at rest."""
+        holder = self._resting()
+        if holder is not None:
+            for _ in range(1 + int(self.random.random() * 4)):
+                self.readers.ask(holder.pipeline)
+
     def _look_up(self) -> None:
         """Read what is durable through the engine that serves, when it is at rest."""
-        holder = self._holder()
-        if holder is None or holder.is_busy or holder.pipeline.tenure is None or holder.pipeline._committing:
+        holder = self._resting()
+        if holder is None or holder.pipeline.tenure is None:
             return
         ledger = self.auditor.ledger
-        state_audit.compare_state(ledger, holder.pipeline.tenure.state)
+        state_audit.compare_state(ledger, holder.pipeline.tenure.state, len(ledger.rows))
         known = [row[13] for row in self.random.choices(ledger.rows, k=30)] if ledger.rows else []
         recent = [row[13] for row in ledger.rows[-10:]]
         state_audit.compare_lookups(self.auditor, holder.pipeline.tenure, [*known, *recent, 99])
@@ -337,10 +368,10 @@ def _run(seed: int, events: int, strength: float, report: Callable[[int], None] 
                     reported = auditor.events
             world.settle()
         except Violation as violation:
-            raise SimulationFailure(seed, auditor.events, strength, str(violation)) from violation
+            raise SimulationFailure(seed, auditor.events, events, strength, str(violation)) from violation
         except Exception as error:
             detail = f"{type(error).__name__}: {error}"
-            raise SimulationFailure(seed, auditor.events, strength, detail) from error
+            raise SimulationFailure(seed, auditor.events, events, strength, detail) from error
     counts = auditor.counts + world.faults.counts
     counts["path: sealed segments"] = len(world.server.sealed())
     return Run(seed, auditor.events, world.server.head.hash, counts)

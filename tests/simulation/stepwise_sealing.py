@@ -13,6 +13,7 @@ from random import Random
 import psycopg
 
 from ledger.checkpoints import Checkpoint
+from ledger.history_marks import encode_marks
 from ledger.id_filter import IDFilter
 from ledger.segments import Seal
 from ledger.tail import Tail, TailSegment
@@ -119,7 +120,8 @@ class StepwiseSealing:
             return
         timestamps = segment.columns()["timestamp"]
         seal = Seal(segment.last_sequence, int(timestamps[0]), int(timestamps[-1]), len(timestamps))
-        self._server.attach(segment.number, seal, self._ids.dump(segment.number))
+        marks = encode_marks(segment.number, segment.columns())
+        self._server.attach(segment.number, seal, self._ids.dump(segment.number), marks)
         self._stage = 2
 
     def _release(self) -> None:

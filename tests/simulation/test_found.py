@@ -90,7 +90,7 @@ def world_with_a_full_segment() -> tuple[World, SimulatedEngine, SimulatedEngine
     """An engine about to attach its first segment, which has just lost its lock and does not know."""
     world, first, second = quiet_world()
     for engine in (first, second):
-        engine._segment_rows = ROWS
+        engine._segment_rows = lambda: ROWS
     end_session(world, first)
     first.pipeline.begin()
     send(world, first, "accounts")
@@ -98,9 +98,9 @@ def world_with_a_full_segment() -> tuple[World, SimulatedEngine, SimulatedEngine
     first.seal_some()
     fill_a_segment(world, first)
     fill_a_segment(world, first)
-    # The next table, and the indexes.
-    first.seal_some()
-    first.seal_some()
+    # The next table, the checkpoint, and the indexes.
+    for _ in range(3):
+        first.seal_some()
     end_session(world, first)
     return world, first, second
 

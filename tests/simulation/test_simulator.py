@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ledger import draft, pending_rules, recovery, transfer_rules, vector
-from ledger.contract import CreateTransferStatus
+from ledger.contract import AccountFilter, CreateTransferStatus
 from ledger.draft import Draft
 from ledger.id_filter import IDFilter
 from ledger.pipeline import Group, Pipeline
+from ledger.queries import change_events, past_balances, reader
+from ledger.queries.transfer_search import Chunk, Searching
 from tests.simulation.coverage import never_met
 from tests.simulation.simulator import SimulationFailure, run
 
@@ -139,6 +142,41 @@ def plant_a_commit_that_is_taken_for_stored(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Pipeline, "_settle", hopeful)
 
 
+def plant_a_reversed_history_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    select: Callable[..., Any] = reader.select_history
+
+    def endless(session: Any, view: Any, head: Any, asked: AccountFilter) -> Any:
+        return select(session, view, head, replace(asked, timestamp_max=0) if asked.flags & 4 else asked)
+
+    monkeypatch.setattr(reader, "select_history", endless)
+
+
+def plant_a_row_lost_at_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = Searching._window
+
+    async def narrow(self: Searching, low: int, high: int) -> Chunk:
+        chunk = await window(self, low, high)
+        return replace(chunk, columns=chunk.columns.take(chunk.columns["timestamp"] != low))
+
+    monkeypatch.setattr(Searching, "_window", narrow)
+
+
+def plant_balances_that_overlook_expiries(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(*_: Any) -> dict[int, Any]:
+        return {}
+
+    monkeypatch.setattr(past_balances, "_after_expiries", none)
+
+
+def plant_a_follower_that_is_told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    after = change_events.position_after
+
+    def behind(before: Any, events: Any) -> Any:
+        return after(before, events[:-1])
+
+    monkeypatch.setattr(change_events, "position_after", behind)
+
+
 @pytest.mark.parametrize(
     ("plant", "noticed"),
     [
@@ -152,6 +190,10 @@ def plant_a_commit_that_is_taken_for_stored(monkeypatch: pytest.MonkeyPatch) -> 
         (plant_new_for_sealed_ids, "stored ids for new ones"),
         (plant_forgotten_expiries, ""),
         (plant_a_commit_that_is_taken_for_stored, "not durable"),
+        (plant_a_reversed_history_without_an_end, "query: "),
+        (plant_a_row_lost_at_a_seam, "query: "),
+        (plant_balances_that_overlook_expiries, "query: "),
+        (plant_a_follower_that_is_told_twice, "query: changes"),
     ],
     ids=lambda value: value.__name__.removeprefix("plant_") if callable(value) else "",
 )
@@ -170,5 +212,5 @@ def test_a_failure_is_met_again_by_the_command_that_it_names(monkeypatch: pytest
     with pytest.raises(SimulationFailure) as first:
         run(0, 10_000)
     with pytest.raises(SimulationFailure) as again:
-        run(0, first.value.event + 1)
+        run(0, first.value.events_again)
     assert str(again.value) == str(first.value)

@@ -32,6 +32,8 @@ from tests.simulation.plain_refusals import (
 FOREVER = 2**32 - 1
 SIZES = ((1, 3, 34), (4, 12, 26), (13, 63, 8), (64, 300, 12), (301, 1100, 14), (1101, 5000, 6))
 """Smallest and largest size of a request, and how many of a hundred are of that kind."""
+LARGE = 300
+"""A request of so many events mostly means well."""
 WHALE_LEDGER = 3
 """Amounts of this ledger are at the edge of 63 bits."""
 UNUSUAL = DEBIT_LIMIT | CREDIT_LIMIT | CLOSED
@@ -99,7 +101,8 @@ class Workload:
 
     def again(self, events: list[Event]) -> list[Event]:
         """The same ids with other content."""
-        return [self._broken(event, BREAKAGES) if self._chance(40) else event for event in events]
+        percent = 40 if len(events) < LARGE else 1
+        return [self._broken(event, BREAKAGES) if self._chance(percent) else event for event in events]
 
     def _pick(self, options: Any) -> Any:
         return options[int(self._random.random() * len(options))]
@@ -157,7 +160,11 @@ class Workload:
         if self._chance(0.5):
             return []
         strange = (
-            70 if size < 13 and self._chance(60) else self._pick((0, 0, 0, 0, 0.2, 0.6)) if size > 63 else 8
+            70
+            if size < 13 and self._chance(60)
+            else self._pick((0, 0, 0, 0, 0, 0.1, 0.2))
+            if size > 63
+            else 8
         )
         events = self._usual(size) if size > 3 else []
         if not events:
@@ -187,38 +194,31 @@ class Workload:
         self.target = None
         if pending is not None:
             flags = self._pick((POST, POST, VOID))
-            event = (
-                self._fresh_id(),
-                0,
-                0,
-                0 if flags == VOID else MAX,
-                pending[0],
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                flags,
-                0,
-            )
+            everything = 0 if flags == VOID else MAX
+            event = (self._fresh_id(), 0, 0, everything, pending[0], 0, 0, 0, 0, 0, 0, flags, 0)
             events.insert(self._pick((0, len(events), len(events))), event)
 
     def _usual(self, size: int) -> list[Event]:
         """Events that most likely break no rule: plain, pending, posts and voids."""
-        pool = self._pools[self._pick((1, 1, 1, 2)) if 2 in self._pools else 1]
-        if self._chance(75):
+        is_large = size >= LARGE
+        pool = self._pools[self._pick((1, 1, 1, 2)) if 2 in self._pools and not is_large else 1]
+        if self._chance(97 if is_large else 75):
             pool = [account for account in pool if not account.flags & UNUSUAL]
         count = len(pool)
         if count < 2:
             return []
         random = self._random.random
         with_pending = random() * 0.5 if random() < 0.6 else 0.0
-        resolving = random() * 0.5 if random() < 0.5 else 0.0
+        resolving = random() * 0.5 if random() < (0.3 if is_large else 0.5) else 0.0
         busy = int(random() * count) if random() < 0.2 else None
         data = random() < 0.3
         events: list[Event] = []
+        made: list[Event] = []
         pendings = self._pendings
+        if is_large:
+            # What is alive as far as anybody knows; and what this request makes itself.
+            fates = self._ledger.fates
+            pendings = [pending for pending in pendings[-600:] if fates.get(pending[0]) == "pending"]
         for _ in range(size):
             at = random()
             if at < resolving and pendings:
@@ -236,7 +236,10 @@ class Workload:
             events.append(event)
             if flags:
                 pendings.append(event)
-        del pendings[:-3000]
+                made.append(event)
+        if is_large:
+            self._pendings += made
+        del self._pendings[:-3000]
         return events
 
     def _one_unit(self) -> Event:
@@ -295,7 +298,8 @@ class Workload:
         return max(0, int(self._pick(rests))) + int(self._pick((0, 0, 1)))
 
     def _resolution(self, pendings: list[Event], *, usual: bool) -> Event:
-        at = int(self._random.random() * len(pendings))
+        # Whoever means well posts what is young, before its time is over.
+        at = len(pendings) - 1 - int(self._random.random() * min(len(pendings), 200 if usual else 3000))
         pending = pendings[at]
         if usual or self._chance(30):
             pendings[at] = pendings[-1]
