@@ -257,7 +257,7 @@ class LedgerEngine:
         newest = await self.newest()
         return await self.read(
             lambda connection: change_events.get_change_events(
-                connection, newest.view, filter, newest.timestamp
+                connection, newest.view, self._archived, filter, newest.timestamp
             )
         )
 

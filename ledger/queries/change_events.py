@@ -21,7 +21,7 @@ from ledger.contract import (
     Transfer,
     TransferFlags,
 )
-from ledger.queries.archived import refuse_archived, refuse_missing
+from ledger.queries.archived import ArchivedLookups, refuse_archived, refuse_missing
 from ledger.queries.sealed_columns import ReadConnection, fetch, fetch_at
 from ledger.rows import CREDIT_CLOSED, DEBIT_CLOSED, EXPIRY_COLUMNS
 from ledger.state import CLOSED
@@ -51,15 +51,24 @@ class Position:
 
 
 async def get_change_events(
-    connection: ReadConnection, view: TailView, filter: ChangeEventsFilter, newest: int
+    connection: ReadConnection,
+    view: TailView,
+    archived: ArchivedLookups,
+    filter: ChangeEventsFilter,
+    newest: int,
 ) -> list[ChangeEvent]:
     """The events that a filter asks for, up to the timestamp ``newest``."""
     low, high = filter.timestamp_min, min(filter.timestamp_max or TIMESTAMP_MAX, newest)
-    return await events_after(connection, view, Position(low - 1, low - 1), high, filter.limit)
+    return await events_after(connection, view, archived, Position(low - 1, low - 1), high, filter.limit)
 
 
 async def events_after(
-    connection: ReadConnection, view: TailView, after: Position, newest: int, limit: int
+    connection: ReadConnection,
+    view: TailView,
+    archived: ArchivedLookups,
+    after: Position,
+    newest: int,
+    limit: int,
 ) -> list[ChangeEvent]:
     """The next events of both kinds, in order of timestamp, up to the timestamp ``newest``."""
     low = after.transfer + 1
@@ -77,7 +86,7 @@ async def events_after(
         rows += [TailRow(columns, index) for index in range(start, stop)]
     events = [of_transfer(view.accounts, row) for row in rows]
     cursor = await connection.execute(_EXPIRIES, (after.expiry, newest, limit), binary=True, prepare=True)
-    events += await of_expiries(connection, view, await cursor.fetchall())
+    events += await of_expiries(connection, view, archived, await cursor.fetchall())
     # A transfer comes before an expiry of the same instant.
     events.sort(key=lambda event: (event.timestamp, event.type is ChangeEventType.TWO_PHASE_EXPIRED))
     return events[:limit]
@@ -91,13 +100,18 @@ def position_after(before: Position, events: Sequence[ChangeEvent]) -> Position:
 
 
 async def of_expiries(
-    connection: ReadConnection, view: TailView, rows: Sequence[tuple[Any, ...]]
+    connection: ReadConnection, view: TailView, archived: ArchivedLookups, rows: Sequence[tuple[Any, ...]]
 ) -> list[ChangeEvent]:
-    """Expiries, given as rows of ``EXPIRY_COLUMNS``, with their pending transfers."""
+    """Expiries, given as rows of ``EXPIRY_COLUMNS``, with their pending transfers.
+
+    An expiry may be new where its pending transfer is archived: that one is looked up in
+    the file, so that whoever follows the changes does not stand still before it.
+    """
     expiries = [dict(zip(EXPIRY_COLUMNS, row, strict=True)) for row in rows]
     pending = {e["pending_timestamp"]: view.at(e["pending_timestamp"]) for e in expiries}
     sealed = await fetch_at(connection, [timestamp for timestamp, row in pending.items() if row is None])
     pending |= {int(t): TailRow(sealed, n) for n, t in enumerate(sealed["timestamp"].tolist())}
+    pending |= await archived.at(connection, [timestamp for timestamp, row in pending.items() if row is None])
     events = []
     for expiry in expiries:
         row = pending[expiry["pending_timestamp"]]

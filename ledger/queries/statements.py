@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from ledger.contract import AccountBalance, ChangeEvent, TransferFlags
+from ledger.queries.archived import ArchivedLookups
 from ledger.queries.change_events import Position, of_expiries, of_transfer, position_after
 from ledger.queries.history import oldest_first, rows_at
 from ledger.queries.past_balances import NOTHING, Counters, Standing, standings, written_at
@@ -48,6 +49,7 @@ async def begin_after(
 async def entries_after(
     connection: ReadConnection,
     view: TailView,
+    archived: ArchivedLookups,
     slot: int,
     after: Position,
     before: Counters,
@@ -61,7 +63,7 @@ async def entries_after(
     cursor = await connection.execute(
         _EXPIRIES, (after.expiry, upto, slot, slot, limit), binary=True, prepare=True
     )
-    expiries = await of_expiries(connection, view, await cursor.fetchall())
+    expiries = await of_expiries(connection, view, archived, await cursor.fetchall())
     transfers = oldest_first(connection, view, slot, oldest=after.transfer + 1, newest=upto)
     events: list[ChangeEvent] = []
     async for event in _in_order_of_books(connection, view, transfers, expiries):
