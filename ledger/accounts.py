@@ -92,7 +92,7 @@ class Accounts:
     def __init__(self, capacity: int = 1024) -> None:
         self.stored = 0
         """Accounts in the columns; those of the group in hand come on top."""
-        self.index = SlotMap(lambda: self.ids, capacity)
+        self.index = SlotMap(self, lambda self: self.ids, capacity)
         self._capacity = capacity
         for name, kind, width in COLUMNS:
             setattr(self, name, np.zeros((capacity, width) if width > 1 else capacity, kind))

@@ -50,8 +50,9 @@ class LedgerUnavailable(Unavailable):
 class SegmentArchived(LedgerUnavailable):
     """What was asked needs transfers of a segment that is archived; nothing was done.
 
-    The same request succeeds when the segment is attached again, or (look-ups and
-    creations) when the process knows the archive's directory.
+    The same request succeeds when the segment is attached again, or (look-ups,
+    creations, and expiries of what is archived) when the process knows the archive's
+    directory.
     """
 
     def __init__(self, number: int, reason: str = "and this process has no file of it") -> None:

@@ -55,7 +55,7 @@ class Pendings:
     def __init__(self) -> None:
         self.expiries = ExpiryQueue()
         self._objects: dict[int, StoredTransfer] = {}
-        self._index = SlotMap(lambda: self._columns["id"])
+        self._index = SlotMap(self, _ids_of)
         self._rows = 0
         self._live = 0
         """Rows of the columns that are alive."""
@@ -218,7 +218,7 @@ class Pendings:
         self._rows = len(live)
         self._alive[:] = False
         self._alive[: self._rows] = True
-        self._index = SlotMap(lambda: self._columns["id"], max(1024, self._rows))
+        self._index = SlotMap(self, _ids_of, max(1024, self._rows))
         ids = self._columns["id"][: self._rows]
         low, high = np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(ids[:, 1])
         self._index.insert(low, high, np.arange(self._rows, dtype=np.int32))
@@ -261,6 +261,10 @@ def as_pendings(columns: TransferColumns, account_ids: U64) -> dict[str, npt.NDA
     # Whether the accounts were closed after the row is not the transfer's.
     held["flags"] = held["flags"] & CONTRACT_FLAGS
     return held
+
+
+def _ids_of(held: Pendings) -> U64:
+    return held.values("id")
 
 
 def _pairs(values: list[int]) -> U64:

@@ -12,7 +12,9 @@ ones.
 from __future__ import annotations
 
 import secrets
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +33,15 @@ _MIXER = 0x9E3779B97F4A7C15
 class SlotMap:
     """Maps 128-bit ids, as arrays of low and high halves, to slots.
 
-    ``keys`` gives the ids by slot, as rows of low and high; a slot's row is there
-    before the slot is inserted, and does not change afterwards.
+    ``keys`` gives the owner's ids by slot, as rows of low and high; a slot's row is there
+    before the slot is inserted, and does not change afterwards. The owner is not held:
+    both, with all their memory, would else stay until the garbage collector comes by,
+    and for ever once it has been told to keep what is there (``gc.freeze``).
     """
 
-    def __init__(self, keys: Callable[[], U64], capacity: int = 1024) -> None:
-        self._keys = keys
+    def __init__(self, owner: object, keys: Callable[[Any], U64], capacity: int = 1024) -> None:
+        self._owner = weakref.ref(owner)
+        self._keys_of = keys
         self._multiplier_low = secrets.randbits(64) | 1
         self._multiplier_high = secrets.randbits(64) | 1
         self.count = 0
@@ -47,6 +52,9 @@ class SlotMap:
         self._mask = (1 << bits) - 1
         self._entries = np.zeros(1 << bits, np.int32)
         """Slot + 1; 0 marks a free place, and so a place that was never used takes no memory."""
+
+    def _keys(self) -> U64:
+        return self._keys_of(self._owner())
 
     def _home(self, low: U64, high: U64) -> I64:
         """Where each id is looked for first."""

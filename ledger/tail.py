@@ -42,7 +42,7 @@ class TailSegment:
         self._capacity = capacity
         self._recent: list[TransferRow] = []
         self._recent_ids: dict[int, int] = {}
-        self._index = SlotMap(lambda: self._columns["id"], capacity)
+        self._index = SlotMap(self, lambda self: self._columns["id"], capacity)
 
     def __len__(self) -> int:
         return self._count + len(self._recent)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from foundation.errors import NUGPayError
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -27,7 +29,7 @@ class Finding:
         return f"{self.table}, {self.key}: {self.column} is {self.found}, expected {self.expected}."
 
 
-class FoundWrong(Exception):
+class FoundWrong(NUGPayError):
     """The check ends here: a row is wrong."""
 
     def __init__(self, finding: Finding) -> None:

@@ -37,7 +37,7 @@ class AccountCodes:
 
     def _forget(self) -> None:
         self._ids = np.zeros((1024, 2), np.uint64)
-        self._slots = SlotMap(lambda: self._ids)
+        self._slots = SlotMap(self, lambda self: self._ids)
         self._codes = np.zeros(1024, np.int32)
 
     async def of(self, ids: Ids) -> Codes:

@@ -9,7 +9,15 @@ from pathlib import Path
 from ledger.checks.snapshot import JournalSnapshot
 from ledger.checks.tables import read_ahead
 from ledger.parquet.manifest import ExportError
-from ledger.parquet.segment_files import SegmentFile, SegmentManifest, is_archived, write_segment
+from ledger.parquet.segment_files import (
+    SegmentFile,
+    SegmentManifest,
+    is_archived,
+    read_segment_manifest,
+    settle,
+    write_segment,
+    writing_to,
+)
 from ledger.segments import Segment
 
 
@@ -29,8 +37,16 @@ def archive_segment(tables: JournalSnapshot, number: int, directory: Path) -> Se
                 f"{directory} has no segment {older}", "Segments are archived in order, the oldest first."
             )
     hashes = tables.batch_hash(segment.first_sequence - 1), tables.batch_hash(segment.seal.last_sequence)
-    if not is_archived(directory, number):
-        write_segment(tables, segment, hashes, directory)
+    if number > 1 and read_segment_manifest(directory, number - 1).hash_after != hashes[0].hex():
+        raise ExportError(
+            f"{directory} has a segment {number - 1} that this journal does not continue",
+            "Name the directory of this journal.",
+        )
+    with writing_to(directory):
+        if is_archived(directory, number):
+            settle(directory, number)
+        else:
+            write_segment(tables, segment, hashes, directory)
     file = SegmentFile(directory, number)
     for _ in file.pieces():
         pass

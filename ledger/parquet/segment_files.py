@@ -2,12 +2,14 @@
 
 The file comes first and the manifest last, each on disk before the next, so that a
 manifest always speaks of a whole file. A crash before that leaves parts that
-nothing reads and the next attempt writes over.
+nothing reads and the next attempt writes over. One process at a time writes to a
+directory: two would write over each other's parts.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -82,7 +84,6 @@ def write_segment(
     seal = segment.seal
     if seal is None:
         raise ExportError(f"Segment {segment.number} is not sealed", "Only sealed segments are archived.")
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / file_name(segment.number)
     part = path.with_suffix(".part")
     digest, rows = hashlib.sha256(), 0
@@ -110,6 +111,29 @@ def write_segment(
     _put(part, note)
 
 
+@contextlib.contextmanager
+def writing_to(directory: Path) -> Iterator[None]:
+    """Have a directory, and be the only one who writes segments into it; ``ExportError`` where that fails."""
+    try:
+        new = [path for path in (directory, *directory.parents) if not path.exists()]
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in new:
+            _sync(path.parent)
+        with _opened(directory) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError:
+        raise ExportError(f"{directory} is being written to", "Wait for the other command.") from None
+    except OSError as error:
+        raise ExportError(f"{directory} cannot be used: {error}", "Nothing was archived.") from None
+
+
+def settle(directory: Path, number: int) -> None:
+    """Have a segment on disk that is in a directory already: whoever put it there may have died too early."""
+    for path in (directory / file_name(number), directory / manifest_name(number), directory):
+        _sync(path)
+
+
 def _put(part: Path, path: Path) -> None:
     """Have a file on disk under its own name."""
     _sync(part)
@@ -118,28 +142,39 @@ def _put(part: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
+    with _opened(path) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def read_segment_manifest(directory: Path, number: int) -> SegmentManifest:
+    """The manifest of a segment, whatever its file is like; ``ExportError`` where it is not one."""
+    name = manifest_name(number)
+    try:
+        manifest = msgspec.json.decode((directory / name).read_bytes(), type=SegmentManifest)
+    except OSError:
+        raise ExportError(f"{directory} has no {name}", _ADVICE) from None
+    except msgspec.MsgspecError as error:
+        raise ExportError(f"{name} is not readable: {error}", _ADVICE) from None
+    if (manifest.format, manifest.number, manifest.file) != (FORMAT, number, file_name(number)):
+        raise ExportError(f"{name} is not of form {FORMAT} and of segment {number}", _ADVICE)
+    return manifest
 
 
 class SegmentFile:
     """An archived segment whose file is as it was written; ``ExportError`` where it is not."""
 
     def __init__(self, directory: Path, number: int, *, sha256: str | None = None) -> None:
-        name = manifest_name(number)
-        try:
-            self.manifest = msgspec.json.decode((directory / name).read_bytes(), type=SegmentManifest)
-        except OSError:
-            raise ExportError(f"{directory} has no {name}", _ADVICE) from None
-        except msgspec.MsgspecError as error:
-            raise ExportError(f"{name} is not readable: {error}", _ADVICE) from None
+        self.manifest = read_segment_manifest(directory, number)
         self.path = directory / file_name(number)
-        found = (self.manifest.format, self.manifest.number, self.manifest.file)
-        if found != (FORMAT, number, self.path.name):
-            raise ExportError(f"{name} is not of form {FORMAT} and of segment {number}", _ADVICE)
         if not self.path.is_file():
             raise ExportError(f"{self.path.name} is missing", _ADVICE)
         if file_hash(self.path) != self.manifest.sha256 or sha256 not in (None, self.manifest.sha256):

@@ -1,8 +1,9 @@
 """Archived rows for readers: a question that needs a detached segment is answered from its file, or refused.
 
 Look-ups by id are answered from the file, where the process has the archive's
-directory. Histories, searches and balances that reach a detached segment are
-refused with ``SegmentArchived``; they never end before it as if that were all.
+directory, and so are the pending transfers of expiries. Histories, searches and
+balances that reach a detached segment are refused with ``SegmentArchived``; they
+never end before it as if that were all.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ledger.archived import (
 from ledger.contract import Transfer
 from ledger.interface import SegmentArchived
 from ledger.queries.storage import ReadSession
-from ledger.tail_view import TailView
+from ledger.tail_view import TailRow, TailView
 
 _REASON = "and what was asked reaches into it"
 
@@ -57,6 +58,16 @@ class ArchivedLookups:
                 accounts = {slot: view.account_id(slot) for slot in slots_in(rows)}
                 found |= {t.id: t for t in transfers_of(rows, accounts)}
                 missing -= found.keys()
+        return found
+
+    async def at(self, session: ReadSession, timestamps: Collection[int]) -> dict[int, TailRow]:
+        """The transfers of these timestamps, as far as a detached segment has them."""
+        found: dict[int, TailRow] = {}
+        for segment in await session.detached() if timestamps else ():
+            wanted = [t for t in timestamps if segment.first_timestamp <= t <= segment.last_timestamp]
+            if wanted:
+                rows = await asyncio.to_thread(find_rows, self._files, segment, "timestamp", wanted)
+                found |= {int(t): TailRow(rows, n) for n, t in enumerate(rows["timestamp"].tolist())}
         return found
 
     async def _filter(self, session: ReadSession, number: int) -> DetachedFilter:

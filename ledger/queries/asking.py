@@ -221,7 +221,7 @@ class Queries:
             else:
                 after, before = Position(*position[:2]), _counters_of(position[3:])
             entries, reached = await statements.entries_after(
-                session, view, slot, after, before, upto, question.limit
+                session, view, self._archived, slot, after, before, upto, question.limit
             )
             cursor = None
             if len(entries) == question.limit:
@@ -251,8 +251,8 @@ class Queries:
                 newest = await self._books.newest()
                 events = await self._books.read(
                     partial(
-                        change_events.events_after, view=newest.view, after=after,
-                        newest=newest.timestamp, limit=question.limit,
+                        change_events.events_after, view=newest.view, archived=self._archived,
+                        after=after, newest=newest.timestamp, limit=question.limit,
                     )
                 )  # fmt: skip
                 remaining_seconds = deadline - time.monotonic()

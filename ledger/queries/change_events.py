@@ -21,7 +21,7 @@ from ledger.contract import (
     Transfer,
     TransferFlags,
 )
-from ledger.queries.archived import refuse_archived, refuse_missing
+from ledger.queries.archived import ArchivedLookups, refuse_archived, refuse_missing
 from ledger.queries.storage import Expiry, ReadSession
 from ledger.rows import CREDIT_CLOSED, DEBIT_CLOSED
 from ledger.state import CLOSED
@@ -44,15 +44,24 @@ class Position:
 
 
 async def get_change_events(
-    session: ReadSession, view: TailView, filter: ChangeEventsFilter, newest: int
+    session: ReadSession,
+    view: TailView,
+    archived: ArchivedLookups,
+    filter: ChangeEventsFilter,
+    newest: int,
 ) -> list[ChangeEvent]:
     """The events that a filter asks for, up to the timestamp ``newest``."""
     low, high = filter.timestamp_min, min(filter.timestamp_max or TIMESTAMP_MAX, newest)
-    return await events_after(session, view, Position(low - 1, low - 1), high, filter.limit)
+    return await events_after(session, view, archived, Position(low - 1, low - 1), high, filter.limit)
 
 
 async def events_after(
-    session: ReadSession, view: TailView, after: Position, newest: int, limit: int
+    session: ReadSession,
+    view: TailView,
+    archived: ArchivedLookups,
+    after: Position,
+    newest: int,
+    limit: int,
 ) -> list[ChangeEvent]:
     """The next events of both kinds, in order of timestamp, up to the timestamp ``newest``."""
     low = after.transfer + 1
@@ -69,7 +78,7 @@ async def events_after(
         rows += [TailRow(columns, index) for index in range(start, stop)]
     events = [of_transfer(view.accounts, row) for row in rows]
     expiries = await session.expiries_between(after.expiry + 1, newest, limit=limit)
-    events += await of_expiries(session, view, expiries)
+    events += await of_expiries(session, view, archived, expiries)
     # A transfer comes before an expiry of the same instant.
     events.sort(key=lambda event: (event.timestamp, event.type is ChangeEventType.TWO_PHASE_EXPIRED))
     return events[:limit]
@@ -82,11 +91,18 @@ def position_after(before: Position, events: Sequence[ChangeEvent]) -> Position:
     return Position(max(transfers, default=before.transfer), max(expiries, default=before.expiry))
 
 
-async def of_expiries(session: ReadSession, view: TailView, expiries: Sequence[Expiry]) -> list[ChangeEvent]:
-    """Expiries as the changes that they made, with their pending transfers."""
+async def of_expiries(
+    session: ReadSession, view: TailView, archived: ArchivedLookups, expiries: Sequence[Expiry]
+) -> list[ChangeEvent]:
+    """Expiries as the changes that they made, with their pending transfers.
+
+    An expiry may be new where its pending transfer is archived: that one is looked up in
+    the file, so that whoever follows the changes does not stand still before it.
+    """
     pending = {e.pending_timestamp: view.at(e.pending_timestamp) for e in expiries}
     sealed = await session.transfers_at([timestamp for timestamp, row in pending.items() if row is None])
     pending |= {int(t): TailRow(sealed, n) for n, t in enumerate(sealed["timestamp"].tolist())}
+    pending |= await archived.at(session, [timestamp for timestamp, row in pending.items() if row is None])
     events = []
     for expiry in expiries:
         row = pending[expiry.pending_timestamp]

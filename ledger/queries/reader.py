@@ -69,7 +69,9 @@ class Reader:
         check_filter(filter)
         newest = await self._books.newest()
         return await self._books.read(
-            lambda session: change_events.get_change_events(session, newest.view, filter, newest.timestamp)
+            lambda session: change_events.get_change_events(
+                session, newest.view, self._archived, filter, newest.timestamp
+            )
         )
 
     async def get_statement(self, account_id: int, before: int | None, limit: int) -> list[StatementLine]:

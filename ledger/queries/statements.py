@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from ledger.contract import AccountBalance, ChangeEvent, TransferFlags
+from ledger.queries.archived import ArchivedLookups
 from ledger.queries.change_events import Position, of_expiries, of_transfer, position_after
 from ledger.queries.history import oldest_first, rows_at
 from ledger.queries.past_balances import NOTHING, Counters, Standing, standings, written_at
@@ -41,6 +42,7 @@ async def begin_after(
 async def entries_after(
     session: ReadSession,
     view: TailView,
+    archived: ArchivedLookups,
     slot: int,
     after: Position,
     before: Counters,
@@ -52,7 +54,7 @@ async def entries_after(
     ``before`` are its counters after the last line before these.
     """
     released = await session.expiries_between(after.expiry + 1, upto, slots=(slot,), limit=limit)
-    expiries = await of_expiries(session, view, released)
+    expiries = await of_expiries(session, view, archived, released)
     transfers = oldest_first(session, view, slot, oldest=after.transfer + 1, newest=upto)
     events: list[ChangeEvent] = []
     async for event in _in_order_of_books(session, view, transfers, expiries):

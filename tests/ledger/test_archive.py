@@ -9,7 +9,7 @@ from foundation.clock import SettableClock
 from ledger.checks.snapshot import JournalSnapshot
 from ledger.parquet.archiving import archive_segment
 from ledger.parquet.manifest import ExportError
-from ledger.parquet.segment_files import SegmentFile, file_name, manifest_name
+from ledger.parquet.segment_files import SegmentFile, file_name, manifest_name, writing_to
 from tests.ledger.journals import write_journal
 
 
@@ -80,7 +80,7 @@ def test_a_crash_before_the_manifest_leaves_nothing_that_counts(
 ) -> None:
     with monkeypatch.context() as broken:
         broken.setattr("ledger.parquet.segment_files._put", no_room)
-        with pytest.raises(OSError, match="no room"):
+        with pytest.raises(ExportError, match="cannot be used: no room"):
             archive(journal_url, 1, directory=tmp_path)
     with pytest.raises(ExportError):
         SegmentFile(tmp_path, 1)
@@ -90,3 +90,36 @@ def test_a_crash_before_the_manifest_leaves_nothing_that_counts(
 
 def no_room(*_: Path) -> None:
     raise OSError("no room")
+
+
+def test_a_directory_that_cannot_be_written_to_is_refused_in_words(journal_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for directory in (tmp_path / "file", Path("/proc/archive"), Path("/dev/full/archive")):
+        with pytest.raises(ExportError, match="cannot be used"):
+            archive(journal_url, 1, directory=directory)
+
+
+def test_two_commands_at_once_do_not_write_over_each_other(journal_url: str, tmp_path: Path) -> None:
+    with writing_to(tmp_path), pytest.raises(ExportError, match="is being written to"):
+        archive(journal_url, 1, directory=tmp_path)
+    archive(journal_url, 1, directory=tmp_path)
+
+
+def test_what_was_there_already_is_settled_before_anybody_relies_on_it(
+    journal_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive(journal_url, 1, directory=tmp_path / "archive")
+    synced: list[str] = []
+    monkeypatch.setattr("ledger.parquet.segment_files._sync", lambda path: synced.append(path.name))
+    archive(journal_url, 1, directory=tmp_path / "archive")
+    assert synced == [file_name(1), manifest_name(1), "archive"]
+
+
+def test_a_directory_with_another_journals_segments_is_refused(journal_url: str, tmp_path: Path) -> None:
+    archive(journal_url, 1, directory=tmp_path)
+    note = tmp_path / manifest_name(1)
+    text = note.read_text()
+    note.write_text(text.replace(SegmentFile(tmp_path, 1).manifest.hash_after, "ab" * 32))
+    with pytest.raises(ExportError, match="a segment 1 that this journal does not continue"):
+        archive(journal_url, 2, directory=tmp_path)
+    assert not (tmp_path / file_name(2)).exists()

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from foundation.clock import SettableClock
+from foundation.errors import NUGPayError
 from foundation.postgres import sync_url
 from foundation.settings import get_settings
 from ledger import pipeline, segments
@@ -336,6 +337,8 @@ def test_the_commands_archive_detach_check_and_attach(
     assert code == 0
     assert said.startswith("sound: ")
     assert run("export", str(tmp_path / "export"), "--archive", archive)[0] == 0
+    with pytest.raises(NUGPayError, match="segment_00001"):
+        CliRunner().invoke(app, ["archive", "1", f"{archive}-other"], catch_exceptions=False)
     assert run("attach", "1", archive)[0] == 0
     assert run("check")[0] == 0
     get_settings.cache_clear()

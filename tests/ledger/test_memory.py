@@ -1,6 +1,8 @@
 """What the engine holds in memory behaves as the plain thing that it stands for."""
 
-from collections.abc import Iterator
+import gc
+import weakref
+from collections.abc import Callable, Iterator
 from random import Random
 
 import numpy as np
@@ -10,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import expiry_queue, pendings
+from ledger.accounts import Accounts
 from ledger.contract import SECOND_NS, Transfer, TransferFlags, TransferPendingStatus
 from ledger.expiry_queue import ExpiryQueue
 from ledger.id_filter import HEADER_SIZE, IDFilter, stored_key
 from ledger.pendings import Pendings
-from ledger.slot_map import ABSENT
+from ledger.slot_map import ABSENT, SlotMap
 from ledger.stored_transfer import StoredTransfer
+from ledger.tail import TailSegment
 
 ids_of = st.lists(st.integers(1, 2**128 - 2), max_size=60, unique=True)
 
@@ -162,3 +166,53 @@ def check_pendings(held: Pendings, model: dict[int, Transfer], gone: list[int]) 
         assert stored.transfer == transfer
         assert held.is_live(transfer_id, transfer.timestamp)
         assert not held.is_live(transfer_id, transfer.timestamp + 1)
+
+
+def _compacted() -> Pendings:
+    held = Pendings()
+    held._compact()
+    return held
+
+
+@pytest.mark.parametrize("make", [Accounts, Pendings, _compacted, lambda: TailSegment(1, 1)])
+def test_what_is_let_go_of_is_gone_at_once_and_not_when_the_garbage_collector_comes(
+    make: Callable[[], object],
+) -> None:
+    gc.disable()
+    try:
+        held = make()
+        watched = weakref.ref(held)
+        del held
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
+EDGES = [
+    1,
+    2**64 - 1,
+    2**64,
+    2**64 + 1,
+    2**127,
+    2**128 - 2,
+    2**128 - 1,
+    0,
+    *(7 + (n << 64) for n in range(40)),
+]
+"""Ids at the ends, and many whose low halves are equal."""
+
+
+@given(
+    st.lists(st.sampled_from(EDGES) | st.integers(0, 2**128 - 1), unique=True, max_size=200),
+    st.integers(1, 50),
+)
+def test_a_slot_map_knows_what_was_inserted_and_nothing_else(ids: list[int], piece: int) -> None:
+    keys = np.stack(halves(ids), axis=1) if ids else np.zeros((0, 2), np.uint64)
+    owner = Accounts()
+    slots, half = SlotMap(owner, lambda _: keys, 1), len(ids) // 2
+    for start in range(0, half, piece):
+        part = range(start, min(start + piece, half))
+        slots.insert(*halves(ids[start : part.stop]), np.array(part, np.int32))
+    expected = [*range(half), *[ABSENT] * (len(ids) - half)]
+    assert slots.get(*halves(ids)).tolist() == expected
+    assert [slots.get_one(i) for i in ids] == expected
