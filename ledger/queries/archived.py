@@ -14,6 +14,8 @@ from collections.abc import Collection
 from foundation.errors import InvariantViolation
 from ledger.archived import (
     SELECT_DETACHED,
+    SELECT_FILTER,
+    SELECT_FILTER_HEADERS,
     Detached,
     DetachedFilter,
     SegmentFinder,
@@ -62,7 +64,7 @@ class ArchivedLookups:
         """The transfers with these ids; ``SegmentArchived`` where one may exist and no file is at hand."""
         missing, found = set(ids), dict[int, Transfer]()
         for segment in await load_detached(connection) if missing else ():
-            suspects = (await self._filter(connection, segment.number)).suspects(missing)
+            suspects = (await self._filter(connection, segment.number, missing)).suspects(missing)
             if suspects:
                 rows = await asyncio.to_thread(find_rows, self._files, segment, "id", suspects)
                 accounts = {slot: view.account_id(slot) for slot in slots_in(rows)}
@@ -80,10 +82,15 @@ class ArchivedLookups:
                 found |= {int(t): TailRow(rows, n) for n, t in enumerate(rows["timestamp"].tolist())}
         return found
 
-    async def _filter(self, connection: ReadConnection, number: int) -> DetachedFilter:
+    async def _filter(self, connection: ReadConnection, number: int, ids: Collection[int]) -> DetachedFilter:
+        """The filter of a segment, with what it needs to judge these ids."""
         if number not in self._filters:
-            cursor = await connection.execute(
-                "SELECT data FROM ledger_id_filter WHERE number = %s ORDER BY part", (number,), binary=True
-            )
-            self._filters[number] = DetachedFilter([bytes(row[0]) for row in await cursor.fetchall()])
+            self._filters[number] = DetachedFilter(await _bytes(connection, SELECT_FILTER_HEADERS, number))
+        if self._filters[number].needs_pieces(ids):
+            self._filters[number].load(await _bytes(connection, SELECT_FILTER, number))
         return self._filters[number]
+
+
+async def _bytes(connection: ReadConnection, statement: str, number: int) -> list[bytes]:
+    cursor = await connection.execute(statement, (number,), binary=True)
+    return [bytes(row[0]) for row in await cursor.fetchall()]
