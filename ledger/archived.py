@@ -20,7 +20,7 @@ import numpy as np
 from foundation.errors import NUGPayError
 from ledger.columns import TransferColumns
 from ledger.connection import Connection
-from ledger.contract import Transfer, TransferFlags, TransferPendingStatus
+from ledger.contract import BATCH_MAX, Transfer, TransferFlags, TransferPendingStatus
 from ledger.id_filter import HEADER_SIZE, IDFilter, stored_key, stored_range
 from ledger.interface import SegmentArchived
 from ledger.sealed_rows import resolution_of
@@ -29,6 +29,9 @@ from ledger.transfer_views import transfer_at
 
 _PENDING = int(TransferFlags.PENDING)
 _MASK64 = 2**64 - 1
+
+FOUND_KEPT = 4 * BATCH_MAX
+"""So many transfers that were found in files are remembered: deciding a request asks several times."""
 
 SELECT_DETACHED = (
     "SELECT a.number, s.first_timestamp, s.last_timestamp, a.file_sha256, a.rows_sha256, a.event = 'dropped'"
@@ -158,6 +161,7 @@ class ArchivedTransfers:
         self._connection = connection
         self._files = files
         self._filters: dict[int, DetachedFilter] = {}
+        self._found: dict[int, Transfer] = {}
 
     @cached_property
     def segments(self) -> list[Detached]:
@@ -166,15 +170,18 @@ class ArchivedTransfers:
 
     def find_transfers(self, ids: Collection[int]) -> list[StoredTransfer]:
         """The transfers with these ids; a pending one shows as such."""
-        missing, found = set(ids), list[StoredTransfer]()
+        found = {i: self._found[i] for i in ids if i in self._found}
+        missing = set(ids) - found.keys()
         for segment in self.segments:
             suspects = self._filter_of(segment.number, missing).suspects(missing)
             if suspects:
                 rows = find_rows(self._files, segment, "id", suspects)
-                transfers = transfers_of(rows, self._accounts(slots_in(rows)))
-                found += [StoredTransfer(t, _status(t.flags)) for t in transfers]
-                missing -= {t.id for t in transfers}
-        return found
+                found |= {t.id: t for t in transfers_of(rows, self._accounts(slots_in(rows)))}
+                missing -= found.keys()
+        self._found |= found
+        if len(self._found) > FOUND_KEPT:
+            self._found = found
+        return [StoredTransfer(t, _status(t.flags)) for t in found.values()]
 
     def find_statuses(self, timestamps: Collection[int]) -> dict[int, TransferPendingStatus]:
         """What became of pending transfers that nothing younger has resolved."""

@@ -33,8 +33,13 @@ async def test_many_requests_that_name_archived_ids_share_their_look_ups(
         sent = [engine.create_transfers(transfers(i)) for i in known]
         outcomes = await asyncio.gather(*sent)
         assert {result.status for [result] in outcomes} == {CreateTransferStatus.EXISTS}
-    # A few groups, each with a look-up before and one in the decision, in two segments.
-    assert len(asked) < len(known)
+        # A few groups, each with a look-up in two segments.
+        assert len(asked) < len(known)
+        # One large request is decided in many stretches, each of which asks for its own ids.
+        asked.clear()
+        again = transfers(*known, *range(9001, 9071))
+        assert len(await engine.create_transfers(again)) == 100
+        assert asked == []
     assert check(detached, tmp_path).finding is None
 
 
