@@ -20,8 +20,8 @@ import numpy as np
 from foundation.errors import NUGPayError
 from ledger.columns import TransferColumns
 from ledger.connection import Connection
-from ledger.contract import Transfer, TransferFlags, TransferPendingStatus
-from ledger.id_filter import HEADER_SIZE, IDFilter, stored_key
+from ledger.contract import BATCH_MAX, Transfer, TransferFlags, TransferPendingStatus
+from ledger.id_filter import HEADER_SIZE, IDFilter, stored_key, stored_range
 from ledger.interface import SegmentArchived
 from ledger.sealed_rows import resolution_of
 from ledger.stored_transfer import StoredTransfer
@@ -30,11 +30,13 @@ from ledger.transfer_views import transfer_at
 _PENDING = int(TransferFlags.PENDING)
 _MASK64 = 2**64 - 1
 
+FOUND_KEPT = 4 * BATCH_MAX
+"""So many transfers that were found in files are remembered: deciding a request asks several times."""
+
 SELECT_DETACHED = (
     "SELECT a.number, s.first_timestamp, s.last_timestamp, a.file_sha256, a.rows_sha256, a.event = 'dropped'"
-    " FROM ledger_archive a JOIN ledger_seal s USING (number)"
-    " WHERE a.entry = (SELECT max(entry) FROM ledger_archive b WHERE b.number = a.number)"
-    " AND a.event <> 'attached' ORDER BY a.number"
+    " FROM (SELECT DISTINCT ON (number) * FROM ledger_archive ORDER BY number, entry DESC) a"
+    " JOIN ledger_seal s USING (number) WHERE a.event <> 'attached' ORDER BY a.number"
 )
 """What :meth:`Detached.of` reads."""
 
@@ -89,18 +91,44 @@ def find_rows(
         raise SegmentArchived(segment.number, f"and its file is of no use: {error}") from error
 
 
-class DetachedFilter:
-    """Says which ids a detached segment may have."""
+SELECT_FILTER_HEADERS = (
+    f"SELECT substring(data FOR {HEADER_SIZE}) FROM ledger_id_filter WHERE number = %s ORDER BY part"
+)
+SELECT_FILTER = "SELECT data FROM ledger_id_filter WHERE number = %s ORDER BY part"
+"""What a :class:`DetachedFilter` is made of."""
 
-    def __init__(self, pieces: Collection[bytes]) -> None:
+
+class DetachedFilter:
+    """Says which ids a detached segment may have.
+
+    Made of its headers; the pieces themselves, eight bytes for each of the segment's
+    ids, are needed once an id falls into their range, which time-ordered ones do not.
+    """
+
+    def __init__(self, headers: Collection[bytes]) -> None:
+        self._ranges = [stored_range(header) for header in headers]
+        self._filter: IDFilter | None = None
+
+    def needs_pieces(self, ids: Collection[int]) -> bool:
+        """Whether these ids can be judged only when the pieces are there."""
+        return self._filter is None and bool(self._near(ids))
+
+    def load(self, pieces: Collection[bytes]) -> None:
+        """Take the pieces."""
         self._filter = IDFilter(stored_key(next(iter(pieces)))) if pieces else None
         for piece in pieces:
             assert self._filter is not None
             self._filter.add_stored(piece[:HEADER_SIZE], partial(bytes, piece))
 
+    def _near(self, ids: Collection[int]) -> list[int]:
+        """The ids in the range of a piece; without any piece all of them."""
+        if not self._ranges:
+            return list(ids)
+        return [i for i in ids if any(low <= i >> 64 <= high for low, high in self._ranges)]
+
     def suspects(self, ids: Collection[int]) -> list[int]:
         """The ids that the segment may have; without a stored filter all of them."""
-        listed = list(ids)
+        listed = self._near(ids)
         if self._filter is None or not listed:
             return listed
         low = np.array([i & _MASK64 for i in listed], np.uint64)
@@ -133,6 +161,7 @@ class ArchivedTransfers:
         self._connection = connection
         self._files = files
         self._filters: dict[int, DetachedFilter] = {}
+        self._found: dict[int, Transfer] = {}
 
     @cached_property
     def segments(self) -> list[Detached]:
@@ -141,15 +170,18 @@ class ArchivedTransfers:
 
     def find_transfers(self, ids: Collection[int]) -> list[StoredTransfer]:
         """The transfers with these ids; a pending one shows as such."""
-        missing, found = set(ids), list[StoredTransfer]()
+        found = {i: self._found[i] for i in ids if i in self._found}
+        missing = set(ids) - found.keys()
         for segment in self.segments:
-            suspects = self._filter_of(segment.number).suspects(missing)
+            suspects = self._filter_of(segment.number, missing).suspects(missing)
             if suspects:
                 rows = find_rows(self._files, segment, "id", suspects)
-                transfers = transfers_of(rows, self._accounts(slots_in(rows)))
-                found += [StoredTransfer(t, _status(t.flags)) for t in transfers]
-                missing -= {t.id for t in transfers}
-        return found
+                found |= {t.id: t for t in transfers_of(rows, self._accounts(slots_in(rows)))}
+                missing -= found.keys()
+        self._found |= found
+        if len(self._found) > FOUND_KEPT:
+            self._found = found
+        return [StoredTransfer(t, _status(t.flags)) for t in found.values()]
 
     def find_statuses(self, timestamps: Collection[int]) -> dict[int, TransferPendingStatus]:
         """What became of pending transfers that nothing younger has resolved."""
@@ -173,13 +205,17 @@ class ArchivedTransfers:
                 found |= set(find_rows(self._files, segment, "timestamp", wanted)["timestamp"].tolist())
         return found
 
-    def _filter_of(self, number: int) -> DetachedFilter:
+    def _filter_of(self, number: int, ids: Collection[int]) -> DetachedFilter:
+        """The filter of a segment, with what it needs to judge these ids."""
         if number not in self._filters:
-            rows: Any = self._connection.execute(
-                "SELECT data FROM ledger_id_filter WHERE number = %s ORDER BY part", (number,), binary=True
-            ).fetchall()
-            self._filters[number] = DetachedFilter([bytes(row[0]) for row in rows])
+            self._filters[number] = DetachedFilter(self._bytes(SELECT_FILTER_HEADERS, number))
+        if self._filters[number].needs_pieces(ids):
+            self._filters[number].load(self._bytes(SELECT_FILTER, number))
         return self._filters[number]
+
+    def _bytes(self, statement: str, number: int) -> list[bytes]:
+        rows: Any = self._connection.execute(statement, (number,), binary=True).fetchall()
+        return [bytes(row[0]) for row in rows]
 
     def _accounts(self, slots: list[int]) -> dict[int, int]:
         rows: Any = self._connection.execute(

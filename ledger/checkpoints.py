@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from ledger.accounts import Accounts
 from ledger.columns import FIXED_COLUMNS, TransferColumns, empty_column
 from ledger.connection import Connection
 from ledger.state import State
+
+log = structlog.get_logger()
 
 PART_BYTES = 8 * 1024 * 1024
 """A row of the table holds at most so much; sending it stops the other threads for a moment."""
@@ -64,6 +67,23 @@ class Checkpoint:
             # What accounts are never changes, and rows of younger ones come behind: no copy.
             {name: getattr(accounts, name)[: accounts.stored] for name in IDENTITY},
         )
+
+    @classmethod
+    def serving(cls, stored: tuple[int, bytes] | None) -> Checkpoint:
+        """What a start may take of the stored one, given as its batch and its bytes: all of it or nothing.
+
+        Bytes that were spoiled cost a start its shortcut, and no more: the journal has
+        everything. So does one that was written before they held what accounts are.
+        """
+        if stored is None:
+            return cls()
+        try:
+            checkpoint = cls.decode(*stored)
+        except Exception as error:  # noqa: BLE001  # spoiled bytes fail wherever they are
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("ledger_checkpoint_spoiled", sequence=stored[0], error=reason)
+            return cls()
+        return checkpoint if checkpoint.identity else cls()
 
     def restore(self, accounts: Accounts) -> None:
         """Put its accounts into a state that has none yet."""

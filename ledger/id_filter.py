@@ -183,3 +183,9 @@ def stored_key(header: bytes) -> tuple[int, int]:
     """The key that a stored chunk was made with; all chunks of one filter share it."""
     low, high, _ = _HEADER.unpack_from(header)
     return low, high
+
+
+def stored_range(header: bytes) -> tuple[int, int]:
+    """The lowest and the highest upper half of a stored chunk's ids."""
+    _, _, low, high = _CHUNK.unpack_from(header, _HEADER.size)
+    return low, high

@@ -184,9 +184,12 @@ class Pipeline:
         tenure = self.tenure
         assert tenure is not None
         tenure.sealing.check()
-        # A segment that is far beyond its size counts for what it holds: the next
-        # one cannot be opened before its table is there.
-        unsealed = max(len(tenure.tail.segments), len(tenure.tail) // tenure.segment_rows)
+        unsealed = len(tenure.tail.segments)
+        if not tenure.opens_next:
+            # A segment that is far beyond its size counts for what it holds: the next
+            # one cannot be opened before its table is there. Once it can, a batch must
+            # come that does it, or nothing would ever be sealed.
+            unsealed = max(unsealed, len(tenure.tail) // tenure.segment_rows)
         self._intake.hold_creations(unsealed >= UNSEALED_MAX)
         if unsealed >= UNSEALED_SLOW:
             tenure.sealing.wait(SEALING_WAIT_SECONDS)

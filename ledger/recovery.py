@@ -112,13 +112,9 @@ class Recovery:
         self.ids.add(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
 
     def _take_checkpoint(self) -> Checkpoint:
-        stored = self._archive.checkpoint()
-        if stored is None:
-            return Checkpoint()
-        checkpoint = Checkpoint.decode(*stored)
-        if not checkpoint.identity:
-            # Written before checkpoints held what accounts are: the journal has everything.
-            return Checkpoint()
+        checkpoint = Checkpoint.serving(self._archive.checkpoint())
+        if not checkpoint.sequence:
+            return checkpoint
         accounts = self.state.accounts
         checkpoint.restore(accounts)
         self.state.last_account_timestamp = int(accounts.timestamp[accounts.stored - 1])

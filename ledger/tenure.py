@@ -53,9 +53,15 @@ class Tenure:
     opens_segment: bool = False
     """Whether the next batch is the first of its segment."""
 
+    @property
+    def opens_next(self) -> bool:
+        """Whether the next batch opens a segment, so that the one before can be sealed."""
+        is_full = self.rows_in_segment >= self.segment_rows
+        return self.opens_segment or (is_full and self.sealing.is_prepared(self.segment + 1))
+
     def open_segment_if_full(self) -> None:
         """Let the next batch open the next segment; called before anything of it is decided."""
-        if self.rows_in_segment >= self.segment_rows and self.sealing.is_prepared(self.segment + 1):
+        if self.opens_next and not self.opens_segment:
             self.segment += 1
             self.rows_in_segment = 0
             self.opens_segment = True

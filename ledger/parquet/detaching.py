@@ -70,10 +70,8 @@ def _refuse_needed(connection: Session, manifest: SegmentManifest, detached: dic
     catalog = {segment.number: segment for segment in segments.load_segments(connection)}
     if catalog.get(number) != manifest.segment:
         raise ExportError(f"{manifest.file} is not segment {number} of this journal", "Archive it again.")
-    stored = Archive(connection).checkpoint()
-    checkpoint = Checkpoint() if stored is None else Checkpoint.decode(*stored)
-    # As the recovery does: a checkpoint from before they held the accounts is none.
-    if not checkpoint.identity:
+    checkpoint = Checkpoint.serving(Archive(connection).checkpoint())
+    if not checkpoint.sequence:
         raise ExportError(
             "There is no checkpoint that serves: a start replays every segment, and so needs this one",
             "Let the ledger write one: it does when enough transfers have come.",

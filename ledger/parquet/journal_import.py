@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -71,13 +72,22 @@ def import_journal(tables: JournalTables, url: str, report: Report = lambda _: N
     return summary
 
 
+LOCK_WAIT_SECONDS = 1.0
+"""The server ends the session of a process that has just ended a moment after it, and then its lock."""
+
+
 def take_lock(
     connection: psycopg.Connection[Any], advice: str = "Stop it, or name another database."
 ) -> None:
     """Be the one writer, for as long as the session lives: no ledger may serve meanwhile."""
-    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
-    if row is None or not row[0]:
-        raise ExportError("A ledger process writes to this database", advice)
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while True:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
+        if row is not None and row[0]:
+            return
+        if time.monotonic() > deadline:
+            raise ExportError("A ledger process writes to this database", advice)
+        time.sleep(0.02)
 
 
 def _refuse_a_journal(connection: psycopg.Connection[Any]) -> None:

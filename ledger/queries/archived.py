@@ -52,7 +52,7 @@ class ArchivedLookups:
         """The transfers with these ids; ``SegmentArchived`` where one may exist and no file is at hand."""
         missing, found = set(ids), dict[int, Transfer]()
         for segment in await session.detached() if missing else ():
-            suspects = (await self._filter(session, segment.number)).suspects(missing)
+            suspects = (await self._filter(session, segment.number, missing)).suspects(missing)
             if suspects:
                 rows = await asyncio.to_thread(find_rows, self._files, segment, "id", suspects)
                 accounts = {slot: view.account_id(slot) for slot in slots_in(rows)}
@@ -70,7 +70,10 @@ class ArchivedLookups:
                 found |= {int(t): TailRow(rows, n) for n, t in enumerate(rows["timestamp"].tolist())}
         return found
 
-    async def _filter(self, session: ReadSession, number: int) -> DetachedFilter:
+    async def _filter(self, session: ReadSession, number: int, ids: Collection[int]) -> DetachedFilter:
+        """The filter of a segment, with what it needs to judge these ids."""
         if number not in self._filters:
-            self._filters[number] = DetachedFilter(await session.id_filter(number))
+            self._filters[number] = DetachedFilter(await session.id_filter_headers(number))
+        if self._filters[number].needs_pieces(ids):
+            self._filters[number].load(await session.id_filter(number))
         return self._filters[number]

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from ledger.archived import SELECT_DETACHED, Detached
+from ledger.archived import SELECT_DETACHED, SELECT_FILTER, SELECT_FILTER_HEADERS, Detached
 from ledger.columns import KINDS, TransferColumns
 from ledger.contract import Transfer, TransferPendingStatus
 from ledger.history_marks import SLOTS_PER_PART, MarkPart, decode_marks
@@ -171,8 +171,11 @@ class SQLSession:
 
     async def id_filter(self, number: int) -> list[bytes]:
         """See the protocol."""
-        statement = "SELECT data FROM ledger_id_filter WHERE number = %s ORDER BY part"
-        return [bytes(row[0]) for row in await self._rows(statement, (number,), prepare=None)]
+        return [bytes(row[0]) for row in await self._rows(SELECT_FILTER, (number,), prepare=None)]
+
+    async def id_filter_headers(self, number: int) -> list[bytes]:
+        """See the protocol."""
+        return [bytes(row[0]) for row in await self._rows(SELECT_FILTER_HEADERS, (number,), prepare=None)]
 
     async def marks(self, parts: Collection[int], first: int, last: int) -> list[MarkPart]:
         """See the protocol."""

@@ -138,6 +138,9 @@ class ReadSession(Protocol):
     async def id_filter(self, number: int) -> list[bytes]:
         """The pieces of a segment's id filter, in order."""
 
+    async def id_filter_headers(self, number: int) -> list[bytes]:
+        """The first ``HEADER_SIZE`` bytes of each of them: which ids it may hold."""
+
     async def marks(self, parts: Collection[int], first: int, last: int) -> list[MarkPart]:
         """These parts of the marks of the segments ``first`` to ``last``, newest segment first."""
 

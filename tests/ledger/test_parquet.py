@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +21,9 @@ from foundation.postgres import sync_url
 from ledger.checks.journal import check_journal
 from ledger.checks.snapshot import JournalSnapshot
 from ledger.engine import LedgerEngine
+from ledger.journal import LOCK_KEY
 from ledger.parquet.export import export_journal
-from ledger.parquet.journal_import import import_journal
+from ledger.parquet.journal_import import import_journal, take_lock
 from ledger.parquet.manifest import MANIFEST, ExportError, file_hash
 from ledger.parquet.tables import ParquetTables
 from tests.fixtures.postgres import TEMPLATE, drop_database, url_of
@@ -137,6 +139,18 @@ async def go_on(url: str, clock: SettableClock) -> tuple[int, bytes]:
         summary = check_journal(snapshot)
     assert summary.finding is None
     return summary.batches, summary.head_hash
+
+
+def test_the_lock_of_a_session_that_is_just_ending_is_waited_for_and_no_longer(other_url: str) -> None:
+    ending = psycopg.connect(sync_url(other_url), autocommit=True)
+    ending.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+    with psycopg.connect(sync_url(other_url), autocommit=True) as connection:
+        with pytest.raises(ExportError, match="A ledger process writes"):
+            take_lock(connection)
+        end = threading.Timer(0.2, ending.close)
+        end.start()
+        take_lock(connection)
+        end.join()
 
 
 def test_an_import_into_a_database_that_has_a_journal_is_refused(written: tuple[str, Path]) -> None:

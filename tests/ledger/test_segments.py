@@ -301,8 +301,10 @@ async def test_a_start_from_a_checkpoint_is_that_without_one(database_url: str, 
         checkpoint = Checkpoint.decode(sequence, bytes(data))
         assert len(checkpoint.last_transfer) == 8
         checkpoint.identity = {}
-        for kept in (data, checkpoint.encode(), None):
-            # As it is, as it was written before it held accounts, and none at all.
+        flipped = bytearray(data)
+        flipped[len(data) // 2] ^= 4
+        for kept in (data, checkpoint.encode(), None, bytes(flipped), data[:-9]):
+            # As it is, as it was written before it held accounts, none at all, and spoiled.
             db.execute("DELETE FROM ledger_checkpoint")
             if kept is not None:
                 db.execute("INSERT INTO ledger_checkpoint VALUES (%s, 0, %s)", (sequence, kept))

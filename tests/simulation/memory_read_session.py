@@ -17,6 +17,7 @@ from ledger.archived import Detached
 from ledger.columns import TransferColumns
 from ledger.contract import Transfer, TransferPendingStatus
 from ledger.history_marks import MarkPart
+from ledger.id_filter import HEADER_SIZE
 from ledger.queries.questions import TransferCriteria
 from ledger.queries.storage import Expiry, Pointers, SealedRange, WrittenBatch
 from tests.simulation.memory_server import MemoryServer, Place
@@ -124,6 +125,10 @@ class MemoryReadSession:
     async def id_filter(self, number: int) -> list[bytes]:
         """See the protocol."""
         return [data for key, data in sorted(self._server.id_filters.items()) if key[0] == number]
+
+    async def id_filter_headers(self, number: int) -> list[bytes]:
+        """See the protocol."""
+        return [data[:HEADER_SIZE] for data in await self.id_filter(number)]
 
     async def marks(self, parts: Collection[int], first: int, last: int) -> list[MarkPart]:
         """See the protocol."""
