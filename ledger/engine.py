@@ -304,16 +304,35 @@ class LedgerEngine:
 
     async def read(self, ask: Callable[[ReadSession], Awaitable[Answer]]) -> Answer:
         """Ask the journal; a session that broke since its last use is replaced, and asked again."""
+        tenures = self._writer.tenures
         for _ in range(READ_CONNECTIONS + 1):
             try:
                 async with self._pool.connection() as connection:
-                    return await ask(SQLSession(connection))
+                    session = SQLSession(connection)
+                    answer = await ask(session)
             except PoolTimeout:
                 break
             except psycopg.OperationalError as error:
                 # After a restart of the database every session of the pool is such a one.
                 log.warning("ledger_read_lost", error=str(error).strip())
+            else:
+                if session.takes_absence_for_an_answer:
+                    await self._refuse_after_take_over(tenures)
+                return answer
         raise LedgerUnavailable("The ledger's database does not answer.", outcome_unknown=False)
+
+    async def _refuse_after_take_over(self, tenures: int) -> None:
+        """Raise unless the lock was ours all the time since it had been taken so often.
+
+        Segments are detached and attached while nobody has the lock. An engine that has
+        lost it and does not know it yet could read the list of detached ones before that
+        and their rows after it, and answer as if they had never been.
+        """
+        await self.newest()
+        if self._writer.tenures != tenures:
+            raise LedgerUnavailable(
+                "The ledger was taken over while this was read; ask again.", outcome_unknown=False
+            )
 
     async def inspect(self, ask: Callable[[State, Instant], Answer]) -> Answer:
         """Ask the state at one point of the order."""

@@ -112,6 +112,8 @@ class Pipeline:
         self.stored_head = Head()
         """The newest batch that is committed."""
         self.tenure: Tenure | None = None
+        self.tenures = 0
+        """How often the lock was taken."""
         self.in_doubt = False
         """Whether the outcome of a commit is not known."""
         self.on_stored: Callable[[Head], None] = lambda _: None
@@ -133,6 +135,7 @@ class Pipeline:
             self.tenure = None
         self.tenure = self._acquire()
         if self.tenure is not None:
+            self.tenures += 1
             self.stored_head = self.tenure.head
             self.on_stored(self.stored_head)
         return self.tenure is not None

@@ -91,6 +91,11 @@ class Writer:
         return self._pipeline.stored_head
 
     @property
+    def tenures(self) -> int:
+        """How often the lock was taken: as long as this stays, nobody else had it."""
+        return self._pipeline.tenures
+
+    @property
     def state(self) -> State:
         """The state in memory; another thread may look at it only when the writer has stopped."""
         tenure = self._pipeline.tenure

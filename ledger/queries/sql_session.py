@@ -62,6 +62,8 @@ class SQLSession:
 
     def __init__(self, connection: ReadConnection) -> None:
         self._connection = connection
+        self.takes_absence_for_an_answer = False
+        """Whether sealed rows were looked for that need not exist; a walk knows that its rows do."""
 
     async def transfers_at(self, timestamps: Sequence[int]) -> TransferColumns:
         """See the protocol."""
@@ -71,6 +73,7 @@ class SQLSession:
 
     async def transfers_by_id(self, ids: Collection[int]) -> list[Transfer]:
         """See the protocol."""
+        self.takes_absence_for_an_answer = True
         statement = f"{TRANSFER_SELECT} FROM {SEALED} t {TRANSFER_JOINS} WHERE t.id = ANY(%s)"
         rows = await self._rows(statement, (_uuids(ids),), prepare=None)
         return [transfer_from_row(row) for row in rows]
@@ -115,6 +118,7 @@ class SQLSession:
 
     async def statuses_of(self, pending_timestamps: Collection[int]) -> dict[int, TransferPendingStatus]:
         """See the protocol."""
+        self.takes_absence_for_an_answer = True
         resolved = await self._rows(
             f"SELECT pending_timestamp, flags FROM {SEALED} WHERE pending_timestamp = ANY(%s)",
             (list(pending_timestamps),),
@@ -227,6 +231,7 @@ class SQLSession:
 
     async def _fetch(self, rest: str, values: Values, *, prepare: bool = True) -> TransferColumns:
         """Rows of sealed segments: ``rest`` is what follows FROM, where they are called t."""
+        self.takes_absence_for_an_answer = True
         statement = f"SELECT {_selected('t')} FROM {SEALED} t {rest}"
         return TransferColumns.from_values(await self._rows(statement, values, prepare=prepare))
 
