@@ -29,6 +29,8 @@ SIGNATURES = {
     ),
     "StableToken": (
         "mint(address,uint256)",
+        "configureMinter(address,uint256)",
+        "isMinter(address)",
         "transfer(address,uint256)",
         "grantRole(bytes32,address)",
         "hasRole(bytes32,address)",
