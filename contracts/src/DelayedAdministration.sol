@@ -119,9 +119,8 @@ abstract contract DelayedAdministration is AccessControlDefaultAdminRules {
     /// @dev Whether something could no longer be stopped when an account loses `role`.
     function _revocationWeakens(bytes32 role) internal view virtual returns (bool);
 
-    /// @dev Whether `account` may take back the announcement of `call`.
-    function _mayCancel(address account, bytes calldata call) internal view virtual returns (bool) {
-        call;
+    /// @dev Whether `account` may take back the announcement of a call.
+    function _mayCancel(address account, bytes calldata) internal view virtual returns (bool) {
         return hasRole(DEFAULT_ADMIN_ROLE, account);
     }
 }
