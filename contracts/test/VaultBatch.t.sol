@@ -51,6 +51,12 @@ contract VaultBatchTest is VaultTestCase {
         GasBurningToken odd = new GasBurningToken(eve);
         admit(address(odd));
         refusedAlone(odd, "");
+        // Of little gas too: the bad payment takes its own part, not 63 of 64 parts of all.
+        Payment[] memory payments = three(eve);
+        (payments[0].withdrawalId, payments[2].withdrawalId) = ("w4", "w5");
+        vm.prank(withdrawer);
+        vault.withdrawBatch{gas: 750_000}(odd, payments);
+        require(vault.paid("w4") && !vault.paid("w2") && vault.paid("w5"), "the bad one took the others' gas");
     }
 
     function test_a_reason_that_is_too_long_is_left_out() external {

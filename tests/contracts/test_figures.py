@@ -1,5 +1,7 @@
 """What the contracts' tests reach, what the contracts cost and how large they are: held to figures."""
 
+import re
+
 import pytest
 
 from chain.artifacts import CONTRACTS, load_artifact
@@ -41,6 +43,16 @@ def test_the_gas_snapshot_is_written_as_it_is_read() -> None:
     content = GAS_SNAPSHOT.read_bytes()
 
     assert encode_gas(decode_gas(content)) == content
+
+
+def test_the_readme_tells_the_snapshot_s_figures() -> None:
+    rows = re.findall(
+        r"^\| (.+?) \| ([\d,]+) \|$", (ROOT / "contracts" / "README.md").read_text(), re.MULTILINE
+    )
+
+    assert {action: int(gas.replace(",", "")) for action, gas in rows} == decode_gas(
+        GAS_SNAPSHOT.read_bytes()
+    )
 
 
 def test_a_batch_of_two_costs_less_than_two_withdrawals() -> None:
