@@ -25,9 +25,9 @@ from typing import Any
 import msgspec
 
 from ops.errors import OperationError
-from ops.forge import ROOT, forge_binary, forge_environment
+from ops.forge import ROOT, STATE, forge_binary, forge_environment
 
-TOOLS_DIR = ROOT / ".nugpay" / "tools"
+TOOLS_DIR = STATE / "tools"
 """Where the tools' environments are; nothing in it is a source."""
 
 TOOL_SECONDS_MAX = 1800

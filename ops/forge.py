@@ -6,6 +6,7 @@ it is given here as FOUNDRY_SOLC. Everything else is in ``foundry.toml``.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import re
@@ -25,6 +26,9 @@ ROOT = Path(__file__).parents[1]
 
 COMPILER = ROOT / "contracts" / "solc"
 """The wrapper that answers forge as solc does."""
+
+STATE = ROOT / ".nugpay"
+"""The clone's ignored folder."""
 
 GAS_SNAPSHOT = ROOT / "contracts" / "snapshots" / "Gas.json"
 """What each action cost when somebody last looked, committed; a test compares."""
@@ -51,6 +55,18 @@ def run_forge(*arguments: str, environment: dict[str, str] | None = None) -> sub
         timeout=BUILD_SECONDS_MAX,
         check=False,
     )
+
+
+def run_tests(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the contracts' own tests and return what forge said; one run at a time in a clone.
+
+    Runs share what is compiled, which forge itself does not guard.
+    """
+    STATE.mkdir(exist_ok=True)
+    with (STATE / "forge.lock").open("w") as turn:
+        # The kernel gives the turn back if we die.
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        return run_forge("test", *arguments, environment=environment)
 
 
 def build_artifacts() -> dict[str, bytes]:
@@ -93,8 +109,8 @@ def branch_coverage() -> dict[str, tuple[int, int]]:
 def measure_gas() -> dict[str, int]:
     """What each action costs, as the contracts' gas tests measure it: gas by the action's words."""
     with TemporaryDirectory(prefix="nugpay-forge-") as directory:
-        done = run_forge(
-            "test", "--isolate", "--match-contract", "^GasTest$",
+        done = run_tests(
+            "--isolate", "--match-contract", "^GasTest$",
             environment={"FOUNDRY_SNAPSHOTS": directory, "FOUNDRY_GAS_SNAPSHOT_EMIT": "true"},
         )  # fmt: skip
         if done.returncode != 0:

@@ -7,7 +7,7 @@ import pytest
 
 from chain.artifacts import ARTIFACTS_DIR, CONTRACTS, load_artifact
 from chain.calldata import EVENTS, SIGNATURES, calldata, topic
-from ops.forge import build_artifacts, run_forge
+from ops.forge import build_artifacts, run_tests
 
 
 def test_artifacts_rebuilt_from_the_sources_are_the_committed_ones_byte_for_byte() -> None:
@@ -20,7 +20,7 @@ def test_artifacts_rebuilt_from_the_sources_are_the_committed_ones_byte_for_byte
 
 
 def test_forge_runs_the_contracts_own_tests_and_each_passes() -> None:
-    done = run_forge("test")
+    done = run_tests()
 
     assert done.returncode == 0, done.stdout + done.stderr
     summary = re.search(r"(\d+) tests passed, (\d+) failed, (\d+) skipped", done.stdout)
