@@ -11,13 +11,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from eth_abi.abi import decode, encode
+from eth_abi.grammar import TupleType, parse
 from eth_hash.auto import keccak
+
+DEPOSIT_WITH_AUTHORIZATION = (
+    "depositWithAuthorization(address,bytes32,"
+    "(address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32))"
+)
+"""Token, salt, and the holder's authorization: from, value, validity, nonce and signature (EIP-3009)."""
 
 SIGNATURES = {
     "Vault": (
         "withdraw(address,address,uint256,bytes32)",
+        "withdrawBatch(address,(address,uint256,bytes32)[])",
+        "approveWithdrawal(address,address,uint256,bytes32)",
+        "approvedUntil(address,address,uint256,bytes32)",
+        "moveToCold(address,uint256,bytes32)",
+        DEPOSIT_WITH_AUTHORIZATION,
         "sweep(address,bytes32[])",
         "setRateLimit(address,uint208,uint48)",
+        "setColdAddress(address)",
         "grantRole(bytes32,address)",
         "pause()",
         "unpause()",
@@ -29,6 +42,8 @@ SIGNATURES = {
     ),
     "StableToken": (
         "mint(address,uint256)",
+        "configureMinter(address,uint256)",
+        "isMinter(address)",
         "transfer(address,uint256)",
         "grantRole(bytes32,address)",
         "hasRole(bytes32,address)",
@@ -43,9 +58,21 @@ SIGNATURES = {
 }
 """The functions that this project calls, contract by contract."""
 
+EVENTS = {
+    "Vault": (
+        "Withdrawn(bytes32,address,address,uint256)",
+        "WithdrawalRefused(bytes32,address,address,uint256,bytes)",
+        "WithdrawalRepeated(bytes32,address,address,uint256)",
+        "MovedToCold(bytes32,address,address,uint256,address)",
+        "DepositReceived(address,address,bytes32,address,uint256,bytes32)",
+        "Swept(address,address,bytes32,uint256)",
+    ),
+}
+"""The events that tell what became of a call, contract by contract."""
+
 
 def calldata(signature: str, *arguments: Any) -> bytes:
-    """A call as bytes. Addresses are text, 32-byte words are bytes, numbers are int."""
+    """A call as bytes. Addresses are text, 32-byte words are bytes, numbers are int, structs are tuples."""
     selector, kinds = _selector(signature)
     return selector + encode(kinds, arguments)
 
@@ -60,6 +87,11 @@ def decoded(kind: str, answer: str) -> Any:
     return decode([kind], bytes.fromhex(answer.removeprefix("0x")))[0]
 
 
+def topic(event: str) -> str:
+    """The first topic of an event's logs, as the node writes it."""
+    return hexadecimal(keccak(event.encode()))
+
+
 def role(name: str) -> bytes:
     """The 32-byte identifier of a role such as ``WITHDRAWER_ROLE``."""
     return keccak(name.encode())
@@ -72,5 +104,9 @@ def hexadecimal(data: bytes) -> str:
 
 @functools.cache
 def _selector(signature: str) -> tuple[bytes, tuple[str, ...]]:
-    kinds = signature[signature.index("(") + 1 : -1]
-    return keccak(signature.encode())[:4], tuple(kinds.split(",")) if kinds else ()
+    selector, arguments = keccak(signature.encode())[:4], signature[signature.index("(") :]
+    if arguments == "()":
+        return selector, ()
+    kinds = parse(arguments)
+    assert isinstance(kinds, TupleType), "a signature's arguments stand in brackets"
+    return selector, tuple(kind.to_type_str() for kind in kinds.components)

@@ -49,7 +49,11 @@ ADMINISTRATOR_DELAY_SECONDS = 0
 GAS_MONEY_WEI = 10**24
 """What a development key is given for gas: a million ether."""
 
-_CREATION_GAS = 4_000_000
+MINTER_ALLOWANCE = 2**256 - 1
+"""How much the administrator may mint of each token: as much as anybody asks of a faucet."""
+
+_ISSUER_ROLES = ("MASTER_MINTER_ROLE", "PAUSER_ROLE", "FREEZER_ROLE", "RESCUER_ROLE")
+_CREATION_GAS = 5_000_000
 _CALL_GAS = 200_000
 
 
@@ -57,10 +61,10 @@ async def deploy(rpc: RPC, home: Path, *, administrator: SigningKey, withdrawer:
     """Have the development contracts on the node's chain, and record them in ``home``.
 
     ``withdrawer`` (an address) may withdraw from the vault; ``administrator`` may do
-    everything else and mint. Safe to repeat; a run that died half-way is started
-    over with new contracts, and what it left is referred to by nobody. Raises the
-    RPC's errors, ``AdministrationFailed``, and ``RPCError`` on a node that is not
-    a development node.
+    everything else, agree to withdrawals beyond the rate limit, and mint. Safe to
+    repeat; a run that died half-way is started over with new contracts, and what it
+    left is referred to by nobody. Raises the RPC's errors, ``AdministrationFailed``,
+    and ``RPCError`` on a node that is not a development node.
     """
     chain_id = int((await rpc.read([("eth_chainId", ())], str))[0], 16)
     for address in (administrator.address, withdrawer):
@@ -150,26 +154,32 @@ async def _deploy_all(rpc: RPC, administrator: SigningKey, chain_id: int) -> Dep
 async def _grant_missing_roles(
     rpc: RPC, deployment: Deployment, administrator: SigningKey, withdrawer: str
 ) -> None:
+    tokens = [token.address for token in deployment.tokens.values()]
     wanted = [
         (deployment.vault, "WITHDRAWER_ROLE", withdrawer),
+        (deployment.vault, "APPROVER_ROLE", administrator.address),
         (deployment.vault, "GUARDIAN_ROLE", administrator.address),
     ]
-    wanted += [
-        (token.address, name, administrator.address)
-        for token in deployment.tokens.values()
-        for name in ("MINTER_ROLE", "PAUSER_ROLE", "FREEZER_ROLE")
+    wanted += [(token, name, administrator.address) for token in tokens for name in _ISSUER_ROLES]
+    reads = [
+        ContractRead(contract, "hasRole(bytes32,address)", "bool", (role(name), account))
+        for contract, name, account in wanted
     ]
-    granted = await read_contracts(
-        rpc,
-        [
-            ContractRead(contract, "hasRole(bytes32,address)", "bool", (role(name), account))
-            for contract, name, account in wanted
-        ],
-    )
+    reads += [ContractRead(token, "isMinter(address)", "bool", (administrator.address,)) for token in tokens]
+    has = await read_contracts(rpc, reads)
     missing = [
         AdministrativeCall(contract, calldata("grantRole(bytes32,address)", role(name), account), _CALL_GAS)
-        for (contract, name, account), has_it in zip(wanted, granted, strict=True)
+        for (contract, name, account), has_it in zip(wanted, has[: len(wanted)], strict=True)
         if not has_it
+    ]
+    missing += [
+        AdministrativeCall(
+            token,
+            calldata("configureMinter(address,uint256)", administrator.address, MINTER_ALLOWANCE),
+            _CALL_GAS,
+        )
+        for token, is_minter in zip(tokens, has[len(wanted) :], strict=True)
+        if not is_minter
     ]
     if missing:
         nonce = await next_nonce(rpc, administrator.address)

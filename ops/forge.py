@@ -6,8 +6,10 @@ it is given here as FOUNDRY_SOLC. Everything else is in ``foundry.toml``.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +27,14 @@ ROOT = Path(__file__).parents[1]
 COMPILER = ROOT / "contracts" / "solc"
 """The wrapper that answers forge as solc does."""
 
+STATE = ROOT / ".nugpay"
+"""The clone's ignored folder."""
+
+GAS_SNAPSHOT = ROOT / "contracts" / "snapshots" / "Gas.json"
+"""What each action cost when somebody last looked, committed; a test compares."""
+
 BUILD_SECONDS_MAX = 600
-"""How long a build or a run of the tests may take; both take about 5 s."""
+"""How long a build or a run of the tests may take; a build takes about 5 s, the tests some 15 s."""
 
 
 class ForgeError(OperationError):
@@ -41,12 +49,24 @@ def run_forge(*arguments: str, environment: dict[str, str] | None = None) -> sub
     return subprocess.run(
         [str(forge_binary()), *arguments],
         cwd=ROOT,
-        env={**os.environ, "FOUNDRY_SOLC": str(COMPILER), **(environment or {})},
+        env=forge_environment() | (environment or {}),
         capture_output=True,
         text=True,
         timeout=BUILD_SECONDS_MAX,
         check=False,
     )
+
+
+def run_tests(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the contracts' own tests and return what forge said; one run at a time in a clone.
+
+    Runs share what is compiled, which forge itself does not guard.
+    """
+    STATE.mkdir(exist_ok=True)
+    with (STATE / "forge.lock").open("w") as turn:
+        # The kernel gives the turn back if we die.
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        return run_forge("test", *arguments, environment=environment)
 
 
 def build_artifacts() -> dict[str, bytes]:
@@ -62,6 +82,56 @@ def build_artifacts() -> dict[str, bytes]:
                 f"forge build failed:\n{done.stdout}{done.stderr}", "Mend the contract and build again."
             )
         return {contract: encode_artifact(_compiled(out, contract)) for contract in CONTRACTS}
+
+
+def branch_coverage() -> dict[str, tuple[int, int]]:
+    """Branches that the contracts' own tests take, and all there are, by source file."""
+    with TemporaryDirectory(prefix="nugpay-forge-") as directory:
+        done = run_forge(
+            "coverage", "--report", "summary", "--no-match-coverage", "contracts/test|node_modules",
+            environment={
+                # Coverage is of unoptimised code, which is compiled apart and warns of its size.
+                "FOUNDRY_OUT": str(Path(directory) / "out"),
+                "FOUNDRY_CACHE_PATH": str(Path(directory) / "cache"),
+                "FOUNDRY_DENY": "never",
+                # The examples reach every branch; random play would only make it slow.
+                "FOUNDRY_FUZZ_RUNS": "8",
+                "FOUNDRY_INVARIANT_RUNS": "1",
+            },
+        )  # fmt: skip
+    if done.returncode != 0:
+        raise ForgeError(f"forge coverage failed:\n{done.stdout}{done.stderr}", "Mend the test it names.")
+    rows = re.findall(r"^\| (contracts/\S+) +((?:\|[^|\n]*){4})\|$", done.stdout, re.MULTILINE)
+    branches = {source: re.findall(r"\((\d+)/(\d+)\)", cells)[2] for source, cells in rows}
+    return {source: (int(taken), int(total)) for source, (taken, total) in branches.items()}
+
+
+def measure_gas() -> dict[str, int]:
+    """What each action costs, as the contracts' gas tests measure it: gas by the action's words."""
+    with TemporaryDirectory(prefix="nugpay-forge-") as directory:
+        done = run_tests(
+            "--isolate", "--match-contract", "^GasTest$",
+            environment={"FOUNDRY_SNAPSHOTS": directory, "FOUNDRY_GAS_SNAPSHOT_EMIT": "true"},
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise ForgeError(f"forge test failed:\n{done.stdout}{done.stderr}", "Mend the test it names.")
+        return decode_gas((Path(directory) / GAS_SNAPSHOT.name).read_bytes())
+
+
+def decode_gas(content: bytes) -> dict[str, int]:
+    """The figures of a gas snapshot, as forge writes it and as it is committed."""
+    return {action: int(gas) for action, gas in msgspec.json.decode(content, type=dict[str, str]).items()}
+
+
+def encode_gas(figures: dict[str, int]) -> bytes:
+    """The snapshot's file, byte for byte."""
+    text = {action: str(gas) for action, gas in sorted(figures.items())}
+    return msgspec.json.format(msgspec.json.encode(text), indent=1) + b"\n"
+
+
+def forge_environment() -> dict[str, str]:
+    """Our own environment, with the compiler that forge shall use."""
+    return {**os.environ, "FOUNDRY_SOLC": str(COMPILER)}
 
 
 def forge_binary() -> Path:

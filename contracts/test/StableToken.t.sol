@@ -3,39 +3,36 @@ pragma solidity 0.8.37;
 
 import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
-import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
-import {ERC3009} from "@openzeppelin/contracts/token/ERC20/extensions/draft-ERC3009.sol";
 import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
+import {DelayedAdministration} from "../src/DelayedAdministration.sol";
 import {StableToken} from "../src/StableToken.sol";
 import {Cheats} from "./Cheats.sol";
 
 contract StableTokenTest is Cheats {
     StableToken private token;
     address private admin = person("admin");
+    address private master = person("master");
     address private minter = person("minter");
     address private pauser = person("pauser");
     address private freezer = person("freezer");
+    address private rescuer = person("rescuer");
     address private ann = person("ann");
     address private bob = person("bob");
-
-    bytes32 private constant PERMIT =
-        keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
-    bytes32 private constant TRANSFER = keccak256(
-        "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
-    );
-    bytes32 private constant RECEIVE = keccak256(
-        "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
-    );
-    bytes32 private constant CANCEL = keccak256("CancelAuthorization(address authorizer,bytes32 nonce)");
 
     function setUp() external {
         vm.warp(1_800_000_000);
         token = new StableToken("Dollar", "USDT", 6, 1 days, admin);
         vm.startPrank(admin);
-        token.grantRole(token.MINTER_ROLE(), minter);
         token.grantRole(token.PAUSER_ROLE(), pauser);
         token.grantRole(token.FREEZER_ROLE(), freezer);
+        token.grantRole(token.RESCUER_ROLE(), rescuer);
+        bytes memory call = abi.encodeCall(token.grantRole, (token.MASTER_MINTER_ROLE(), master));
+        token.scheduleChange(call);
+        vm.warp(block.timestamp + 1 days);
+        token.grantRole(token.MASTER_MINTER_ROLE(), master);
         vm.stopPrank();
+        vm.prank(master);
+        token.configureMinter(minter, 10_000);
         vm.prank(minter);
         token.mint(ann, 1_000);
     }
@@ -45,38 +42,158 @@ contract StableTokenTest is Cheats {
         assertEq(new StableToken("Kyat", "DMMK", 2, 0, admin).decimals(), 2);
     }
 
-    function test_mint_by_the_minter_makes_tokens() external view {
+    // --- minters
+
+    function test_mint_makes_tokens_and_lowers_the_minters_allowance() external {
         assertEq(token.balanceOf(ann), 1_000);
         assertEq(token.totalSupply(), 1_000);
+        assertEq(token.minterAllowance(minter), 9_000);
+        vm.expectEmit(true, true, false, true, address(token));
+        emit StableToken.Minted(minter, bob, 5);
+        vm.prank(minter);
+        token.mint(bob, 5);
+        assertEq(token.minterAllowance(minter), 8_995);
     }
 
-    function testFuzz_mint_by_anyone_else_is_refused(address caller) external {
+    function testFuzz_all_that_a_minter_mints_is_within_its_allowance(uint256 allowance, uint256 first, uint256 second)
+        external
+    {
+        allowance = bound(allowance, 0, 1e30);
+        first = bound(first, 0, 1e30);
+        second = bound(second, 0, 1e30);
+        vm.prank(master);
+        token.configureMinter(minter, allowance);
+        uint256 before = token.totalSupply();
+        mintOrNot(first);
+        mintOrNot(second);
+        require(token.totalSupply() - before <= allowance, "more was minted than allowed");
+        assertEq(token.totalSupply() - before + token.minterAllowance(minter), allowance);
+    }
+
+    function test_mint_beyond_the_allowance_is_refused() external {
+        vm.expectRevert(
+            abi.encodeWithSelector(StableToken.MinterAllowanceExceeded.selector, minter, 9_000, 9_001)
+        );
+        vm.prank(minter);
+        token.mint(ann, 9_001);
+    }
+
+    function testFuzz_mint_and_burn_by_anyone_else_are_refused(address caller) external {
         vm.assume(caller != minter);
-        bytes32 role = token.MINTER_ROLE();
-        vm.expectRevert(abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, caller, role));
+        bytes memory refused = abi.encodeWithSelector(StableToken.AccountNotMinter.selector, caller);
+        vm.expectRevert(refused);
         vm.prank(caller);
         token.mint(caller, 1);
-    }
-
-    function test_burn_takes_only_the_minters_own_tokens() external {
-        vm.prank(minter);
-        token.mint(minter, 50);
-        vm.prank(minter);
-        token.burn(20);
-        assertEq(token.balanceOf(minter), 30);
-        assertEq(token.balanceOf(ann), 1_000);
-        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, minter, 30, 31));
-        vm.prank(minter);
-        token.burn(31);
-    }
-
-    function testFuzz_burn_by_anyone_else_is_refused(address caller) external {
-        vm.assume(caller != minter);
-        bytes32 role = token.MINTER_ROLE();
-        vm.expectRevert(abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, caller, role));
+        vm.expectRevert(refused);
         vm.prank(caller);
         token.burn(0);
     }
+
+    function test_burn_takes_only_the_minters_own_tokens_and_raises_no_allowance() external {
+        vm.startPrank(minter);
+        token.mint(minter, 50);
+        vm.expectEmit(true, false, false, true, address(token));
+        emit StableToken.Burned(minter, 20);
+        token.burn(20);
+        assertEq(token.balanceOf(minter), 30);
+        assertEq(token.balanceOf(ann), 1_000);
+        assertEq(token.minterAllowance(minter), 8_950);
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, minter, 30, 31));
+        token.burn(31);
+        vm.stopPrank();
+    }
+
+    function test_the_master_minter_sets_an_allowance_anew_and_ends_a_minter() external {
+        vm.startPrank(master);
+        vm.expectEmit(true, true, false, true, address(token));
+        emit StableToken.MinterConfigured(minter, 3, master);
+        token.configureMinter(minter, 3);
+        assertEq(token.minterAllowance(minter), 3);
+        vm.expectEmit(true, true, false, true, address(token));
+        emit StableToken.MinterRemoved(minter, master);
+        token.removeMinter(minter);
+        assertEq(token.minterAllowance(minter), 0);
+        vm.expectRevert(abi.encodeWithSelector(StableToken.AccountNotMinter.selector, minter));
+        token.removeMinter(minter);
+        vm.stopPrank();
+        vm.expectRevert(abi.encodeWithSelector(StableToken.AccountNotMinter.selector, minter));
+        vm.prank(minter);
+        token.mint(ann, 0);
+    }
+
+    function testFuzz_minters_are_nobody_elses_to_make_or_end(address caller) external {
+        vm.assume(caller != master);
+        bytes memory refused = unauthorized(caller, token.MASTER_MINTER_ROLE());
+        vm.expectRevert(refused);
+        vm.prank(caller);
+        token.configureMinter(caller, 1);
+        vm.expectRevert(refused);
+        vm.prank(caller);
+        token.removeMinter(minter);
+    }
+
+    function test_a_frozen_minter_neither_mints_nor_burns() external {
+        vm.prank(freezer);
+        token.freeze(minter);
+        bytes memory refused = abi.encodeWithSelector(StableToken.AccountFrozen.selector, minter);
+        vm.startPrank(minter);
+        vm.expectRevert(refused);
+        token.mint(ann, 1);
+        vm.expectRevert(refused);
+        token.burn(0);
+        vm.stopPrank();
+    }
+
+    // --- administration
+
+    function test_a_new_master_minter_waits_and_the_other_roles_do_not() external {
+        bytes32 makes = token.MASTER_MINTER_ROLE();
+        bytes memory call = abi.encodeCall(token.grantRole, (makes, ann));
+        vm.startPrank(admin);
+        vm.expectRevert(
+            abi.encodeWithSelector(DelayedAdministration.ChangeNotScheduled.selector, keccak256(call))
+        );
+        token.grantRole(makes, ann);
+        token.scheduleChange(call);
+        token.cancelChange(call);
+        token.grantRole(token.FREEZER_ROLE(), ann);
+        token.revokeRole(makes, master);
+        vm.stopPrank();
+        bytes memory other = abi.encodeCall(token.pause, ());
+        vm.expectRevert(
+            abi.encodeWithSelector(DelayedAdministration.ChangeNotCancellable.selector, keccak256(other), pauser)
+        );
+        vm.prank(pauser);
+        token.cancelChange(other);
+    }
+
+    // --- rescue
+
+    function test_the_rescuer_sends_on_what_lies_at_the_contract_itself() external {
+        vm.prank(ann);
+        token.transfer(address(token), 40);
+        vm.expectEmit(true, true, true, true, address(token));
+        emit StableToken.Rescued(token, ann, 40, rescuer);
+        vm.prank(rescuer);
+        token.rescue(token, ann, 40);
+        assertEq(token.balanceOf(ann), 1_000);
+    }
+
+    function testFuzz_rescue_reaches_nobodys_tokens(uint256 amount) external {
+        amount = bound(amount, 1, type(uint256).max);
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, token, 0, amount));
+        vm.prank(rescuer);
+        token.rescue(token, bob, amount);
+    }
+
+    function testFuzz_rescue_by_anyone_else_is_refused(address caller) external {
+        vm.assume(caller != rescuer);
+        vm.expectRevert(unauthorized(caller, token.RESCUER_ROLE()));
+        vm.prank(caller);
+        token.rescue(token, caller, 0);
+    }
+
+    // --- pause and freeze
 
     function test_pause_stops_transfer_mint_and_burn_until_unpaused() external {
         vm.prank(pauser);
@@ -91,6 +208,11 @@ contract StableTokenTest is Cheats {
         vm.expectRevert(paused);
         vm.prank(minter);
         token.burn(0);
+        vm.expectRevert(paused);
+        vm.prank(master);
+        token.configureMinter(bob, 1);
+        vm.prank(master);
+        token.removeMinter(minter);
         vm.prank(pauser);
         token.unpause();
         vm.prank(ann);
@@ -180,84 +302,12 @@ contract StableTokenTest is Cheats {
         vm.stopPrank();
     }
 
-    function testFuzz_permit_sets_the_allowance_once(uint256 value) external {
-        (uint8 v, bytes32 r, bytes32 s) =
-            signed("ann", keccak256(abi.encode(PERMIT, ann, bob, value, uint256(0), block.timestamp)));
-        token.permit(ann, bob, value, block.timestamp, v, r, s);
-        assertEq(token.allowance(ann, bob), value);
-        bool again = tryPermit(value, block.timestamp, v, r, s);
-        require(!again, "a permit was used twice");
+    function mintOrNot(uint256 amount) private {
+        vm.prank(minter);
+        try token.mint(bob, amount) {} catch {}
     }
 
-    function test_permit_after_its_deadline_is_refused() external {
-        uint256 deadline = block.timestamp - 1;
-        (uint8 v, bytes32 r, bytes32 s) =
-            signed("ann", keccak256(abi.encode(PERMIT, ann, bob, uint256(5), uint256(0), deadline)));
-        vm.expectRevert(abi.encodeWithSelector(ERC20Permit.ERC2612ExpiredSignature.selector, deadline));
-        token.permit(ann, bob, 5, deadline, v, r, s);
-    }
-
-    function testFuzz_transfer_by_authorization_moves_the_amount_once(uint256 value, bytes32 nonce) external {
-        value = bound(value, 0, 1_000);
-        (uint8 v, bytes32 r, bytes32 s) = authorized(TRANSFER, bob, value, nonce);
-        token.transferWithAuthorization(ann, bob, value, 0, type(uint40).max, nonce, v, r, s);
-        assertEq(token.balanceOf(bob), value);
-        require(token.authorizationState(ann, nonce), "the nonce is not used");
-        vm.expectRevert(abi.encodeWithSelector(ERC3009.ERC3009UsedAuthorization.selector, ann, nonce));
-        token.transferWithAuthorization(ann, bob, value, 0, type(uint40).max, nonce, v, r, s);
-    }
-
-    function test_transfer_by_authorization_of_another_amount_is_refused() external {
-        (uint8 v, bytes32 r, bytes32 s) = authorized(TRANSFER, bob, 10, bytes32("n"));
-        vm.expectRevert(abi.encodeWithSelector(ERC3009.ERC3009InvalidSignature.selector));
-        token.transferWithAuthorization(ann, bob, 11, 0, type(uint40).max, bytes32("n"), v, r, s);
-    }
-
-    function test_transfer_by_authorization_of_a_frozen_holder_is_refused() external {
-        vm.prank(freezer);
-        token.freeze(ann);
-        (uint8 v, bytes32 r, bytes32 s) = authorized(TRANSFER, bob, 10, bytes32("n"));
-        vm.expectRevert(abi.encodeWithSelector(StableToken.AccountFrozen.selector, ann));
-        token.transferWithAuthorization(ann, bob, 10, 0, type(uint40).max, bytes32("n"), v, r, s);
-    }
-
-    function test_receive_by_authorization_is_only_for_the_receiver() external {
-        (uint8 v, bytes32 r, bytes32 s) = authorized(RECEIVE, bob, 10, bytes32("n"));
-        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InvalidReceiver.selector, bob));
-        token.receiveWithAuthorization(ann, bob, 10, 0, type(uint40).max, bytes32("n"), v, r, s);
-        vm.prank(bob);
-        token.receiveWithAuthorization(ann, bob, 10, 0, type(uint40).max, bytes32("n"), v, r, s);
-        assertEq(token.balanceOf(bob), 10);
-    }
-
-    function test_a_cancelled_authorization_moves_nothing() external {
-        (uint8 v, bytes32 r, bytes32 s) = signed("ann", keccak256(abi.encode(CANCEL, ann, bytes32("n"))));
-        token.cancelAuthorization(ann, bytes32("n"), v, r, s);
-        (v, r, s) = authorized(TRANSFER, bob, 10, bytes32("n"));
-        vm.expectRevert(abi.encodeWithSelector(ERC3009.ERC3009UsedAuthorization.selector, ann, bytes32("n")));
-        token.transferWithAuthorization(ann, bob, 10, 0, type(uint40).max, bytes32("n"), v, r, s);
-        assertEq(token.balanceOf(ann), 1_000);
-    }
-
-    function tryPermit(uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s) private returns (bool) {
-        try token.permit(ann, bob, value, deadline, v, r, s) {
-            return true;
-        } catch {
-            return false;
-        }
-    }
-
-    function authorized(bytes32 kind, address to, uint256 value, bytes32 nonce)
-        private
-        view
-        returns (uint8, bytes32, bytes32)
-    {
-        return signed(
-            "ann", keccak256(abi.encode(kind, ann, to, value, uint256(0), uint256(type(uint40).max), nonce))
-        );
-    }
-
-    function signed(string memory who, bytes32 structHash) private view returns (uint8, bytes32, bytes32) {
-        return vm.sign(key(who), keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash)));
+    function unauthorized(address caller, bytes32 role) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, caller, role);
     }
 }
