@@ -59,6 +59,11 @@ class SigningKey:
         """Sign; equal fields give equal bytes."""
         return sign(transaction, self._key)
 
+    async def sign_digest(self, digest: bytes) -> bytes:
+        """As ``chain.key_services.KeyService`` says; equal digests give equal signatures."""
+        signature: bytes = self._key.sign(digest, hasher=None)
+        return signature
+
 
 def keys_dir(home: Path) -> Path:
     """Where a machine's keys are."""

@@ -93,6 +93,14 @@ class Sender:
         order, attempts = await self._read(order_id)
         return await order_status(self._rpc, self._deployment, order, attempts)
 
+    async def check(self, order_id: UUID) -> None:
+        """Raise what the signer would refuse the order with now, without giving it a nonce.
+
+        A ``Refusal`` as ``send`` raises it, or ``Unavailable``. That nothing is raised
+        promises nothing: the signer decides when it signs.
+        """
+        await self._signer.check(order_id=order_id, chain_id=self._deployment.chain_id)
+
     async def send(self, order_id: UUID) -> OrderStatus:
         """Have the order on its way: sign it if nothing is signed, send it if no node is known to have it.
 
@@ -199,9 +207,16 @@ class Sender:
         address = await self.address()
         try:
             signed = await self._signer.sign(
-                order_id=place.order_id, chain_id=self._deployment.chain_id, nonce=place.nonce, fees=fees
+                order_id=place.order_id,
+                chain_id=self._deployment.chain_id,
+                nonce=place.nonce,
+                fees=fees,
+                from_address=address,
             )
         except Refusal as refusal:
+            if refusal.code is ChainCode.NONCE_MISMATCH:
+                # The signer may have another key since we asked for its address: ask again.
+                self._address = None
             # The signer says that it never signed for this order: its nonce is free, and
             # leaving it would hold up every later one. Dies before the commit: the next
             # turn asks, is refused and takes it back.

@@ -19,13 +19,18 @@ import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from chain.approvals import ReadKey
 from chain.deployments import Deployment, load_deployment
+from chain.key_services import KeyService
 from chain.keystore import SIGNER_KEY, development_key, stored_key
 from chain.signer import Signer
 from chain.signer_messages import (
     LINE_BYTES_MAX,
     Answer,
+    CheckedAnswer,
+    CheckRequest,
     IdentityAnswer,
+    IdentityRequest,
     RefusedAnswer,
     SignedAnswer,
     SignRequest,
@@ -37,7 +42,7 @@ from chain.signer_policy import development_policy, load_policy, signer_dir
 from chain.signing_log import SigningLog
 from foundation.clock import Clock, SystemClock
 from foundation.database import Database
-from foundation.errors import Refusal
+from foundation.errors import Refusal, Unavailable
 from foundation.settings import Settings
 
 logger = structlog.get_logger()
@@ -49,24 +54,38 @@ def signing_log_path(home: Path, deployment: Deployment) -> Path:
 
 
 async def run_signer(
-    settings: Settings, database_url: str, *, ready: Callable[[], None] | None = None
+    settings: Settings,
+    database_url: str,
+    *,
+    read_key: ReadKey,
+    key: KeyService | None = None,
+    ready: Callable[[], None] | None = None,
 ) -> None:
     """Be the signer until cancelled, or until something is not sure.
 
     Needs the deployment of ``settings.chain_id`` in ``settings.home``; in development
-    makes its key and policy where there are none. ``ready`` is called once it listens.
-    Raises ``Refusal`` (no deployment), ``KeystoreError``, ``PolicyError``, ``SigningLogError``.
+    makes its key and policy where there are none. ``read_key`` reads officers' public
+    keys; ``key`` is a key service, by default the keystore of ``settings.home``.
+    ``ready`` is called once it listens. Raises ``Refusal`` (no deployment),
+    ``KeystoreError``, ``PolicyError``, ``SigningLogError``.
     """
     deployment = load_deployment(settings.home, settings.chain_id)
     development = settings.environment == "development"
-    key = (development_key if development else stored_key)(settings.home, SIGNER_KEY)
+    if key is None:
+        key = (development_key if development else stored_key)(settings.home, SIGNER_KEY)
     policy = development_policy(settings.home, deployment) if development else load_policy(settings.home)
     log = SigningLog(signing_log_path(settings.home, deployment))
     database = Database(database_url, pool_size=1, pool_overflow=0)
     clock: Clock = SystemClock()
     try:
         signer = Signer(
-            key=key, deployment=deployment, policy=policy, log=log, database=database, clock=clock
+            key=key,
+            deployment=deployment,
+            policy=policy,
+            read_key=read_key,
+            log=log,
+            database=database,
+            clock=clock,
         )
         async with serving(signer, settings.signer_socket) as failed:
             logger.info("signer listens", address=signer.address, chain_id=deployment.chain_id)
@@ -147,7 +166,7 @@ async def _answer(signer: Signer, line: bytes) -> Answer:
         # within brackets. Decoding is over before anything is decided, so the asker has
         # only this line's answer to lose; an end of the process would stop every payout.
         return UnavailableAnswer("not a request: no JSON in UTF-8, or nested too deeply")
-    if not isinstance(request, SignRequest):
+    if isinstance(request, IdentityRequest):
         deployment = signer.deployment
         return IdentityAnswer(
             address=signer.address,
@@ -155,10 +174,18 @@ async def _answer(signer: Signer, line: bytes) -> Answer:
             genesis_hash=deployment.genesis_hash,
             vault=deployment.vault,
         )
+    return await _decided(signer, request)
+
+
+async def _decided(signer: Signer, request: SignRequest | CheckRequest) -> Answer:
     try:
+        if isinstance(request, CheckRequest):
+            await signer.check(request)
+            return CheckedAnswer()
         signed = await signer.sign(request)
     except Refusal as refusal:
-        logger.warning("refused to sign", order_id=str(request.order_id), code=str(refusal.code))
+        if isinstance(request, SignRequest):
+            logger.warning("refused to sign", order_id=str(request.order_id), code=str(refusal.code))
         return RefusedAnswer(
             code=refusal.code.value,
             detail=refusal.detail,
@@ -166,6 +193,10 @@ async def _answer(signer: Signer, line: bytes) -> Answer:
             why=str(refusal.data["why"]),
             signed_before=bool(refusal.data["signed_before"]),
         )
+    except Unavailable as error:
+        # The key service did not sign: nothing is in the log, nothing has left.
+        logger.warning("cannot sign", code=error.code)
+        return UnavailableAnswer(error.detail)
     except (SQLAlchemyError, OSError) as error:
         # The order could not be read: nothing was decided, and nothing signed.
         logger.warning("cannot read orders", error=type(error).__name__)
