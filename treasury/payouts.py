@@ -190,7 +190,11 @@ class _Step:
         )
         if unpayable is None:
             return True
-        if self._clock.now() - row.created_at >= timedelta(seconds=UNPAYABLE_SECONDS_MAX):
+        patience = UNPAYABLE_SECONDS_MAX
+        if row.awaits_officers_since is not None:
+            # The time that officers took is not the vault's.
+            patience += UNAPPROVED_SECONDS_MAX
+        if self._clock.now() - row.created_at >= timedelta(seconds=patience):
             await self._return_unsigned(row)
         else:
             self._wait(unpayable)
