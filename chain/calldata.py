@@ -19,6 +19,7 @@ SIGNATURES = {
         "sweep(address,bytes32[])",
         "setRateLimit(address,uint208,uint48)",
         "grantRole(bytes32,address)",
+        "revokeRole(bytes32,address)",
         "pause()",
         "unpause()",
         "hasRole(bytes32,address)",

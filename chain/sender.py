@@ -204,14 +204,13 @@ class Sender:
 
     async def _sign_and_store(self, place: Place, fees: Fees) -> None:
         """Have the order signed with its nonce, and the bytes stored before anybody sees them."""
-        address = await self.address()
         try:
             signed = await self._signer.sign(
                 order_id=place.order_id,
                 chain_id=self._deployment.chain_id,
                 nonce=place.nonce,
                 fees=fees,
-                from_address=address,
+                from_address=place.from_address,
             )
         except Refusal as refusal:
             if refusal.code is ChainCode.NONCE_MISMATCH:
@@ -222,12 +221,12 @@ class Sender:
             # turn asks, is refused and takes it back.
             if not refusal.data.get("signed_before", True):
                 async with self._database.session() as session:
-                    await take_back_place(session, address, place)
+                    await take_back_place(session, place)
             raise
         # Dies here: the signature is in the signer's log and nowhere else. The next turn
         # asks with the same nonce, and what it gets is stored before it is sent.
         async with self._database.session() as session:
-            await store_attempt(session, self._clock, address, place, signed, fees)
+            await store_attempt(session, self._clock, place, signed, fees)
         # Dies here: stored and not sent; the next turn sends these bytes.
 
     async def _broadcast_last(self, order_id: UUID) -> tuple[Outcome, OrderStatus]:
@@ -255,7 +254,8 @@ class Sender:
             # Somebody else may have replaced it while we waited for the lane.
             if self._clock.now() - last.created_at >= self._stuck_after:
                 try:
-                    await self._sign_and_store(Place(last.nonce, order_id), last.fees.bumped(now))
+                    place = Place(last.nonce, order_id, last.from_address)
+                    await self._sign_and_store(place, last.fees.bumped(now))
                 except Refusal as refusal:
                     # Above the signer's cap: what was sent stays in the pool, and waits.
                     return replace(await self.status(order_id), trouble=f"{refusal.code}: {refusal.detail}")

@@ -151,7 +151,8 @@ class Signer:
         signed_by = self.address if before is None else before.from_address or self.address
         if (request.from_address or self.address) != self.address or signed_by != self.address:
             detail = f"The key of now is {self.address}; a nonce of another key is not its to sign."
-            raise _refused(ChainCode.NONCE_MISMATCH, detail, "another_key", before)
+            # Keys were rotated since: with a nonce of the key of now it can be signed.
+            raise _refused(ChainCode.NONCE_MISMATCH, detail, "another_key", before, Retryable.YES)
         if before is not None and request.nonce != before.first.nonce:
             detail = f"The order was signed with nonce {before.first.nonce} and has no other."
             raise _refused(ChainCode.NONCE_MISMATCH, detail, "another_nonce", before)
