@@ -1,15 +1,16 @@
 """The signer's process: its socket, and what starts it.
 
-A Unix socket that only its owner can open; a line in, a line out, any number of
-askers. No answer leaves before it is decided and logged. What is malformed gets
-an answer and decides nothing. An error that nobody foresaw ends the process
-without an answer: a signer that is not sure is not a signer.
+A Unix socket that only its owner can open, and a group if one is named; a line in, a
+line out, any number of askers. No answer leaves before it is decided and logged. What
+is malformed gets an answer and decides nothing. An error that nobody foresaw ends the
+process without an answer: a signer that is not sure is not a signer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import grp
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -87,7 +88,7 @@ async def run_signer(
             database=database,
             clock=clock,
         )
-        async with serving(signer, settings.signer_socket) as failed:
+        async with serving(signer, settings.signer_socket, group=settings.signer_group) as failed:
             logger.info("signer listens", address=signer.address, chain_id=deployment.chain_id)
             if ready is not None:
                 ready()
@@ -98,8 +99,14 @@ async def run_signer(
 
 
 @asynccontextmanager
-async def serving(signer: Signer, socket: Path) -> AsyncIterator[asyncio.Future[BaseException]]:
-    """Serve the signer on a socket; the future gets the error that must end the process."""
+async def serving(
+    signer: Signer, socket: Path, *, group: str | None = None
+) -> AsyncIterator[asyncio.Future[BaseException]]:
+    """Serve the signer on a socket; the future gets the error that must end the process.
+
+    Its user may ask, and the members of ``group``. Raises ``PermissionError`` where the
+    user is not in that group, ``LookupError`` where there is none.
+    """
     failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -115,7 +122,7 @@ async def serving(signer: Signer, socket: Path) -> AsyncIterator[asyncio.Future[
                     failed.set_result(error)
 
     socket.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-    server = await _listen(converse, socket)
+    server = await _listen(converse, socket, group)
     try:
         yield failed
     finally:
@@ -124,7 +131,9 @@ async def serving(signer: Signer, socket: Path) -> AsyncIterator[asyncio.Future[
 
 
 async def _listen(
-    converse: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], socket: Path
+    converse: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    socket: Path,
+    group: str | None,
 ) -> asyncio.Server:
     # The log's lock says that no other signer of this key lives, so a socket that is
     # there was left by a dead one. The new socket has its rights before it has its
@@ -133,6 +142,10 @@ async def _listen(
     _remove(draft)
     server = await asyncio.start_unix_server(converse, draft, limit=LINE_BYTES_MAX)
     draft.chmod(0o600)
+    if group is not None:
+        # Whoever may ask gets signatures to the caps: the worker's user, and nobody else.
+        os.chown(draft, -1, grp.getgrnam(group).gr_gid)
+        draft.chmod(0o660)
     draft.replace(socket)
     return server
 
