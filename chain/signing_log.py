@@ -39,7 +39,11 @@ REMEMBERED_SECONDS: Final = 72 * HOUR_SECONDS
 
 
 class SigningLogError(NUGPayError):
-    """The log is damaged or in use; the signer does not start."""
+    """The log is damaged, in use, or another key's; the signer does not start."""
+
+
+class SigningLogInUse(SigningLogError):
+    """A signer that lives has it open."""
 
 
 class SigningEntry(msgspec.Struct, frozen=True):
@@ -229,7 +233,7 @@ class SigningLog:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SigningLogError(f"another signer has {self.path} open") from error
+            raise SigningLogInUse(f"another signer has {self.path} open") from error
 
     def _read(self) -> None:
         with self.path.open("rb") as file:

@@ -7,12 +7,19 @@ its policy, which nobody else may.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
+
+if TYPE_CHECKING:
+    from foundation.settings import Settings
+
+SUPERVISED_TRIES_MAX = 5
+"""How often a signer that ``up`` starts again is ended, until its log can be had."""
 
 app = typer.Typer(help="Be the signer process; rotate its key; say which officers it believes.")
 
@@ -31,8 +38,9 @@ def command(context: typer.Context) -> None:
 def rotate() -> None:
     """Give the signer a new key; refused while anything of the old one is not final.
 
-    The signer must be stopped. On a real chain the vault's administrator makes the calls
-    that are printed, and the command is run again; the development chain's are made here.
+    The signer must be stopped; that of ``nugpay up`` is, and comes back by itself. On a
+    real chain the vault's administrator makes the calls that are printed, and the command
+    is run again; the development chain's are made here.
     """
     typer.echo(asyncio.run(_rotate()))
 
@@ -72,6 +80,8 @@ async def _rotate() -> str:
     from chain.keystore import ADMINISTRATOR_KEY, development_key
     from chain.rotation import rotate_signer
     from chain.rpc import RPC
+    from chain.signing_log import SigningLogInUse
+    from ops.errors import OperationError
     from ops.wiring import current_settings, open_parts
 
     settings = current_settings()
@@ -81,14 +91,26 @@ async def _rotate() -> str:
     rpc = RPC(settings.rpc_url)
     try:
         async with open_parts(settings) as parts:
-            rotation = await rotate_signer(
-                parts.database, rpc, parts.clock, settings.home, deployment, administrator=administrator
-            )
+            for _ in range(SUPERVISED_TRIES_MAX):
+                _end_supervised(settings)
+                # A signer that was started again in between has its log open: once more.
+                with contextlib.suppress(SigningLogInUse):
+                    rotation = await rotate_signer(
+                        parts.database,
+                        rpc,
+                        parts.clock,
+                        settings.home,
+                        deployment,
+                        administrator=administrator,
+                    )
+                    break
+            else:
+                raise OperationError("The signer runs", "Stop it first; it is started again afterwards.")
     finally:
         await rpc.close()
     if rotation.is_done:
         return (
-            f"rotated from {rotation.old} to {rotation.new}; start the signer\n"
+            f"rotated from {rotation.old} to {rotation.new}; the signer's next start is with the new key\n"
             f"The old key has no role any more and is kept, with what gas money it has."
         )
     calls = "\n".join(call.text() for call in rotation.calls)
@@ -96,6 +118,15 @@ async def _rotate() -> str:
         f"The new key is {rotation.new}; send it gas money. The vault's administrator calls:\n{calls}\n"
         "Then run this again. Until it is done, withdrawals wait."
     )
+
+
+def _end_supervised(settings: Settings) -> None:
+    """End the signer of this home's ``up``, if there is one; its supervisor starts it again."""
+    from ops.processes import end_processes, running_roster
+
+    roster = running_roster(settings.home)
+    children = roster.children if roster is not None else ()
+    end_processes([child.mark for child in children if child.name == "signer" and child.mark is not None])
 
 
 def _trust(name: str, jwk: dict[str, str], known_as: tuple[UUID, ...]) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from chain.approvals import store_approval
 from chain.errors import ChainCode
+from chain.fees import Fees
 from chain.orders import read_order
 from chain.signer_client import SignerClient
 from chain.signer_policy import (
@@ -230,8 +231,6 @@ class TestOfficers:
         bureau.orders.clock.advance(3_600)
 
         # Its money may move already; that it gets mined is all that is left to do.
-        from chain.fees import Fees
-
         await bureau.orders.sign(signer, order_id, fees=Fees(3_000_000_000, 2_000_000_000))
 
 

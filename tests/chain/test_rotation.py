@@ -11,6 +11,7 @@ from chain.administration import AdministrativeCall, execute, next_nonce
 from chain.calldata import role
 from chain.contract_reads import ContractRead, read_contracts
 from chain.errors import ChainCode
+from chain.fees import Fees
 from chain.keystore import SIGNER_KEY, SigningKey, keys_dir, stored_key
 from chain.lanes import give_place
 from chain.order_status import OrderState
@@ -120,8 +121,6 @@ async def test_an_order_of_the_old_key_is_never_signed_by_the_new_one(bank: Bank
         await bank.pay(order_id)
     await bank.rotate(bank.contracts.administrator)
     async with bank.signer() as signer:
-        from chain.fees import Fees
-
         for nonce in (0, 1):
             with pytest.raises(Refusal) as refused:
                 await signer.sign(order_id=order_id, chain_id=31337, nonce=nonce, fees=Fees(10**11, 10**9))
@@ -156,8 +155,6 @@ async def test_it_is_refused_while_a_payment_of_the_old_key_is_not_final(bank: B
 
 async def test_a_signature_that_only_the_log_knows_holds_it_up(bank: Bank) -> None:
     async with bank.signer() as signer:
-        from chain.fees import Fees
-
         order_id = await bank.order()
         async with bank.database.session() as session:
             await give_place(session, bank.contracts.signer_key.address, order_id, first_nonce=0)
