@@ -32,6 +32,7 @@ SIGNATURES = {
         "setRateLimit(address,uint208,uint48)",
         "setColdAddress(address)",
         "grantRole(bytes32,address)",
+        "revokeRole(bytes32,address)",
         "pause()",
         "unpause()",
         "hasRole(bytes32,address)",

@@ -68,7 +68,7 @@ async def deploy(rpc: RPC, home: Path, *, administrator: SigningKey, withdrawer:
     """
     chain_id = int((await rpc.read([("eth_chainId", ())], str))[0], 16)
     for address in (administrator.address, withdrawer):
-        await _fund(rpc, address)
+        await fund(rpc, address)
     deployment = await _recorded(rpc, home, chain_id)
     if deployment is None:
         deployment = await _deploy_all(rpc, administrator, chain_id)
@@ -91,7 +91,8 @@ async def mint(
     return receipts[0].transaction_hash
 
 
-async def _fund(rpc: RPC, address: str) -> None:
+async def fund(rpc: RPC, address: str) -> None:
+    """Give an address gas money, if it has little. ``RPCError`` on a node that is no development node."""
     balance = int((await rpc.read([("eth_getBalance", (address, "latest"))], str))[0], 16)
     if balance < GAS_MONEY_WEI // 2:
         await rpc.call("anvil_setBalance", address, hex(GAS_MONEY_WEI))

@@ -33,6 +33,9 @@ PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file, not a passphr
 SIGNER_KEY = "signer"
 """The key of the signer process: pays withdrawals from the vault, sweeps into it."""
 
+NEXT_SIGNER_KEY = "signer.next"
+"""The key that the signer's is being rotated to; not used for anything until it is."""
+
 ADMINISTRATOR_KEY = "administrator"
 """Development only: deploys the contracts, grants roles, issues the development tokens."""
 
@@ -58,6 +61,11 @@ class SigningKey:
     def sign(self, transaction: Transaction) -> SignedTransaction:
         """Sign; equal fields give equal bytes."""
         return sign(transaction, self._key)
+
+    async def sign_digest(self, digest: bytes) -> bytes:
+        """As ``chain.key_services.KeyService`` says; equal digests give equal signatures."""
+        signature: bytes = self._key.sign(digest, hasher=None)
+        return signature
 
 
 def keys_dir(home: Path) -> Path:
@@ -122,6 +130,33 @@ def development_key(home: Path, name: str) -> SigningKey:
     return stored_key(home, name)
 
 
+def further_key(home: Path, name: str, *, work: int = SCRYPT_WORK) -> SigningKey:
+    """As ``stored_key``, but makes the key where there is none, under the passphrase that is there.
+
+    Raises ``KeystoreError`` where no passphrase is: that is chosen by whoever set up the keys.
+    """
+    directory = keys_dir(home)
+    path = directory / f"{name}.json"
+    if not path.exists():
+        passphrase = _read_private(directory / PASSPHRASE_FILE).decode().strip()
+        with contextlib.suppress(FileExistsError):
+            return create_key(path, passphrase, work=work)
+    return stored_key(home, name)
+
+
+def replace_key(home: Path, *, old: str, new: str, kept: str) -> None:
+    """Give the key ``new`` the name ``old``, and keep the old one as ``kept``.
+
+    At no moment is there no key of that name, whatever dies: the old file gets its
+    second name first, and one rename puts the new one in its place.
+    """
+    directory = keys_dir(home)
+    with contextlib.suppress(FileExistsError):
+        os.link(directory / f"{old}.json", directory / f"{kept}.json")
+    (directory / f"{new}.json").replace(directory / f"{old}.json")
+    _sync_directory(directory)
+
+
 def _write_passphrase(path: Path) -> None:
     # If another process makes it at the same moment, its passphrase is the one.
     with contextlib.suppress(FileExistsError):
@@ -141,7 +176,11 @@ def _write_private(path: Path, content: bytes) -> None:
         os.link(draft, path)
     finally:
         draft.unlink()
-    directory = os.open(path.parent, os.O_RDONLY)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

@@ -26,10 +26,12 @@ from foundation.ids import uuid7
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A nonce and whose it is."""
+    """A nonce of a key, and the order that it is for."""
 
     nonce: int
     order_id: UUID
+    from_address: str
+    """Whose lane it is in; orders outlive keys, places do not change lanes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,9 @@ async def lock_lane(session: AsyncSession, from_address: str) -> None:
 
 
 async def place_of(session: AsyncSession, order_id: UUID) -> Place | None:
-    """The order's nonce, if it has one."""
-    nonce = await session.scalar(select(ChainLane.nonce).where(ChainLane.order_id == order_id))
-    return None if nonce is None else Place(nonce, order_id)
+    """The order's nonce, if it has one, in whichever lane."""
+    row = await session.scalar(select(ChainLane).where(ChainLane.order_id == order_id))
+    return None if row is None else Place(row.nonce, order_id, row.from_address)
 
 
 async def unsigned_place(session: AsyncSession, from_address: str) -> Place | None:
@@ -73,7 +75,7 @@ async def unsigned_place(session: AsyncSession, from_address: str) -> Place | No
     ).first()
     if row is None or await session.scalar(select(exists().where(ChainAttempt.order_id == row.order_id))):
         return None
-    return Place(row.nonce, row.order_id)
+    return Place(row.nonce, row.order_id, from_address)
 
 
 async def places_from(session: AsyncSession, from_address: str, nonce: int) -> list[Place]:
@@ -83,11 +85,14 @@ async def places_from(session: AsyncSession, from_address: str, nonce: int) -> l
         .where(ChainLane.from_address == from_address, ChainLane.nonce >= nonce)
         .order_by(ChainLane.nonce)
     )
-    return [Place(row.nonce, row.order_id) for row in rows]
+    return [Place(row.nonce, row.order_id, from_address) for row in rows]
 
 
 async def give_place(session: AsyncSession, from_address: str, order_id: UUID, *, first_nonce: int) -> Place:
     """The order's nonce; the lane's next if it has none yet, ``first_nonce`` in an empty lane.
+
+    An order that has one in a retired key's lane keeps it: the signer refuses that one,
+    and it is taken back.
 
     Under ``lock_lane`` of another session, so that this one can commit while the
     lane stays locked.
@@ -100,14 +105,14 @@ async def give_place(session: AsyncSession, from_address: str, order_id: UUID, *
     )
     nonce = first_nonce if last is None else last + 1
     await session.execute(insert(ChainLane).values(from_address=from_address, nonce=nonce, order_id=order_id))
-    return Place(nonce, order_id)
+    return Place(nonce, order_id, from_address)
 
 
-async def take_back_place(session: AsyncSession, from_address: str, place: Place) -> None:
+async def take_back_place(session: AsyncSession, place: Place) -> None:
     """Undo ``give_place``: only where nothing was ever signed with the nonce, and it is the last."""
     await session.execute(
         delete(ChainLane).where(
-            ChainLane.from_address == from_address,
+            ChainLane.from_address == place.from_address,
             ChainLane.nonce == place.nonce,
             ChainLane.order_id == place.order_id,
             ~exists().where(ChainAttempt.order_id == place.order_id),
@@ -118,7 +123,6 @@ async def take_back_place(session: AsyncSession, from_address: str, place: Place
 async def store_attempt(
     session: AsyncSession,
     clock: Clock,
-    from_address: str,
     place: Place,
     signed: SignedTransaction,
     fees: Fees,
@@ -129,7 +133,7 @@ async def store_attempt(
         .values(
             id=uuid7(clock),
             order_id=place.order_id,
-            from_address=from_address,
+            from_address=place.from_address,
             nonce=place.nonce,
             tx_hash=signed.tx_hash,
             raw=signed.raw,

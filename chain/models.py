@@ -27,6 +27,7 @@ from sqlalchemy import (
     LargeBinary,
     Numeric,
     Text,
+    UniqueConstraint,
     Uuid,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -153,10 +154,41 @@ class ChainOrder(Base):
     """Units of the token; 0 in a sweep means all."""
     salt: Mapped[str | None] = mapped_column(Text)
     """Sweep only: the CREATE2 salt of ``to_address``, to be checked against it."""
+    fee: Mapped[Decimal | None] = mapped_column(Word)
+    """Withdrawal: units of the token that the customer pays on top; officers approve it too."""
+    requester: Mapped[UUID | None] = mapped_column(Uuid)
+    """Withdrawal: who asked for it, and so may not approve it."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     approved_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """Set when it must never be signed (again); it stays set."""
+
+
+class ChainApproval(Base):
+    """An officer's signature under one order's content; the signer verifies it by itself.
+
+    A row proves nothing to anybody but by its signature: whoever can write here can
+    write nonsense, and nobody who reads believes more than the key says.
+    """
+
+    __tablename__ = "chain_approval"
+    __table_args__ = (
+        UniqueConstraint("order_id", "key_id", "expires_at"),
+        CheckConstraint("octet_length(signature) = 64", name="signature"),
+        CheckConstraint("approved_at < expires_at", name="lifetime"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("chain_order.id"))
+    key_id: Mapped[str] = mapped_column(Text)
+    """RFC 7638 thumbprint of the officer's device key."""
+    approved_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    """Whole seconds, as signed."""
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    """Whole seconds, as signed; from then on it counts for nothing."""
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+    """64 bytes over ``chain.approvals.statement``."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 class ChainLane(Base):

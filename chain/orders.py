@@ -20,7 +20,7 @@ from foundation.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as the tables hold it. Addresses and salt are lower case hex, ``amount`` token units."""
+    """An order as the tables hold it. Addresses and salt are lower case hex, amounts token units."""
 
     id: UUID
     kind: str
@@ -30,6 +30,10 @@ class Order:
     salt: str | None
     approved: bool
     revoked: bool
+    fee: int | None = None
+    """What the customer pays on top; None in a sweep, and where it was never written."""
+    requester: UUID | None = None
+    """Who asked for it."""
 
     @property
     def is_withdrawal(self) -> bool:
@@ -56,6 +60,8 @@ async def read_order(session: AsyncSession, order_id: UUID) -> Order | None:
         salt=row.salt,
         approved=row.approved_at is not None,
         revoked=row.revoked_at is not None,
+        fee=None if row.fee is None else int(row.fee),
+        requester=row.requester,
     )
 
 

@@ -93,6 +93,14 @@ class Sender:
         order, attempts = await self._read(order_id)
         return await order_status(self._rpc, self._deployment, order, attempts)
 
+    async def check(self, order_id: UUID) -> None:
+        """Raise what the signer would refuse the order with now, without giving it a nonce.
+
+        A ``Refusal`` as ``send`` raises it, or ``Unavailable``. That nothing is raised
+        promises nothing: the signer decides when it signs.
+        """
+        await self._signer.check(order_id=order_id, chain_id=self._deployment.chain_id)
+
     async def send(self, order_id: UUID) -> OrderStatus:
         """Have the order on its way: sign it if nothing is signed, send it if no node is known to have it.
 
@@ -196,23 +204,29 @@ class Sender:
 
     async def _sign_and_store(self, place: Place, fees: Fees) -> None:
         """Have the order signed with its nonce, and the bytes stored before anybody sees them."""
-        address = await self.address()
         try:
             signed = await self._signer.sign(
-                order_id=place.order_id, chain_id=self._deployment.chain_id, nonce=place.nonce, fees=fees
+                order_id=place.order_id,
+                chain_id=self._deployment.chain_id,
+                nonce=place.nonce,
+                fees=fees,
+                from_address=place.from_address,
             )
         except Refusal as refusal:
+            if refusal.code is ChainCode.NONCE_MISMATCH:
+                # The signer may have another key since we asked for its address: ask again.
+                self._address = None
             # The signer says that it never signed for this order: its nonce is free, and
             # leaving it would hold up every later one. Dies before the commit: the next
             # turn asks, is refused and takes it back.
             if not refusal.data.get("signed_before", True):
                 async with self._database.session() as session:
-                    await take_back_place(session, address, place)
+                    await take_back_place(session, place)
             raise
         # Dies here: the signature is in the signer's log and nowhere else. The next turn
         # asks with the same nonce, and what it gets is stored before it is sent.
         async with self._database.session() as session:
-            await store_attempt(session, self._clock, address, place, signed, fees)
+            await store_attempt(session, self._clock, place, signed, fees)
         # Dies here: stored and not sent; the next turn sends these bytes.
 
     async def _broadcast_last(self, order_id: UUID) -> tuple[Outcome, OrderStatus]:
@@ -240,7 +254,8 @@ class Sender:
             # Somebody else may have replaced it while we waited for the lane.
             if self._clock.now() - last.created_at >= self._stuck_after:
                 try:
-                    await self._sign_and_store(Place(last.nonce, order_id), last.fees.bumped(now))
+                    place = Place(last.nonce, order_id, last.from_address)
+                    await self._sign_and_store(place, last.fees.bumped(now))
                 except Refusal as refusal:
                     # Above the signer's cap: what was sent stays in the pool, and waits.
                     return replace(await self.status(order_id), trouble=f"{refusal.code}: {refusal.detail}")

@@ -2,25 +2,30 @@
 
 It believes nobody. It is told an order's id, reads the order itself, builds the
 transaction from it, and holds it against its own policy and its own log. Whoever
-has everything else (API, worker, their credentials) gets signatures for approved
-orders only, to the caps, each order once. What it guarantees: for one order there
-is one nonce for ever, and its amount counts once; a signature is in the log, on
+has everything else (API, worker, their credentials) gets signatures to the caps,
+each order once, and above the threshold only what two officers signed to the letter
+with keys that the policy names. What it guarantees: for one order there is one key
+and one nonce for ever, and its amount counts once; a signature is in the log, on
 disk, before it leaves; the same request gives the same bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Final
+from uuid import UUID
 
 from chain.addresses import ZERO_ADDRESS, deposit_address
+from chain.approvals import Approval, ReadKey, read_approvals
 from chain.calldata import calldata
 from chain.deployments import Deployment
 from chain.errors import ChainCode
-from chain.keystore import SigningKey
+from chain.key_services import KeyService, sign_with
 from chain.orders import Order, read_order, withdrawal_word
-from chain.signer_messages import SignRequest
+from chain.signer_messages import CheckRequest, SignRequest
 from chain.signer_policy import SignerPolicy
+from chain.signer_rules import Rules, refused
 from chain.signing_log import SignedOrder, SigningEntry, SigningLog
 from chain.transactions import SignedTransaction, Transaction
 from foundation.clock import Clock
@@ -34,28 +39,35 @@ class Signer:
     def __init__(
         self,
         *,
-        key: SigningKey,
+        key: KeyService,
         deployment: Deployment,
         policy: SignerPolicy,
+        read_key: ReadKey,
         log: SigningLog,
         database: Database,
         clock: Clock,
     ) -> None:
+        """``read_key`` reads the officers' keys of the policy.
+
+        Raises ``PolicyError`` where two officers could be one, and ``SigningLogError``
+        for a key that is not the log's.
+        """
+        log.refuse_another_key(key.address)
         self._key: Final = key
         self.deployment: Final = deployment
         self._policy: Final = policy
+        self._rules: Final = Rules(policy, policy.officers_with(read_key), deployment, log)
         self._log: Final = log
         self._database: Final = database
         self._clock: Final = clock
         self._one_at_a_time: Final = asyncio.Lock()
         # Money sent to any of these would come back to us or be lost: no order of an
         # honest customer names one.
-        self._no_receivers: Final = deployment.token_addresses() | {
-            ZERO_ADDRESS,
-            deployment.vault,
-            deployment.implementation,
-            key.address,
-        }
+        self._no_receivers: Final = (
+            deployment.token_addresses()
+            | log.retired
+            | {ZERO_ADDRESS, deployment.vault, deployment.implementation, key.address}
+        )
 
     @property
     def address(self) -> str:
@@ -73,17 +85,43 @@ class Signer:
         # same free nonce, would both take it.
         async with self._one_at_a_time:
             before = self._log.signed(request.order_id)
-            async with self._database.session() as session:
-                order = await read_order(session, request.order_id)
-            order = self._refuse_unexplained(request, order, before)
+            found, approvals = await self._read(request.order_id)
+            order = self._refuse_unexplained(request, found, before)
+            self._refuse_nonce(request, before)
+            self._refuse_fees(request, before)
+            given = self._given_away(request, before)
+            if given is not None:
+                return given
+            officers: tuple[str, ...] = ()
             if before is None:
-                self._refuse_beyond_caps(order)
+                now_ns = self._clock.now_ns()
+                officers = self._rules.refuse_first_signature(order, approvals, now_ns=now_ns)
             gas_limit = before.first.gas_limit if before is not None else self._gas_limit(order)
-            signed = self._key.sign(self._transaction(request, order, gas_limit))
-            return self._logged(request, order, before, signed, gas_limit)
+            signed = await sign_with(self._key, self._transaction(request, order, gas_limit))
+            return self._logged(request, order, before, signed, gas_limit, officers)
+
+    async def check(self, request: CheckRequest) -> None:
+        """Raise the ``Refusal`` that signing the order for the first time would raise now.
+
+        Decides nothing and writes nothing; what is refused here needs no nonce.
+        """
+        async with self._one_at_a_time:
+            before = self._log.signed(request.order_id)
+            found, approvals = await self._read(request.order_id)
+            order = self._refuse_unexplained(request, found, before)
+            if before is None:
+                self._rules.refuse_first_signature(order, approvals, now_ns=self._clock.now_ns())
+
+    async def _read(self, order_id: UUID) -> tuple[Order | None, list[Approval]]:
+        keys = {officer.key.key_id for officer in self._rules.officers}
+        async with self._database.session() as session:
+            order = await read_order(session, order_id)
+            if order is None or not self._rules.officers_asked(order):
+                return order, []
+            return order, await read_approvals(session, order_id, key_ids=keys)
 
     def _refuse_unexplained(
-        self, request: SignRequest, order: Order | None, before: SignedOrder | None
+        self, request: SignRequest | CheckRequest, order: Order | None, before: SignedOrder | None
     ) -> Order:
         """Refuse whatever does not explain itself, whoever asks; in this order."""
         if request.chain_id != self.deployment.chain_id:
@@ -97,8 +135,6 @@ class Signer:
             raise _refused(ChainCode.ORDER_REVOKED, "The order was revoked.", "revoked", before)
         if not order.approved:
             raise _refused(ChainCode.ORDER_NOT_APPROVED, "Nobody approved the order.", "approved", before)
-        self._refuse_nonce(request, before)
-        self._refuse_fees(request, before)
         if self.deployment.asset_at(order.token) is None:
             raise _refused(ChainCode.CONTRACT_NOT_ALLOWED, "The token is none of ours.", "token", before)
         if order.is_withdrawal:
@@ -111,11 +147,16 @@ class Signer:
         return order
 
     def _refuse_nonce(self, request: SignRequest, before: SignedOrder | None) -> None:
-        """One nonce an order and one order a nonce, for ever: this is what pays once."""
+        """One key and nonce an order, one order a nonce, for ever: this is what pays once."""
+        signed_by = self.address if before is None else before.from_address or self.address
+        if (request.from_address or self.address) != self.address or signed_by != self.address:
+            detail = f"The key of now is {self.address}; a nonce of another key is not its to sign."
+            # Keys were rotated since: with a nonce of the key of now it can be signed.
+            raise _refused(ChainCode.NONCE_MISMATCH, detail, "another_key", before, Retryable.YES)
         if before is not None and request.nonce != before.first.nonce:
             detail = f"The order was signed with nonce {before.first.nonce} and has no other."
             raise _refused(ChainCode.NONCE_MISMATCH, detail, "another_nonce", before)
-        owner = self._log.order_of(request.nonce)
+        owner = self._log.order_of(self.address, request.nonce)
         if owner is not None and owner != request.order_id:
             detail = f"Nonce {request.nonce} was signed for order {owner}."
             raise _refused(ChainCode.NONCE_MISMATCH, detail, "nonce_of_another_order", before)
@@ -129,21 +170,12 @@ class Signer:
             # The chain's base fee falls again; then the same order can be signed.
             raise _refused(ChainCode.FEE_ABOVE_CAP, detail, "fee", before, Retryable.YES)
 
-    def _refuse_beyond_caps(self, order: Order) -> None:
-        """Hold a first signature against the caps; a sweep takes nothing out and needs none."""
-        if not order.is_withdrawal:
-            return
-        asset = self.deployment.asset_at(order.token)
-        caps = self._policy.caps_of(asset) if asset is not None else None
-        if caps is None:
-            raise _refused(ChainCode.CONTRACT_NOT_ALLOWED, "The policy has no caps for it.", "caps", None)
-        if order.amount > caps.per_transaction:
-            detail = f"More than {caps.per_transaction} units in one transaction."
-            raise _refused(ChainCode.CAP_PER_TRANSACTION_EXCEEDED, detail, "per_transaction", None)
-        spent = self._log.spent(order.token, now_ns=self._clock.now_ns())
-        if spent + order.amount > caps.per_hour:
-            detail = f"More than {caps.per_hour} units in an hour; {spent} are signed already."
-            raise _refused(ChainCode.CAP_PER_HOUR_EXCEEDED, detail, "per_hour", None, Retryable.YES)
+    def _given_away(self, request: SignRequest, before: SignedOrder | None) -> SignedTransaction | None:
+        """What was signed with these fees before, as it is in the log; asked again after a lost answer."""
+        fees = (request.max_fee_per_gas, request.max_priority_fee_per_gas)
+        line = before.lines.get(fees) if before is not None else None
+        raw = self._log.signed_bytes(line) if line is not None else b""
+        return SignedTransaction(raw, line.tx_hash) if line is not None and raw else None
 
     def _logged(
         self,
@@ -152,19 +184,20 @@ class Signer:
         before: SignedOrder | None,
         signed: SignedTransaction,
         gas_limit: int,
+        officers: tuple[str, ...],
     ) -> SignedTransaction:
         """The signature, once it is in the log; one that is there already is not written again."""
         fees = (request.max_fee_per_gas, request.max_priority_fee_per_gas)
-        known = before.hashes.get(fees) if before is not None else None
+        known = before.lines.get(fees) if before is not None else None
         if known is not None:
-            # Asked again after an answer was lost. Signing is deterministic, so another
-            # hash means that key, code or contracts changed under an order half sent.
-            if known != signed.tx_hash:
+            # A line older than the bytes' being kept. Signing was deterministic then, so
+            # another hash means that key, code or contracts changed under an order half sent.
+            if known.tx_hash != signed.tx_hash:
                 raise InvariantViolation(f"order {order.id} signs to other bytes than it did")
             return signed
         # A death before this line has signed nothing that anybody has. A death after
         # it, before the answer is read, leaves an entry: the same request gets the same
-        # bytes, and the amount, which may never move, counts for an hour. That is the
+        # bytes, and the amount, which may never move, counts for a day. That is the
         # side to err on.
         self._log.append(
             SigningEntry(
@@ -181,6 +214,9 @@ class Signer:
                 gas_limit=gas_limit,
                 tx_hash=signed.tx_hash,
                 previous=self._log.previous,
+                from_address=self.address,
+                raw=base64.b64encode(signed.raw).decode(),
+                officers=officers,
             )
         )
         return signed
@@ -227,4 +263,4 @@ def _refused(
     before: SignedOrder | None,
     retryable: Retryable = Retryable.NO,
 ) -> Refusal:
-    return Refusal(code, detail, retryable=retryable, why=why, signed_before=before is not None)
+    return refused(code, detail, why, signed_before=before is not None, retryable=retryable)

@@ -17,6 +17,8 @@ from chain.fees import Fees
 from chain.signer_messages import (
     LINE_BYTES_MAX,
     Answer,
+    CheckedAnswer,
+    CheckRequest,
     IdentityAnswer,
     IdentityRequest,
     RefusedAnswer,
@@ -47,15 +49,35 @@ class SignerClient:
             raise _unavailable("it did not say who it is", outcome_unknown=False)
         return answer
 
-    async def sign(self, *, order_id: UUID, chain_id: int, nonce: int, fees: Fees) -> SignedTransaction:
-        """The signed transaction of an order.
+    async def check(self, *, order_id: UUID, chain_id: int) -> None:
+        """Raise what the signer would refuse an order with now; nothing is signed or decided.
+
+        Raises ``Refusal`` as ``sign`` does, and ``Unavailable``.
+        """
+        answer = await self._ask(CheckRequest(order_id, chain_id))
+        if isinstance(answer, RefusedAnswer):
+            raise answer.refusal()
+        if not isinstance(answer, CheckedAnswer):
+            raise _unavailable(getattr(answer, "detail", "no answer"), outcome_unknown=False)
+
+    async def sign(
+        self, *, order_id: UUID, chain_id: int, nonce: int, fees: Fees, from_address: str | None = None
+    ) -> SignedTransaction:
+        """The signed transaction of an order, with a nonce of ``from_address``.
 
         Raises ``Refusal`` with a ``ChainCode``, whose ``signed_before`` tells whether
         anything was ever signed for the order; or ``Unavailable``, after which it may
         have been signed: ask again.
         """
         answer = await self._ask(
-            SignRequest(order_id, chain_id, nonce, fees.max_fee_per_gas, fees.max_priority_fee_per_gas)
+            SignRequest(
+                order_id,
+                chain_id,
+                nonce,
+                fees.max_fee_per_gas,
+                fees.max_priority_fee_per_gas,
+                from_address,
+            )
         )
         if isinstance(answer, RefusedAnswer):
             raise answer.refusal()

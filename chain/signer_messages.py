@@ -34,6 +34,16 @@ class SignRequest(msgspec.Struct, frozen=True, tag="sign", forbid_unknown_fields
     max_fee_per_gas: Wei
     max_priority_fee_per_gas: Wei
 
+    from_address: str | None = None
+    """Whose nonce it is; a signer that has another key by now refuses. None asks for the key of now."""
+
+
+class CheckRequest(msgspec.Struct, frozen=True, tag="check", forbid_unknown_fields=True):
+    """Say whether an order would be signed now, without signing it."""
+
+    order_id: UUID
+    chain_id: int
+
 
 class IdentityRequest(msgspec.Struct, frozen=True, tag="identity", forbid_unknown_fields=True):
     """Say who you are."""
@@ -44,6 +54,10 @@ class SignedAnswer(msgspec.Struct, frozen=True, tag="signed"):
 
     raw: bytes
     tx_hash: str
+
+
+class CheckedAnswer(msgspec.Struct, frozen=True, tag="checked"):
+    """It would be signed, or has been; nothing was decided."""
 
 
 class RefusedAnswer(msgspec.Struct, frozen=True, tag="refused"):
@@ -82,10 +96,10 @@ class IdentityAnswer(msgspec.Struct, frozen=True, tag="identity"):
     vault: str
 
 
-Request = SignRequest | IdentityRequest
+Request = SignRequest | CheckRequest | IdentityRequest
 """What may be asked."""
 
-Answer = SignedAnswer | RefusedAnswer | UnavailableAnswer | IdentityAnswer
+Answer = SignedAnswer | CheckedAnswer | RefusedAnswer | UnavailableAnswer | IdentityAnswer
 """What may be answered."""
 
 request_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

@@ -1,24 +1,33 @@
 """Signer policy: what the signer allows, decided by its owner and by nobody else.
 
-A JSON file beside the signer's log, which only the signer's user can write. Caps
-are per token, in the token's own units, as decimal text since they may exceed 64
-bits. A token without caps is not signed for at all.
+A JSON file beside the signer's log, which only the signer's user can write; one that
+others could write, or could have put there, is refused. Caps are per token, in the
+token's own units, as decimal text since they may exceed 64 bits. A token without caps
+is not signed for at all, and what the file leaves out is the stricter choice.
 """
 
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
+from chain.addresses import parse_address
+from chain.approvals import APPROVAL_SECONDS_MAX, Officer, ReadKey
 from chain.deployments import Deployment
-from foundation.errors import NUGPayError
+from foundation.errors import NUGPayError, Refusal
 
-HOUR_SECONDS: Final = 3600
+HOUR_SECONDS: Final = 3_600
 """The window of the hourly cap: what was signed in the last 3,600 s counts."""
+
+DAY_SECONDS: Final = 86_400
+"""The window of the daily cap: what was signed in the last 86,400 s counts."""
 
 GWEI: Final = 10**9
 """A billion wei, the usual measure of fees."""
@@ -34,6 +43,11 @@ class Caps:
 
     per_transaction: int
     per_hour: int
+    per_day: int
+    without_officers: int
+    """The most in one transaction that needs no officers' approval."""
+    to_anyone: int
+    """The most in one transaction to a receiver that is not on the allow-list."""
 
 
 class CapsText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +55,27 @@ class CapsText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     per_transaction: str
     per_hour: str
+    per_day: str | None = None
+    """Left out: no more in a day than in an hour."""
+    without_officers: str | None = None
+    """Left out: as much as in one transaction, so that officers are never asked."""
+    to_anyone: str | None = None
+    """Left out: as much as in one transaction, so that the allow-list is not asked."""
+
+    def amounts(self) -> list[str]:
+        """Every amount that is given."""
+        given = (self.per_transaction, self.per_hour, self.per_day, self.without_officers, self.to_anyone)
+        return [amount for amount in given if amount is not None]
+
+
+class OfficerText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An officer as the file has them."""
+
+    name: str
+    key: dict[str, str]
+    """The public key of the officer's device, as a JSON Web Key."""
+    known_as: tuple[UUID, ...] = ()
+    """Ids of the officer's person and wallets: what one of these asked for, they cannot approve."""
 
 
 class SignerPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +83,14 @@ class SignerPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     caps: dict[str, CapsText]
     """By the asset's code."""
+    officers: tuple[OfficerText, ...] = ()
+    """Who may approve what is above ``without_officers``; two of them must."""
+    approval_seconds_max: int = APPROVAL_SECONDS_MAX
+    """Longest time from an approval to its expiry."""
+    allowed_receivers: tuple[str, ...] = ()
+    """Who may be paid more than ``to_anyone`` in one transaction, such as the cold vault."""
+    blocked_receivers: tuple[str, ...] = ()
+    """Who is never paid: sanctioned, or known for theft."""
     max_fee_per_gas: int = 500 * GWEI
     """Wei per unit of gas beyond which nothing is signed: bounds what fees can burn."""
     withdrawal_gas: int = 200_000
@@ -58,7 +101,36 @@ class SignerPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def caps_of(self, asset: str) -> Caps | None:
         """The caps of an asset's token, or None if nothing of it is signed for."""
         text = self.caps.get(asset)
-        return None if text is None else Caps(int(text.per_transaction), int(text.per_hour))
+        if text is None:
+            return None
+        per_transaction, per_hour = int(text.per_transaction), int(text.per_hour)
+        return Caps(
+            per_transaction=per_transaction,
+            per_hour=per_hour,
+            per_day=per_hour if text.per_day is None else int(text.per_day),
+            without_officers=per_transaction if text.without_officers is None else int(text.without_officers),
+            to_anyone=per_transaction if text.to_anyone is None else int(text.to_anyone),
+        )
+
+    def officers_with(self, read_key: ReadKey) -> tuple[Officer, ...]:
+        """The officers, their keys read. Raises ``PolicyError`` where one could count for two."""
+        officers = []
+        for text in self.officers:
+            try:
+                key = read_key(text.key)
+            except Refusal as refusal:
+                raise PolicyError(f"the key of officer {text.name}: {refusal.detail}") from refusal
+            officers.append(Officer(text.name, key, frozenset(text.known_as)))
+        _refuse_doubles("name", [officer.name for officer in officers])
+        _refuse_doubles("key", [officer.key.key_id for officer in officers])
+        _refuse_doubles("id", [str(one) for officer in officers for one in officer.known_as])
+        return tuple(officers)
+
+
+def _refuse_doubles(what: str, values: list[str]) -> None:
+    doubled = {value for value in values if values.count(value) > 1}
+    if doubled:
+        raise PolicyError(f"two officers have one {what}: {', '.join(sorted(doubled))}")
 
 
 def signer_dir(home: Path) -> Path:
@@ -75,32 +147,63 @@ def load_policy(home: Path) -> SignerPolicy:
     """The policy as its owner wrote it. Raises ``PolicyError``."""
     path = policy_path(home)
     try:
+        _refuse_writable_by_others(path.parent)
+        _refuse_writable_by_others(path)
         policy = msgspec.json.decode(path.read_bytes(), type=SignerPolicy)
     except FileNotFoundError as error:
         raise PolicyError(f"{path} does not exist: write the signer's caps there") from error
     except msgspec.DecodeError as error:
         raise PolicyError(f"{path} is not a policy: {error}") from error
     for asset, text in policy.caps.items():
-        for amount in (text.per_transaction, text.per_hour):
-            # A cap that is misread must not become a larger one.
-            if not (amount.isascii() and amount.isdigit()):
-                raise PolicyError(f"{path}: the caps of {asset} are whole numbers of token units")
+        # A cap that is misread must not become a larger one.
+        if not all(amount.isascii() and amount.isdigit() for amount in text.amounts()):
+            raise PolicyError(f"{path}: the caps of {asset} are whole numbers of token units")
+    for address in (*policy.allowed_receivers, *policy.blocked_receivers):
+        try:
+            parse_address(address)
+        except Refusal as refusal:
+            raise PolicyError(f"{path}: {address}: {refusal.detail}") from refusal
     return policy
 
 
-def development_policy(home: Path, deployment: Deployment) -> SignerPolicy:
-    """The policy of a development machine, written where there is none.
+def _refuse_writable_by_others(path: Path) -> None:
+    """Whoever can write the policy, or put another in its place, decides what is signed."""
+    found = path.stat()
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PolicyError(f"{path} can be written by others: chmod go-w it, and read it before you trust it")
+    if found.st_uid not in {0, os.geteuid()}:
+        raise PolicyError(f"{path} belongs to another user than the signer's")
 
-    100,000 whole tokens a transaction and a million an hour; of kyat 4,000 times as many.
-    """
+
+def write_policy(home: Path, policy: SignerPolicy) -> None:
+    """Put a policy in place, whole or not at all; a running signer reads it at its next start."""
     path = policy_path(home)
-    if not path.exists():
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(policy), indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+WHOLE_TOKENS: Final[Mapping[str, int]] = {
+    "per_transaction": 100_000,
+    "per_hour": 1_000_000,
+    "per_day": 5_000_000,
+    "without_officers": 50_000,
+}
+"""The caps of a development machine, in whole tokens; of kyat 4,000 times as many."""
+
+
+def development_policy(home: Path, deployment: Deployment) -> SignerPolicy:
+    """The policy of a development machine, written where there is none."""
+    if not policy_path(home).exists():
         caps = {}
         for asset, token in deployment.tokens.items():
             whole = 10**token.decimals * (4_000 if asset == "DMMK" else 1)
-            caps[asset] = CapsText(str(100_000 * whole), str(1_000_000 * whole))
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(SignerPolicy(caps=caps)), indent=2) + b"\n")
-        draft.replace(path)
+            caps[asset] = CapsText(**{name: str(amount * whole) for name, amount in WHOLE_TOKENS.items()})
+        write_policy(home, SignerPolicy(caps=caps))
     return load_policy(home)

@@ -1,15 +1,16 @@
 """The signer's process: its socket, and what starts it.
 
-A Unix socket that only its owner can open; a line in, a line out, any number of
-askers. No answer leaves before it is decided and logged. What is malformed gets
-an answer and decides nothing. An error that nobody foresaw ends the process
-without an answer: a signer that is not sure is not a signer.
+A Unix socket that only its owner can open, and a group if one is named; a line in, a
+line out, any number of askers. No answer leaves before it is decided and logged. What
+is malformed gets an answer and decides nothing. An error that nobody foresaw ends the
+process without an answer: a signer that is not sure is not a signer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import grp
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,13 +20,18 @@ import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from chain.approvals import ReadKey
 from chain.deployments import Deployment, load_deployment
+from chain.key_services import KeyService
 from chain.keystore import SIGNER_KEY, development_key, stored_key
 from chain.signer import Signer
 from chain.signer_messages import (
     LINE_BYTES_MAX,
     Answer,
+    CheckedAnswer,
+    CheckRequest,
     IdentityAnswer,
+    IdentityRequest,
     RefusedAnswer,
     SignedAnswer,
     SignRequest,
@@ -37,7 +43,7 @@ from chain.signer_policy import development_policy, load_policy, signer_dir
 from chain.signing_log import SigningLog
 from foundation.clock import Clock, SystemClock
 from foundation.database import Database
-from foundation.errors import Refusal
+from foundation.errors import Refusal, Unavailable
 from foundation.settings import Settings
 
 logger = structlog.get_logger()
@@ -49,26 +55,40 @@ def signing_log_path(home: Path, deployment: Deployment) -> Path:
 
 
 async def run_signer(
-    settings: Settings, database_url: str, *, ready: Callable[[], None] | None = None
+    settings: Settings,
+    database_url: str,
+    *,
+    read_key: ReadKey,
+    key: KeyService | None = None,
+    ready: Callable[[], None] | None = None,
 ) -> None:
     """Be the signer until cancelled, or until something is not sure.
 
     Needs the deployment of ``settings.chain_id`` in ``settings.home``; in development
-    makes its key and policy where there are none. ``ready`` is called once it listens.
-    Raises ``Refusal`` (no deployment), ``KeystoreError``, ``PolicyError``, ``SigningLogError``.
+    makes its key and policy where there are none. ``read_key`` reads officers' public
+    keys; ``key`` is a key service, by default the keystore of ``settings.home``.
+    ``ready`` is called once it listens. Raises ``Refusal`` (no deployment),
+    ``KeystoreError``, ``PolicyError``, ``SigningLogError``.
     """
     deployment = load_deployment(settings.home, settings.chain_id)
     development = settings.environment == "development"
-    key = (development_key if development else stored_key)(settings.home, SIGNER_KEY)
+    if key is None:
+        key = (development_key if development else stored_key)(settings.home, SIGNER_KEY)
     policy = development_policy(settings.home, deployment) if development else load_policy(settings.home)
     log = SigningLog(signing_log_path(settings.home, deployment))
     database = Database(database_url, pool_size=1, pool_overflow=0)
     clock: Clock = SystemClock()
     try:
         signer = Signer(
-            key=key, deployment=deployment, policy=policy, log=log, database=database, clock=clock
+            key=key,
+            deployment=deployment,
+            policy=policy,
+            read_key=read_key,
+            log=log,
+            database=database,
+            clock=clock,
         )
-        async with serving(signer, settings.signer_socket) as failed:
+        async with serving(signer, settings.signer_socket, group=settings.signer_group) as failed:
             logger.info("signer listens", address=signer.address, chain_id=deployment.chain_id)
             if ready is not None:
                 ready()
@@ -79,8 +99,14 @@ async def run_signer(
 
 
 @asynccontextmanager
-async def serving(signer: Signer, socket: Path) -> AsyncIterator[asyncio.Future[BaseException]]:
-    """Serve the signer on a socket; the future gets the error that must end the process."""
+async def serving(
+    signer: Signer, socket: Path, *, group: str | None = None
+) -> AsyncIterator[asyncio.Future[BaseException]]:
+    """Serve the signer on a socket; the future gets the error that must end the process.
+
+    Its user may ask, and the members of ``group``. Raises ``PermissionError`` where the
+    user is not in that group, ``LookupError`` where there is none.
+    """
     failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,7 +122,7 @@ async def serving(signer: Signer, socket: Path) -> AsyncIterator[asyncio.Future[
                     failed.set_result(error)
 
     socket.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-    server = await _listen(converse, socket)
+    server = await _listen(converse, socket, group)
     try:
         yield failed
     finally:
@@ -105,7 +131,9 @@ async def serving(signer: Signer, socket: Path) -> AsyncIterator[asyncio.Future[
 
 
 async def _listen(
-    converse: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], socket: Path
+    converse: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    socket: Path,
+    group: str | None,
 ) -> asyncio.Server:
     # The log's lock says that no other signer of this key lives, so a socket that is
     # there was left by a dead one. The new socket has its rights before it has its
@@ -114,6 +142,10 @@ async def _listen(
     _remove(draft)
     server = await asyncio.start_unix_server(converse, draft, limit=LINE_BYTES_MAX)
     draft.chmod(0o600)
+    if group is not None:
+        # Whoever may ask gets signatures to the caps: the worker's user, and nobody else.
+        os.chown(draft, -1, grp.getgrnam(group).gr_gid)
+        draft.chmod(0o660)
     draft.replace(socket)
     return server
 
@@ -147,7 +179,7 @@ async def _answer(signer: Signer, line: bytes) -> Answer:
         # within brackets. Decoding is over before anything is decided, so the asker has
         # only this line's answer to lose; an end of the process would stop every payout.
         return UnavailableAnswer("not a request: no JSON in UTF-8, or nested too deeply")
-    if not isinstance(request, SignRequest):
+    if isinstance(request, IdentityRequest):
         deployment = signer.deployment
         return IdentityAnswer(
             address=signer.address,
@@ -155,10 +187,18 @@ async def _answer(signer: Signer, line: bytes) -> Answer:
             genesis_hash=deployment.genesis_hash,
             vault=deployment.vault,
         )
+    return await _decided(signer, request)
+
+
+async def _decided(signer: Signer, request: SignRequest | CheckRequest) -> Answer:
     try:
+        if isinstance(request, CheckRequest):
+            await signer.check(request)
+            return CheckedAnswer()
         signed = await signer.sign(request)
     except Refusal as refusal:
-        logger.warning("refused to sign", order_id=str(request.order_id), code=str(refusal.code))
+        if isinstance(request, SignRequest):
+            logger.warning("refused to sign", order_id=str(request.order_id), code=str(refusal.code))
         return RefusedAnswer(
             code=refusal.code.value,
             detail=refusal.detail,
@@ -166,6 +206,10 @@ async def _answer(signer: Signer, line: bytes) -> Answer:
             why=str(refusal.data["why"]),
             signed_before=bool(refusal.data["signed_before"]),
         )
+    except Unavailable as error:
+        # The key service did not sign: nothing is in the log, nothing has left.
+        logger.warning("cannot sign", code=error.code)
+        return UnavailableAnswer(error.detail)
     except (SQLAlchemyError, OSError) as error:
         # The order could not be read: nothing was decided, and nothing signed.
         logger.warning("cannot read orders", error=type(error).__name__)

@@ -6,11 +6,14 @@ signature leaves the process: what the signer may have given away is always in
 its log, and its caps and nonces hold across any crash. The log is as precious as
 the key; a signer that finds it damaged does not start.
 
-One log a key and chain; two signers cannot have it open at once.
+One log a chain; two signers cannot have it open at once. Its keys follow one another:
+a line of another kind says which key gave way to which, and what was signed before
+counts against the caps of the next.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -18,7 +21,7 @@ import os
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -31,12 +34,16 @@ from foundation.errors import InvariantViolation, NUGPayError
 BEGINNING: Final = "0" * 64
 """What stands for the hash of the line before the first."""
 
-REMEMBERED_SECONDS: Final = 48 * HOUR_SECONDS
-"""How long amounts are kept in memory: beyond the hour, in case the clock is set back."""
+REMEMBERED_SECONDS: Final = 72 * HOUR_SECONDS
+"""How long amounts are kept in memory: beyond the day, in case the clock is set back."""
 
 
 class SigningLogError(NUGPayError):
-    """The log is damaged or in use; the signer does not start."""
+    """The log is damaged, in use, or another key's; the signer does not start."""
+
+
+class SigningLogInUse(SigningLogError):
+    """A signer that lives has it open."""
 
 
 class SigningEntry(msgspec.Struct, frozen=True):
@@ -56,6 +63,37 @@ class SigningEntry(msgspec.Struct, frozen=True):
     tx_hash: str
     previous: str
     """SHA-256 of the line before, in hex."""
+    from_address: str | None = None
+    """Whose nonce it is; None in lines that are older than the first rotation."""
+    raw: str = ""
+    """The signed bytes in base64; empty in lines older than this field."""
+    officers: tuple[str, ...] = ()
+    """Names of the officers whose approvals were verified, where that was needed."""
+
+
+class RotationEntry(msgspec.Struct, frozen=True):
+    """One key gave way to another."""
+
+    at_ns: int
+    kind: Literal["rotation"]
+    from_address: str
+    """The key that signs nothing any more."""
+    to_address: str
+    """The key that signs from here on."""
+    previous: str
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Where in the file a signature is, and its hash."""
+
+    tx_hash: str
+    offset: int
+    length: int
 
 
 @dataclass(slots=True)
@@ -63,8 +101,10 @@ class SignedOrder:
     """What was signed for one order: the first signature, and the fees of each."""
 
     first: SigningEntry
-    hashes: dict[tuple[int, int], str] = field(default_factory=dict)
-    """Tx hash by (max fee, tip)."""
+    from_address: str | None
+    """The key that signed it; None if that is the first key of this log, not rotated yet."""
+    lines: dict[tuple[int, int], _Line] = field(default_factory=dict)
+    """By (max fee, tip)."""
 
     def is_of(self, order: Order) -> bool:
         """Whether the order still says what was signed."""
@@ -86,8 +126,9 @@ class SigningLog:
         self.path: Final = path
         self._previous = BEGINNING
         self._orders: dict[UUID, SignedOrder] = {}
-        self._order_of_nonce: dict[int, UUID] = {}
+        self._order_of_nonce: dict[tuple[str | None, int], UUID] = {}
         self._recent: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
+        self._rotations: list[RotationEntry] = []
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -108,22 +149,59 @@ class SigningLog:
         """What was signed for an order, if anything."""
         return self._orders.get(order_id)
 
-    def order_of(self, nonce: int) -> UUID | None:
-        """The order that a nonce was signed for, if any."""
-        return self._order_of_nonce.get(nonce)
+    def signed_bytes(self, line: _Line) -> bytes:
+        """The signed bytes of a line; empty where the line is older than their being kept."""
+        content = os.pread(self._descriptor, line.length, line.offset)
+        return base64.b64decode(msgspec.json.decode(content, type=SigningEntry).raw)
 
-    def spent(self, token: str, *, now_ns: int) -> int:
-        """Units of a token signed away in the last hour, each order once.
+    def order_of(self, address: str, nonce: int) -> UUID | None:
+        """The order that a nonce of a key was signed for, if any."""
+        return self._order_of_nonce.get((address, nonce)) or self._order_of_nonce.get((None, nonce))
+
+    def nonce_max(self) -> int | None:
+        """The highest nonce that was signed with the key of now; None if none was."""
+        present = self._rotations[-1].to_address if self._rotations else None
+        nonces = [
+            nonce
+            for address, nonce in self._order_of_nonce
+            # Before the first rotation every line is the one key's, with its address or without.
+            if present is None or address == present
+        ]
+        return max(nonces, default=None)
+
+    @property
+    def address(self) -> str | None:
+        """The key that the last rotation names; None where there was none."""
+        return self._rotations[-1].to_address if self._rotations else None
+
+    def refuse_another_key(self, address: str) -> None:
+        """Refuse a key that is not the one of now. Raises ``SigningLogError``.
+
+        A key put in the other's place by hand would begin its nonces anew unnoticed.
+        """
+        signed = {one for one, _ in self._order_of_nonce if one is not None} - self.retired
+        known = {self.address} if self.address is not None else signed
+        if known and known != {address}:
+            owners = ", ".join(sorted(known))
+            raise SigningLogError(f"{self.path} is the log of {owners}, not of {address}: rotate by command")
+
+    @property
+    def retired(self) -> frozenset[str]:
+        """Keys that gave way to others."""
+        return frozenset(rotation.from_address for rotation in self._rotations)
+
+    def spent(self, token: str, *, now_ns: int, seconds: int) -> int:
+        """Units of a token signed away in the last ``seconds``, each order once.
 
         What the clock says is in the future counts too: a clock set back frees nothing.
         """
         recent = self._recent[token]
         while recent and recent[0][0] <= now_ns - REMEMBERED_SECONDS * SECOND_NS:
             recent.popleft()
-        since = now_ns - HOUR_SECONDS * SECOND_NS
+        since = now_ns - seconds * SECOND_NS
         return sum(amount for at_ns, amount in recent if at_ns > since)
 
-    def append(self, entry: SigningEntry) -> None:
+    def append(self, entry: SigningEntry | RotationEntry) -> None:
         """Write an entry and have it on disk before returning.
 
         Raises ``InvariantViolation`` if the disk does not take it: then the signature
@@ -132,6 +210,7 @@ class SigningLog:
         if entry.previous != self._previous:
             raise InvariantViolation("the entry does not follow the last line of the signing log")
         line = msgspec.json.encode(entry) + b"\n"
+        offset = os.fstat(self._descriptor).st_size
         # If the process dies before fsync returns, the line may be there whole, in part
         # or not at all; the signature has not left, so each of the three is safe: whole,
         # it counts against the caps without having been used; in part, it is cut off at
@@ -143,7 +222,7 @@ class SigningLog:
             raise InvariantViolation(f"the signing log cannot be written: {error}") from error
         if written != len(line):
             raise InvariantViolation("the signing log took a part of a line")
-        self._note(entry, line)
+        self._note(entry, line, offset)
 
     @property
     def previous(self) -> str:
@@ -154,7 +233,7 @@ class SigningLog:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SigningLogError(f"another signer has {self.path} open") from error
+            raise SigningLogInUse(f"another signer has {self.path} open") from error
 
     def _read(self) -> None:
         with self.path.open("rb") as file:
@@ -165,24 +244,47 @@ class SigningLog:
             # not returned, so its signature never left and nothing depends on it.
             os.ftruncate(self._descriptor, whole)
             os.fsync(self._descriptor)
+        offset = 0
         for number, line in enumerate(content[:whole].splitlines(keepends=True), start=1):
             try:
-                entry = msgspec.json.decode(line, type=SigningEntry)
+                entry = _decoded(line)
             except msgspec.DecodeError as error:
                 raise SigningLogError(f"line {number} of {self.path} is damaged: {error}") from error
             if entry.previous != self._previous:
                 raise SigningLogError(f"line {number} of {self.path} does not follow the line before it")
-            self._note(entry, line)
+            self._note(entry, line, offset)
+            offset += len(line)
 
-    def _note(self, entry: SigningEntry, line: bytes) -> None:
+    def _note(self, entry: SigningEntry | RotationEntry, line: bytes, offset: int) -> None:
         self._previous = hashlib.sha256(line).hexdigest()
+        if isinstance(entry, RotationEntry):
+            self._note_rotation(entry)
+            return
         order = self._orders.get(entry.order_id)
         if order is None:
             # A replacement is the same payment with higher fees: only the first counts.
-            order = self._orders[entry.order_id] = SignedOrder(entry)
-            self._order_of_nonce[entry.nonce] = entry.order_id
+            order = self._orders[entry.order_id] = SignedOrder(entry, entry.from_address)
+            self._order_of_nonce[entry.from_address, entry.nonce] = entry.order_id
             self._recent[entry.token].append((entry.at_ns, int(entry.amount)))
-        order.hashes[entry.max_fee_per_gas, entry.max_priority_fee_per_gas] = entry.tx_hash
+        fees = (entry.max_fee_per_gas, entry.max_priority_fee_per_gas)
+        order.lines[fees] = _Line(entry.tx_hash, offset, len(line))
+
+    def _note_rotation(self, rotation: RotationEntry) -> None:
+        self._rotations.append(rotation)
+        # Lines that name no key are those of the first one, whose name is known now:
+        # their nonces are its own, and free again for the next.
+        for order in self._orders.values():
+            order.from_address = order.from_address or rotation.from_address
+        self._order_of_nonce = {
+            (address or rotation.from_address, nonce): order_id
+            for (address, nonce), order_id in self._order_of_nonce.items()
+        }
+
+
+def _decoded(line: bytes) -> SigningEntry | RotationEntry:
+    if msgspec.json.decode(line, type=_Kind).kind == "rotation":
+        return msgspec.json.decode(line, type=RotationEntry)
+    return msgspec.json.decode(line, type=SigningEntry)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -57,6 +57,10 @@ class Transaction:
             [],
         ]
 
+    def digest(self) -> bytes:
+        """The 32 bytes that a key signs."""
+        return keccak(TYPE + rlp.encode(self.fields()))
+
 
 @dataclass(frozen=True, slots=True)
 class SignedTransaction:
@@ -69,11 +73,14 @@ class SignedTransaction:
 
 def sign(transaction: Transaction, key: PrivateKey) -> SignedTransaction:
     """Sign a transaction; equal fields give equal bytes."""
-    fields = transaction.fields()
-    signature = key.sign_recoverable(keccak(TYPE + rlp.encode(fields)), hasher=None)
-    r, s, parity = signature[:32], signature[32:64], signature[64]
-    numbers = [int.from_bytes(r, "big"), int.from_bytes(s, "big")]
-    raw = TYPE + rlp.encode([*fields, parity, *numbers])
+    signature = key.sign_recoverable(transaction.digest(), hasher=None)
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
+    return with_signature(transaction, r=r, s=s, parity=signature[64])
+
+
+def with_signature(transaction: Transaction, *, r: int, s: int, parity: int) -> SignedTransaction:
+    """The bytes of a transaction and its signature."""
+    raw = TYPE + rlp.encode([*transaction.fields(), parity, r, s])
     return SignedTransaction(raw, transaction_hash(raw))
 
 

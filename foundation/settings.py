@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     """JSON-RPC endpoint of the EVM node."""
     chain_id: int = 31337
     """The chain that the node must be on; another one refuses to start."""
+    signer_group: str | None = None
+    """Unix group whose members may ask the signer, where it is its own user; unset: its user only."""
+    signer_socket_path: Path | None = None
+    """The signer's socket, where it is not among this home's: both signer and worker are told."""
     api_host: str = "127.0.0.1"
     """Address that the API listens on."""
     api_port: int = Field(default=8080, ge=0, le=65535)
@@ -101,7 +105,7 @@ class Settings(BaseSettings):
     @property
     def signer_socket(self) -> Path:
         """Unix socket of the signer process."""
-        return self.run_dir / "signer.sock"
+        return self.signer_socket_path or self.run_dir / "signer.sock"
 
 
 @functools.cache

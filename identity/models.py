@@ -66,6 +66,21 @@ class Device(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
+class OfficerRow(Base):
+    """A person who may act for the bank: approve withdrawals. Appointed by an operator.
+
+    This opens the officers' routes and no more: the signer has its own list of officers
+    and their keys, in a file that this database's writers cannot reach.
+    """
+
+    __tablename__ = "identity_officer"
+
+    person_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("identity_person.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    appointed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    dismissed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
 class Nonce(Base):
     """A nonce of a verified request, kept until its signature is too old anyway."""
 

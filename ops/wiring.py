@@ -68,12 +68,13 @@ def run_signer(settings: Settings) -> None:
     """Be the signer process."""
     from chain.signer_server import run_signer as serve
     from foundation.logs import configure_logging
+    from identity.keys import PublicKey
 
     configure_logging("signer", settings.log_level)
     url = needed_database(settings)
 
     async def until_told() -> None:
-        serving = asyncio.create_task(serve(settings, url))
+        serving = asyncio.create_task(serve(settings, url, read_key=PublicKey.from_jwk))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
         with contextlib.suppress(asyncio.CancelledError):

@@ -74,6 +74,7 @@ SCHEDULE_SECONDS: Final = {
     "treasury.advance_withdrawals": 1.0,
     "treasury.sweep_deposits": 5.0,
     "treasury.reconcile": 1.0,
+    "treasury.forget_quotes": 60.0,
     DRAIN_OUTBOX: 0.5,
     FORGET_NONCES: 60.0,
 }

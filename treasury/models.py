@@ -151,6 +151,11 @@ class TreasuryWithdrawal(Base):
         CheckConstraint("amount > 0", name="amount"),
         CheckConstraint("fee >= 0", name="fee"),
         Index("ix_treasury_withdrawal_open", "created_at", postgresql_where=text("closed_at IS NULL")),
+        Index(
+            "ix_treasury_withdrawal_awaits_officers",
+            "awaits_officers_since",
+            postgresql_where=text("awaits_officers_since IS NOT NULL AND closed_at IS NULL"),
+        ),
         Index("ix_treasury_withdrawal_wallet_id_created_at", "wallet_id", "created_at"),
     )
 
@@ -165,6 +170,41 @@ class TreasuryWithdrawal(Base):
     """When the ledger's last word on it was known: paid, returned or refused."""
     refusal_code: Mapped[str | None] = mapped_column(Text)
     """The refusal that the ledger's answer meant, so that a replay gets the same."""
+    quote_id: Mapped[UUID | None] = mapped_column(Uuid)
+    """The quote whose fee it has; quotes are forgotten, so it refers to nothing."""
+    awaits_officers_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When the signer first said that officers must approve it; for their list of work."""
+
+
+class TreasuryWithdrawalQuote(Base):
+    """A promise of a withdrawal's fee to one wallet, for one amount, until it expires."""
+
+    __tablename__ = "treasury_withdrawal_quote"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("fee >= 0", name="fee"),
+        Index("ix_treasury_withdrawal_quote_expires_at", "expires_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    wallet_id: Mapped[UUID] = mapped_column(Uuid)
+    asset: Mapped[str] = mapped_column(Text)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    fee: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class TreasuryBlockedReceiver(Base):
+    """An address that is never paid: sanctioned, or known for theft."""
+
+    __tablename__ = "treasury_blocked_receiver"
+    __table_args__ = (CheckConstraint("address ~ '^0x[0-9a-f]{40}$'", name="address"),)
+
+    address: Mapped[str] = mapped_column(Text, primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    blocked_by: Mapped[str] = mapped_column(Text)
+    blocked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 class TreasuryUnswept(Base):

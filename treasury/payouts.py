@@ -28,6 +28,7 @@ from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import Refusal, Unavailable
 from ledger.interface import Ledger
+from treasury.blocked_receivers import is_blocked
 from treasury.breaker import breaker_trip, trip_breaker
 from treasury.custody import Custody
 from treasury.liquidity import why_unpayable
@@ -48,10 +49,15 @@ OPEN_PER_PAGE: Final = 1_000
 UNPAYABLE_SECONDS_MAX: Final = 86_400
 """How long a withdrawal waits for a vault that would refuse it; then it is returned."""
 
+UNAPPROVED_SECONDS_MAX: Final = 3 * 86_400
+"""How long a withdrawal waits for officers; then it is returned, for nobody answers."""
+
 _NEVER_SIGNED = frozenset(
     {
         ChainCode.CAP_PER_TRANSACTION_EXCEEDED,
         ChainCode.CONTRACT_NOT_ALLOWED,
+        ChainCode.RECEIVER_BLOCKED_BY_SIGNER,
+        ChainCode.RECEIVER_NOT_ALLOWED,
         ChainCode.ORDER_UNEXPLAINED,
         ChainCode.ORDER_REVOKED,
     }
@@ -164,36 +170,78 @@ class _Step:
             if await breaker_trip(session, self._custody.chain_id) is not None:
                 self._wait("withdrawals are stopped")
                 return False
-            if not one.approved:
+            blocked = await is_blocked(session, row.to_address)
+            if not one.approved and not blocked:
                 await session.execute(
                     update(ChainOrder)
                     .where(ChainOrder.id == row.id, ChainOrder.approved_at.is_(None))
                     .values(approved_at=self._clock.now())
                 )
                 self.report.approved += 1
+        if blocked:
+            # Blocked since it was asked for. Nothing is signed: the money goes back.
+            await self._return_unsigned(row)
+            return False
         # Dies here: approved; the next step sends it.
+        if not await self._signer_would_sign(row):
+            return False
         unpayable = await why_unpayable(
             self._database, self._rpc, self._custody, row, sender=await self._sender.address()
         )
         if unpayable is None:
             return True
-        if self._clock.now() - row.created_at >= timedelta(seconds=UNPAYABLE_SECONDS_MAX):
+        patience = UNPAYABLE_SECONDS_MAX
+        if row.awaits_officers_since is not None:
+            # The time that officers took is not the vault's.
+            patience += UNAPPROVED_SECONDS_MAX
+        if self._clock.now() - row.created_at >= timedelta(seconds=patience):
             await self._return_unsigned(row)
         else:
             self._wait(unpayable)
         return False
 
+    async def _signer_would_sign(self, row: TreasuryWithdrawal) -> bool:
+        """Ask the signer before a nonce is given, so that what waits for officers takes none."""
+        try:
+            await self._sender.check(row.id)
+        except Refusal as refusal:
+            await self._refused(row, refusal)
+            return False
+        return True
+
     async def _send(self, row: TreasuryWithdrawal) -> None:
         try:
             await self._sender.send(row.id)
         except Refusal as refusal:
-            logger.warning("payout refused", withdrawal_id=str(row.id), code=str(refusal.code))
-            if refusal.code in _NEVER_SIGNED:
-                await self._return_unsigned(row)
-            else:
-                self._wait(str(refusal))
+            await self._refused(row, refusal)
         else:
             self.report.sent += 1
+
+    async def _refused(self, row: TreasuryWithdrawal, refusal: Refusal) -> None:
+        """What the signer refuses waits, or goes back if time does not change it."""
+        if refusal.code is ChainCode.APPROVALS_MISSING:
+            since = row.awaits_officers_since
+            if since is None:
+                await self._await_officers(row)
+            elif self._clock.now() - since >= timedelta(seconds=UNAPPROVED_SECONDS_MAX):
+                await self._return_unsigned(row)
+                return
+            self._wait(str(refusal))
+        elif refusal.code in _NEVER_SIGNED:
+            logger.warning("payout refused", withdrawal_id=str(row.id), code=str(refusal.code))
+            await self._return_unsigned(row)
+        else:
+            self._wait(str(refusal))
+
+    async def _await_officers(self, row: TreasuryWithdrawal) -> None:
+        """Put it on the officers' list; said again, the first time stays."""
+        logger.info("withdrawal awaits officers", withdrawal_id=str(row.id))
+        async with self._database.session() as session:
+            await session.execute(
+                update(TreasuryWithdrawal)
+                .where(TreasuryWithdrawal.id == row.id, TreasuryWithdrawal.awaits_officers_since.is_(None))
+                .values(awaits_officers_since=self._clock.now())
+            )
 
     async def _look_after(self, row: TreasuryWithdrawal) -> None:
         """A withdrawal that is signed: returned if it can never pay, else waited for."""

@@ -30,6 +30,7 @@ from treasury.deposits import book_deposits
 from treasury.payouts import advance_withdrawals
 from treasury.reconciliation import reconcile
 from treasury.sweeps import sweep_deposits
+from treasury.withdrawal_quotes import forget_expired_quotes
 
 logger = structlog.get_logger()
 
@@ -123,12 +124,18 @@ async def _reconcile(tools: TreasuryTools) -> None:
             )
 
 
+async def _forget_quotes(tools: TreasuryTools) -> None:
+    async with tools.database.session() as session:
+        await forget_expired_quotes(session, tools.clock)
+
+
 TREASURY_TASKS: dict[str, Work] = {
     "treasury.follow_chain": _follow_chain,
     "treasury.book_deposits": _book_deposits,
     "treasury.advance_withdrawals": _advance_withdrawals,
     "treasury.sweep_deposits": _sweep_deposits,
     "treasury.reconcile": _reconcile,
+    "treasury.forget_quotes": _forget_quotes,
 }
 """The tasks by name."""
 

@@ -16,17 +16,17 @@ completes them; the worker takes the rest up wherever it stands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.addresses import ZERO_ADDRESS, checksum, parse_address
+from chain.addresses import checksum
 from chain.models import ChainAttempt, ChainOrder, OrderKind
 from foundation.assets import Asset, asset_by_code
 from foundation.clock import Clock
@@ -35,10 +35,18 @@ from foundation.errors import Refusal, RefusalCode, Retryable
 from foundation.money import Money
 from ledger.interface import Ledger
 from treasury.breaker import breaker_trip
-from treasury.custody import Custody, CustodyToken
+from treasury.custody import Custody
 from treasury.errors import TreasuryCode
-from treasury.models import TreasuryDeparture, TreasuryDepositAddress, TreasuryWithdrawal
+from treasury.models import TreasuryDeparture, TreasuryWithdrawal
+from treasury.withdrawal_checks import checked_receiver, refuse_receiver, same_request
 from treasury.withdrawal_fees import withdrawal_fee
+from treasury.withdrawal_limits import (
+    WITHDRAWAL_LIMITS,
+    WithdrawalLimit,
+    refuse_above_daily_limit,
+    refuse_above_limit,
+)
+from treasury.withdrawal_quotes import quoted_fee
 from treasury.withdrawal_transfers import (
     HoldOutcome,
     hold_transfer_id,
@@ -49,8 +57,6 @@ from treasury.withdrawal_transfers import (
 
 LISTED_MAX = 100
 """Most withdrawals in a list."""
-
-_CLIENT_ID_VERSION = 7
 
 
 class WithdrawalState(StrEnum):
@@ -113,15 +119,20 @@ async def request_withdrawal(
     amount: Money,
     to_address: str,
     fee_max: Money | None = None,
+    quote_id: UUID | None = None,
+    requested_by: UUID | None = None,
+    limits: Mapping[Asset, WithdrawalLimit] = WITHDRAWAL_LIMITS,
 ) -> Withdrawal:
     """Ask for ``amount`` to be paid on chain to an address; its money is set aside when this returns.
 
-    The same request again returns the same withdrawal. Refused by the members of
+    ``quote_id`` names a quote whose fee holds; ``requested_by`` is the person, who can
+    then not be one of the officers that approve it (without one, the wallet stands for
+    them). The same request again returns the same withdrawal. Refused by the members of
     ``TreasuryCode`` in their order, and as ``address_malformed`` or
     ``address_checksum_mismatch``. ``LedgerUnavailable``: repeat with the same id.
     """
     token = custody.token_of(amount.asset)
-    receiver = _checked(custody, token, withdrawal_id, amount, to_address)
+    receiver = checked_receiver(custody, token, withdrawal_id, amount, to_address)
     async with database.session() as session:
         row = await _intend(
             session,
@@ -132,6 +143,9 @@ async def request_withdrawal(
             amount=amount,
             receiver=receiver,
             fee_max=fee_max,
+            quote_id=quote_id,
+            requested_by=requested_by,
+            limits=limits,
         )
     # Dies here: an intent that never happened; the client's retry completes it.
     if row.closed_at is None:
@@ -173,30 +187,6 @@ async def list_withdrawals(
     return await _views(database, ledger, found)
 
 
-def _checked(
-    custody: Custody, token: CustodyToken, withdrawal_id: UUID, amount: Money, to_address: str
-) -> str:
-    """The receiver's address, after what can be refused without asking anybody."""
-    # A client's id of another version could be one that is derived from the world,
-    # such as that of a deposit on its way, and block it.
-    if withdrawal_id.version != _CLIENT_ID_VERSION:
-        raise Refusal(TreasuryCode.WITHDRAWAL_ID_MALFORMED, "A withdrawal's id is a UUIDv7.")
-    if amount.minor <= 0:
-        raise Refusal(
-            TreasuryCode.WITHDRAWAL_AMOUNT_NOT_POSITIVE, "The amount of a withdrawal is more than zero."
-        )
-    receiver = parse_address(to_address)
-    if receiver == ZERO_ADDRESS:
-        raise Refusal(TreasuryCode.RECEIVER_IS_ZERO, "Nobody holds the key of the zero address.")
-    if custody.token_at(receiver) is not None:
-        raise Refusal(
-            TreasuryCode.RECEIVER_IS_CONTRACT, f"The address is a token, such as {token.asset.code}."
-        )
-    if receiver in custody.own_addresses or receiver == custody.implementation:
-        raise _receiver_is_ours()
-    return receiver
-
-
 async def _intend(
     session: AsyncSession,
     clock: Clock,
@@ -207,14 +197,19 @@ async def _intend(
     amount: Money,
     receiver: str,
     fee_max: Money | None,
+    quote_id: UUID | None,
+    requested_by: UUID | None,
+    limits: Mapping[Asset, WithdrawalLimit],
 ) -> TreasuryWithdrawal:
     """The withdrawal's row: the one that is there, if it is the same, else a new one with its order."""
     row = await session.get(TreasuryWithdrawal, withdrawal_id)
     if row is not None:
-        return _same(row, wallet_id, amount, receiver)
-    if await session.scalar(select(exists().where(TreasuryDepositAddress.address == receiver))):
-        raise _receiver_is_ours()
+        return same_request(row, wallet_id, amount, receiver)
+    await refuse_receiver(session, receiver)
+    refuse_above_limit(amount, limits)
     fee = withdrawal_fee(amount)
+    if quote_id is not None:
+        fee = await quoted_fee(session, clock, quote_id=quote_id, wallet_id=wallet_id, amount=amount)
     if fee_max is not None and fee > fee_max:
         raise Refusal(
             TreasuryCode.WITHDRAWAL_FEE_ABOVE_MAXIMUM,
@@ -236,6 +231,8 @@ async def _intend(
             token=token.address,
             to_address=receiver,
             amount=token.units_of(amount.minor),
+            fee=token.units_of(fee.minor),
+            requester=requested_by or wallet_id,
             created_at=clock.now(),
         )
         .on_conflict_do_nothing()
@@ -244,7 +241,10 @@ async def _intend(
     if made is None:
         # The insert waited for another request with this id to commit; it is there now.
         row = await session.get_one(TreasuryWithdrawal, withdrawal_id)
-        return _same(row, wallet_id, amount, receiver)
+        return same_request(row, wallet_id, amount, receiver)
+    # After the id is ours: of two of one request, the second must find the first and not
+    # be refused for it. A refusal here takes the order back with the database transaction.
+    await refuse_above_daily_limit(session, clock, wallet_id, amount, limits)
     row = TreasuryWithdrawal(
         id=withdrawal_id,
         wallet_id=wallet_id,
@@ -253,23 +253,10 @@ async def _intend(
         fee=fee.minor,
         to_address=receiver,
         created_at=clock.now(),
+        quote_id=quote_id,
     )
     session.add(row)
     await session.flush()
-    return row
-
-
-def _same(row: TreasuryWithdrawal, wallet_id: UUID, amount: Money, receiver: str) -> TreasuryWithdrawal:
-    """The row, if the request repeats it; refused with the first field that differs."""
-    differing: list[tuple[bool, TreasuryCode, str]] = [
-        (row.wallet_id != wallet_id, TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_WALLET, "wallet"),
-        (row.asset != amount.asset.code, TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_ASSET, "asset"),
-        (row.amount != amount.minor, TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_AMOUNT, "amount"),
-        (row.to_address != receiver, TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_RECEIVER, "receiver"),
-    ]
-    for differs, code, field in differing:
-        if differs:
-            raise Refusal(code, f"This id was used for a withdrawal with another {field}.", field=field)
     return row
 
 
@@ -292,13 +279,6 @@ def _refused_before(code: str) -> Refusal:
     known = TreasuryCode(code)
     detail = next((text for one, text in _REFUSALS.values() if one is known), "It was refused before.")
     return Refusal(known, detail)
-
-
-def _receiver_is_ours() -> Refusal:
-    return Refusal(
-        TreasuryCode.RECEIVER_IS_OURS,
-        "The address belongs to the bank or to a customer's wallet; pay the wallet instead.",
-    )
 
 
 async def _views(database: Database, ledger: Ledger, rows: Sequence[TreasuryWithdrawal]) -> list[Withdrawal]:

@@ -31,6 +31,7 @@ from wallet_api.mobile import (
     fees,
     health,
     history,
+    officers,
     payments,
     wallet,
     withdrawals,
@@ -42,7 +43,7 @@ from wallet_api.wire import malformed
 Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 """Opens what the routes need, and closes it at the end."""
 
-RESOURCES = (payments, balances, history, wallet, fees, deposits, withdrawals, enrolments, health)
+RESOURCES = (payments, balances, history, wallet, fees, deposits, withdrawals, enrolments, health, officers)
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 
 

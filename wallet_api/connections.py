@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from chain.deployments import load_deployment
+from chain.deployments import Deployment, load_deployment
 from foundation.clock import Clock, SystemClock
 from foundation.database import Database
 from foundation.errors import NUGPayError
@@ -47,9 +47,12 @@ class Connections:
         Read when first needed, since the API may be up before the contracts are.
         """
         if self._custody is None:
-            deployment = load_deployment(self.settings.home, self.settings.chain_id)
-            self._custody = custody_of(deployment)
+            self._custody = custody_of(self.deployment())
         return self._custody
+
+    def deployment(self) -> Deployment:
+        """Our contracts on the chain; refused as ``deployment_not_found`` until they are deployed."""
+        return load_deployment(self.settings.home, self.settings.chain_id)
 
 
 def connections_of(request: Request) -> Connections:

@@ -36,6 +36,8 @@ _OTHER_ID: Final = "Make a new id, and use an id for one thing only."
 _LATER: Final = "Try again in a moment with the same id."
 _ASK_US: Final = "This is not for a client to solve; tell us the request_id."
 _RECEIVER: Final = "Give an address that belongs to the receiver."
+_NEW_QUOTE: Final = "Ask for a new quote: POST /v1/withdrawals/quotes."
+_SIGN_APPROVAL: Final = "Sign the statement that the list shows now, as docs/signer.md describes."
 _NEW_CODE: Final = "Ask whoever gave the code for a new one."
 
 PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
@@ -118,11 +120,19 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     TreasuryCode.RECEIVER_IS_ZERO: ProblemKind(422, _RECEIVER),
     TreasuryCode.RECEIVER_IS_CONTRACT: ProblemKind(422, _RECEIVER),
     TreasuryCode.RECEIVER_IS_OURS: ProblemKind(422, "Pay a customer by handle: POST /v1/payments."),
+    TreasuryCode.RECEIVER_IS_BLOCKED: ProblemKind(422, "This address is never paid; ask an officer why."),
+    TreasuryCode.WITHDRAWAL_ABOVE_LIMIT: ProblemKind(422, "Withdraw less at a time."),
     TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_WALLET: ProblemKind(409, _OTHER_ID, new_id_needed=True),
     TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_ASSET: ProblemKind(422, _OTHER_ID, new_id_needed=True),
     TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_AMOUNT: ProblemKind(422, _OTHER_ID, new_id_needed=True),
     TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_RECEIVER: ProblemKind(422, _OTHER_ID, new_id_needed=True),
+    TreasuryCode.QUOTE_NOT_FOUND: ProblemKind(422, _NEW_QUOTE),
+    TreasuryCode.QUOTE_IS_FOR_ANOTHER: ProblemKind(422, _NEW_QUOTE),
+    TreasuryCode.QUOTE_EXPIRED: ProblemKind(409, _NEW_QUOTE),
     TreasuryCode.WITHDRAWAL_FEE_ABOVE_MAXIMUM: ProblemKind(409, "Agree to the fee shown."),
+    TreasuryCode.WITHDRAWAL_ABOVE_DAILY_LIMIT: ProblemKind(
+        409, "Withdraw less, or wait: what was withdrawn a day ago gives its room back."
+    ),
     TreasuryCode.WITHDRAWALS_STOPPED: ProblemKind(503, "Wait: the books are being checked; nothing is lost."),
     TreasuryCode.WITHDRAWAL_WALLET_UNUSABLE: ProblemKind(
         409, "Ask an officer why the account is closed.", new_id_needed=True
@@ -132,6 +142,12 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     TreasuryCode.WITHDRAWAL_NOT_FOUND: ProblemKind(
         404, "If you sent this withdrawal, it has not happened: send it again with the same id."
     ),
+    TreasuryCode.APPROVER_IS_NO_OFFICER: ProblemKind(404, "Look up the path in the API's description."),
+    TreasuryCode.APPROVAL_NOT_AWAITED: ProblemKind(409, "Look at the list of what awaits officers again."),
+    TreasuryCode.APPROVAL_OF_OWN_WITHDRAWAL: ProblemKind(403, "Ask two other officers."),
+    TreasuryCode.APPROVAL_TIMES_MALFORMED: ProblemKind(422, _SIGN_APPROVAL),
+    TreasuryCode.APPROVAL_EXPIRED: ProblemKind(422, _SIGN_APPROVAL),
+    TreasuryCode.APPROVAL_SIGNATURE_WRONG: ProblemKind(422, _SIGN_APPROVAL),
     TreasuryCode.CUSTODY_UNIT_TOO_COARSE: ProblemKind(500, _ASK_US),
     ChainCode.ADDRESS_MALFORMED: ProblemKind(422, "An address is 0x and 40 hexadecimal digits."),
     ChainCode.ADDRESS_CHECKSUM_MISMATCH: ProblemKind(422, "Copy the address again: a character is wrong."),
@@ -144,6 +160,10 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     ChainCode.CONTRACT_NOT_ALLOWED: ProblemKind(500, _ASK_US),
     ChainCode.CAP_PER_TRANSACTION_EXCEEDED: ProblemKind(500, _ASK_US),
     ChainCode.CAP_PER_HOUR_EXCEEDED: ProblemKind(500, _ASK_US),
+    ChainCode.CAP_PER_DAY_EXCEEDED: ProblemKind(500, _ASK_US),
+    ChainCode.RECEIVER_BLOCKED_BY_SIGNER: ProblemKind(500, _ASK_US),
+    ChainCode.RECEIVER_NOT_ALLOWED: ProblemKind(500, _ASK_US),
+    ChainCode.APPROVALS_MISSING: ProblemKind(500, _ASK_US),
     ChainCode.NONCE_MISMATCH: ProblemKind(500, _ASK_US),
     ChainCode.FEE_ABOVE_CAP: ProblemKind(500, _ASK_US),
     FollowerStopCode.WRONG_CHAIN_ID: ProblemKind(500, _ASK_US),

@@ -15,6 +15,7 @@ from foundation.errors import InvariantViolation, NUGPayError
 from ops.cli import (
     api,
     bench,
+    blocked,
     breaker,
     conform,
     contracts,
@@ -23,6 +24,7 @@ from ops.cli import (
     invite,
     ledger,
     migrate,
+    officers,
     signer,
     simulate,
     standby,
@@ -54,7 +56,9 @@ app.command("migrate")(migrate.command)
 app.add_typer(ledger.app, name="ledger")
 app.command("api")(api.command)
 app.command("worker")(worker.command)
-app.command("signer")(signer.command)
+app.add_typer(signer.app, name="signer")
+app.add_typer(officers.app, name="officers")
+app.add_typer(blocked.app, name="blocked")
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(standby.app, name="standby")

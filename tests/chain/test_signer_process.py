@@ -1,9 +1,14 @@
 """The signer's process: its log across restarts, its socket, its death at the worst moment."""
 
 import asyncio
+import grp
 import json
+import os
+import re
 
+import msgspec
 import pytest
+from sqlalchemy import event
 
 from chain.errors import ChainCode
 from chain.signer_client import SignerClient
@@ -22,6 +27,7 @@ from tests.fixtures.contracts import (
     start_signer_process,
     wait_until_dead,
 )
+from tests.fixtures.officers import OfficerDevice
 from tests.fixtures.signing import Orders, code_and_why
 
 
@@ -123,6 +129,32 @@ MALFORMED_LINES = {
 
 
 class TestSocket:
+    async def test_a_group_that_is_named_may_open_the_socket_too(
+        self, orders: Orders, database: Database, clock: SettableClock
+    ) -> None:
+        contracts, group = orders.contracts, grp.getgrgid(os.getgid())
+        async with running_signer(contracts, database, clock, group=group.gr_name):
+            found = (contracts.home / "signer.sock").stat()
+        assert (oct(found.st_mode & 0o777), found.st_gid) == ("0o660", group.gr_gid)
+
+    async def test_the_signer_reads_two_tables_and_needs_no_other_right(
+        self, orders: Orders, database_url: str, clock: SettableClock
+    ) -> None:
+        reader, said = Database(database_url), []
+        event.listen(reader.engine.sync_engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+        may, hla = OfficerDevice("may"), OfficerDevice("hla")
+        caps = {"USDT": msgspec.structs.replace(CAPS["USDT"], without_officers="1")}
+        policy = SignerPolicy(caps=caps, officers=(may.in_policy(), hla.in_policy()))
+        order_id = await orders.withdrawal()
+        for officer in (may, hla):
+            await officer.approve(orders.database, clock, orders.contracts.deployment, order_id)
+        async with running_signer(orders.contracts, reader, clock, policy=policy) as signer:
+            await orders.sign(signer, order_id)
+        await reader.close()
+        read = [re.findall(r"FROM (\w+)", one) for one in said if "pg_catalog" not in one]
+        assert {tuple(tables) for tables in read if tables} == {("chain_order",), ("chain_approval",)}
+        assert all(one.lower().startswith(("select", "show")) for one in said), said
+
     @pytest.mark.usefixtures("signer")
     async def test_only_its_owner_may_open_the_socket_and_read_the_log(self, orders: Orders) -> None:
         contracts = orders.contracts

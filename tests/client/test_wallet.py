@@ -387,6 +387,17 @@ class TestWithdraw:
         assert await aye.wait_for_withdrawal(order.id, {"held"}) == withdrawal
         assert await held(aye) == 79
 
+    async def test_a_quote_holds_its_fee_for_its_amount(self, aye):
+        quote = await aye.withdrawal_quote("20", "USDT")
+        assert (quote.amount, quote.fee, quote.total) == (Decimal(20), Decimal(1), Decimal(21))
+        other = aye.withdrawal_order("0x" + "ab" * 20, 21, "USDT", quote=quote)
+        with pytest.raises(RequestRefused) as refused:
+            await aye.withdraw(other)
+        assert refused.value.code == "quote_is_for_another"
+        order = aye.withdrawal_order("0x" + "ab" * 20, 20, "USDT", quote=quote)
+        assert (await aye.withdraw(order)).fee == quote.fee
+        assert await held(aye) == 79
+
     async def test_what_cannot_be_is_refused_by_its_class(self, aye):
         for order, kind in [
             (aye.withdrawal_order("0x" + "ab" * 20, "100", "USDT"), InsufficientFunds),
@@ -405,5 +416,5 @@ class TestWithdraw:
 
 
 def test_a_withdrawal_order_can_be_kept():
-    order = WithdrawalOrder(uuid4(), "0x" + "ab" * 20, "1.5", "USDT", "1")
+    order = WithdrawalOrder(uuid4(), "0x" + "ab" * 20, "1.5", "USDT", "1", uuid4())
     assert WithdrawalOrder.from_json(order.to_json()) == order

@@ -84,8 +84,15 @@ class MortalSigner(SignerClient):
     async def identity(self) -> Any:
         return await self._real.identity()
 
-    async def sign(self, *, order_id: UUID, chain_id: int, nonce: int, fees: Fees) -> SignedTransaction:
-        signed = await self._real.sign(order_id=order_id, chain_id=chain_id, nonce=nonce, fees=fees)
+    async def check(self, *, order_id: UUID, chain_id: int) -> None:
+        await self._real.check(order_id=order_id, chain_id=chain_id)
+
+    async def sign(
+        self, *, order_id: UUID, chain_id: int, nonce: int, fees: Fees, from_address: str | None = None
+    ) -> SignedTransaction:
+        signed = await self._real.sign(
+            order_id=order_id, chain_id=chain_id, nonce=nonce, fees=fees, from_address=from_address
+        )
         self._fate.after("signature")
         return signed
 

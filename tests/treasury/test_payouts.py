@@ -98,7 +98,7 @@ class TestWhatCannotBePaid:
     async def test_more_than_the_signers_cap_for_an_hour_waits(self, treasury: Treasury) -> None:
         wallet_id = await treasury.wallet()
         await treasury.fund(wallet_id, "3000.000000")
-        caps = {"USDT": CapsText(per_transaction=str(100 * WHOLE), per_hour=str(150 * WHOLE))}
+        caps = {"USDT": CapsText(str(100 * WHOLE), str(150 * WHOLE), per_day=str(600 * WHOLE))}
         async with signed_by(treasury, SignerPolicy(caps=caps)):
             for _ in range(2):
                 await treasury.request(wallet_id, "100.000000")

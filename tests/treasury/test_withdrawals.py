@@ -211,7 +211,7 @@ class TestRequestWithdrawal:
     async def test_amount_at_the_end_of_64_bits_exceeds_the_balance(self, treasury: Treasury) -> None:
         wallet_id = await treasury.wallet()
         await treasury.fund(wallet_id, "10.000000")
-        refused = await refusal(treasury, wallet_id, Money(AMOUNT_LIMIT, USDT).format())
+        refused = await refusal(treasury, wallet_id, Money(AMOUNT_LIMIT, USDT).format(), limits={})
         assert refused.code is TreasuryCode.WITHDRAWAL_EXCEEDS_BALANCE
 
     async def test_wallet_without_an_account_is_refused(self, treasury: Treasury) -> None:

@@ -14,8 +14,10 @@ from foundation.assets import USDT
 from foundation.ids import uuid7
 from ledger.chart import AccountCode, system_account_id
 from tests.wallet_api.conftest import API, Phone
+from treasury.blocked_receivers import block_receiver
 
 OUTSIDE = checksum("0x" + "ab" * 20)
+BLOCKED = "0x" + "bb" * 20
 VAULT = "0x" + "11" * 20
 TOKEN = "0x" + "33" * 20
 
@@ -121,6 +123,8 @@ class TestWithdrawal:
 
     async def test_what_cannot_be_is_refused_and_nothing_is_written(self, api, aye, refusals, subtests):
         own = (await aye.get("/v1/deposit_address?asset=USDT")).json()["address"]
+        async with api.database.session() as session:
+            await block_receiver(session, api.clock, address=BLOCKED, reason="theft", blocked_by="may")
         for change, code in [
             ({"to_address": "0x" + "ab" * 19}, "address_malformed"),
             ({"to_address": "x" * 42}, "address_malformed"),
@@ -129,6 +133,8 @@ class TestWithdrawal:
             ({"to_address": TOKEN}, "receiver_is_contract"),
             ({"to_address": VAULT}, "receiver_is_ours"),
             ({"to_address": own}, "receiver_is_ours"),
+            ({"to_address": BLOCKED}, "receiver_is_blocked"),
+            ({"amount": "100000.000001"}, "withdrawal_above_limit"),
             ({"amount": "0"}, "withdrawal_amount_not_positive"),
             ({"amount": "-1"}, "amount_malformed"),
             ({"amount": "1.0000001"}, "amount_too_precise"),

@@ -15,6 +15,7 @@ from foundation.errors import FoundationCode
 from foundation.ids import parse_id
 from foundation.money import Money
 from treasury.errors import TreasuryCode
+from treasury.withdrawal_quotes import quote_withdrawal
 from treasury.withdrawals import (
     LISTED_MAX,
     Withdrawal,
@@ -56,7 +57,16 @@ EXAMPLE = {
 }
 
 
-_NOT_HERE = {TreasuryCode.WITHDRAWAL_NOT_FOUND, TreasuryCode.CUSTODY_UNIT_TOO_COARSE}
+_NOT_HERE = {
+    TreasuryCode.WITHDRAWAL_NOT_FOUND,
+    TreasuryCode.CUSTODY_UNIT_TOO_COARSE,
+    TreasuryCode.APPROVER_IS_NO_OFFICER,
+    TreasuryCode.APPROVAL_NOT_AWAITED,
+    TreasuryCode.APPROVAL_OF_OWN_WITHDRAWAL,
+    TreasuryCode.APPROVAL_TIMES_MALFORMED,
+    TreasuryCode.APPROVAL_EXPIRED,
+    TreasuryCode.APPROVAL_SIGNATURE_WRONG,
+}
 
 
 class WithdrawalRequest(Asked):
@@ -76,6 +86,38 @@ class WithdrawalRequest(Asked):
     fee_max: Annotated[
         AmountText | None, Field(description="The fee agreed to; a higher one is refused.")
     ] = None
+    quote_id: Annotated[
+        UUIDText | None, Field(description="A quote of this wallet for this amount: its fee is the fee.")
+    ] = None
+
+
+class QuoteRequest(Asked):
+    """What would be withdrawn."""
+
+    asset: AssetText
+    amount: AmountText
+
+
+class QuoteAnswer(Answer):
+    """A fee that is promised until it expires; name the quote in the withdrawal."""
+
+    model_config = shown(
+        {
+            "id": "019ab0c5-0fa1-7b2c-9d3e-4f5a6b7c8d9e",
+            "asset": "USDT",
+            "amount": "20.000000",
+            "fee": "1.000000",
+            "total": "21.000000",
+            "expires_at": "2026-11-23T14:15:09.123456Z",
+        }
+    )
+
+    id: UUIDText
+    asset: AssetText
+    amount: AmountAnswer
+    fee: AmountAnswer
+    total: AmountAnswer
+    expires_at: TimeAnswer
 
 
 class WithdrawalAnswer(Answer):
@@ -107,6 +149,44 @@ class WithdrawalsAnswer(Answer):
     model_config = shown({"withdrawals": [EXAMPLE]})
 
     withdrawals: list[WithdrawalAnswer]
+
+
+@router.post(
+    "/withdrawals/quotes",
+    status_code=201,
+    response_model=QuoteAnswer,
+    summary="Quote a withdrawal",
+    description="Promises the fee of now for ten minutes. Each call makes a quote; nothing is set aside.",
+    responses=problems(
+        OF_A_WALLET,
+        WITH_BODY,
+        AMOUNTS,
+        ChainCode.DEPLOYMENT_NOT_FOUND,
+        TreasuryCode.ASSET_NOT_ON_CHAIN,
+        TreasuryCode.WITHDRAWAL_AMOUNT_NOT_POSITIVE,
+    ),
+    openapi_extra=asks(QuoteRequest, example={"asset": "USDT", "amount": "20"}),
+)
+async def quote(request: Request) -> Response:
+    """Quote a withdrawal from the caller's wallet."""
+    connections = connections_of(request)
+    wallet = await wallet_of(request)
+    asked = read(QuoteRequest, await request.body())
+    custody = connections.custody()
+    amount = Money.parse(asked.amount, asset_by_code(asked.asset))
+    async with connections.database.session() as session:
+        made = await quote_withdrawal(session, connections.clock, custody, wallet_id=wallet.id, amount=amount)
+    return answered(
+        QuoteAnswer(
+            id=str(made.id),
+            asset=amount.asset.code,
+            amount=amount.format(),
+            fee=made.fee.format(),
+            total=(amount + made.fee).format(),
+            expires_at=made.expires_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        ),
+        status=201,
+    )
 
 
 @router.post(
@@ -154,6 +234,8 @@ async def make_withdrawal(request: Request) -> Response:
         amount=Money.parse(asked.amount, asset),
         to_address=asked.to_address,
         fee_max=Money.parse(asked.fee_max, asset) if asked.fee_max is not None else None,
+        quote_id=parse_id(asked.quote_id) if asked.quote_id is not None else None,
+        requested_by=wallet.person_id,
     )
     return answered(_answer(found), status=201)
 

@@ -44,6 +44,7 @@ from nugpay_client.models import (
     WalletInfo,
     Withdrawal,
     WithdrawalOrder,
+    WithdrawalQuote,
 )
 from nugpay_client.signing import signature_headers
 from nugpay_client.wallet import Wallet
@@ -81,6 +82,7 @@ __all__ = [
     "WalletInfo",
     "Withdrawal",
     "WithdrawalOrder",
+    "WithdrawalQuote",
     "key_id",
     "signature_headers",
 ]

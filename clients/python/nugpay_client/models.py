@@ -58,6 +58,8 @@ class WithdrawalOrder:
     amount: str
     asset: str
     fee_max: str | None = None
+    quote_id: UUID | None = None
+    """A quote for this amount, whose fee holds."""
 
     def to_json(self) -> dict[str, str]:
         """The order as it is sent, and as it may be kept."""
@@ -67,7 +69,11 @@ class WithdrawalOrder:
             "asset": self.asset,
             "amount": self.amount,
         }
-        return made if self.fee_max is None else {**made, "fee_max": self.fee_max}
+        if self.fee_max is not None:
+            made["fee_max"] = self.fee_max
+        if self.quote_id is not None:
+            made["quote_id"] = str(self.quote_id)
+        return made
 
     @classmethod
     def from_json(cls, content: JSON) -> WithdrawalOrder:
@@ -78,6 +84,7 @@ class WithdrawalOrder:
             amount=content["amount"],
             asset=content["asset"],
             fee_max=content.get("fee_max"),
+            quote_id=UUID(content["quote_id"]) if "quote_id" in content else None,
         )
 
 
@@ -107,6 +114,18 @@ class Fee:
     amount: Decimal
     fee: Decimal
     total: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalQuote:
+    """A withdrawal's fee, promised to this wallet until it expires."""
+
+    id: UUID
+    asset: str
+    amount: Decimal
+    fee: Decimal
+    total: Decimal
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from nugpay_client.models import (
     WalletInfo,
     Withdrawal,
     WithdrawalOrder,
+    WithdrawalQuote,
     amount_text,
     read,
 )
@@ -177,16 +178,33 @@ class Wallet:
         content = (await self._connection.send("GET", "/v1/deposits", query={"limit": str(limit)})).content
         return [read(Deposit, each) for each in content["deposits"]]
 
+    async def withdrawal_quote(self, amount: Amount, asset: str) -> WithdrawalQuote:
+        """The fee of a withdrawal, promised for a while; each call makes a quote."""
+        body = {"asset": asset, "amount": amount_text(amount)}
+        content = (await self._connection.send("POST", "/v1/withdrawals/quotes", body)).content
+        quote: WithdrawalQuote = read(WithdrawalQuote, content)
+        return quote
+
     def withdrawal_order(
-        self, to_address: str, amount: Amount, asset: str, *, fee_max: Amount | None = None
+        self,
+        to_address: str,
+        amount: Amount,
+        asset: str,
+        *,
+        fee_max: Amount | None = None,
+        quote: WithdrawalQuote | None = None,
     ) -> WithdrawalOrder:
-        """A withdrawal order with a new id: keep it, then ``withdraw`` it as often as needed."""
+        """A withdrawal order with a new id: keep it, then ``withdraw`` it as often as needed.
+
+        ``quote`` holds the server to the fee it promised; one that has expired is refused.
+        """
         return WithdrawalOrder(
             id=new_id(self._connection.clock),
             to_address=to_address,
             amount=amount_text(amount),
             asset=asset,
             fee_max=amount_text(fee_max) if fee_max is not None else None,
+            quote_id=quote.id if quote is not None else None,
         )
 
     async def withdraw(self, order: WithdrawalOrder) -> Withdrawal:

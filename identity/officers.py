@@ -1,0 +1,50 @@
+"""Officers: people who act for the bank, appointed and dismissed by an operator.
+
+Being one opens the officers' routes. It moves no money: an officer's approval counts
+by a signature that the signer verifies with the keys of its own policy, so a row
+written here by a thief is worth a look at a list.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from foundation.clock import Clock
+from identity.models import OfficerRow
+
+
+async def officer_name(session: AsyncSession, person_id: UUID) -> str | None:
+    """The name of the officer that a person is; None if they are none, or not any more."""
+    name: str | None = await session.scalar(
+        select(OfficerRow.name).where(OfficerRow.person_id == person_id, OfficerRow.dismissed_at.is_(None))
+    )
+    return name
+
+
+async def appoint_officer(session: AsyncSession, clock: Clock, *, person_id: UUID, name: str) -> None:
+    """Make a person an officer, again if they were one before; the name is unique."""
+    await session.execute(
+        insert(OfficerRow)
+        .values(person_id=person_id, name=name, appointed_at=clock.now())
+        .on_conflict_do_update(
+            index_elements=[OfficerRow.person_id], set_={"name": name, "dismissed_at": None}
+        )
+    )
+
+
+async def dismiss_officer(session: AsyncSession, clock: Clock, *, name: str) -> bool:
+    """Take an officer's rights away from the next request on; false if there is none of that name.
+
+    Their key stays in the signer's policy until its owner takes it out there.
+    """
+    dismissed = await session.scalar(
+        update(OfficerRow)
+        .where(OfficerRow.name == name)
+        .values(dismissed_at=func.coalesce(OfficerRow.dismissed_at, clock.now()))
+        .returning(OfficerRow.person_id)
+    )
+    return dismissed is not None

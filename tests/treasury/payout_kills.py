@@ -1,0 +1,340 @@
+"""Kill -9 at every step of a withdrawal: one payout on chain, and the ledger posted once.
+
+``Theatre`` has a real node, signer process and ledger process; each withdrawal is a
+life that is killed after its n-th effect, and a second one that must bring it to its
+end. At the end the chain, the ledger and the tables are counted.
+"""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, Self
+from uuid import UUID
+
+import msgspec
+from eth_hash.auto import keccak
+from sqlalchemy import func, select
+
+from chain.calldata import calldata, hexadecimal
+from chain.deployments import Deployment
+from chain.development import deploy, mint
+from chain.keystore import ADMINISTRATOR_KEY, SIGNER_KEY, development_key
+from chain.models import ChainAttempt, ChainLane
+from chain.orders import withdrawal_word
+from chain.rpc import RPC
+from chain.signer_server import signing_log_path
+from foundation.assets import USDT
+from foundation.clock import SystemClock
+from foundation.database import Database
+from foundation.ids import uuid7
+from ledger.chart import (
+    AccountCode,
+    new_account,
+    open_accounts,
+    open_system_accounts,
+    system_account_id,
+    wallet_account_id,
+)
+from ledger.client import LedgerClient
+from ledger.contract import Transfer
+from tests.fixtures.anvil import ROOT, Anvil, die_with_parent, running_anvil
+from tests.fixtures.contracts import end_process, start_signer_process
+from tests.ledger.crashes import LedgerProcess
+from tests.ledger.invariants import check_journal
+from tests.treasury.payout_lives import Life, Place
+from treasury.models import TreasuryDeparture, TreasuryWithdrawal
+from treasury.withdrawal_transfers import hold_transfer_id, settlement_transfer_id, void_transfer_id
+
+FUNDS = 1_000_000 * 10**6
+"""What the one wallet has at the start, in minor units."""
+
+FEE = 1_000_000
+"""A withdrawal's fee in minor units."""
+
+WITHDRAWN = "0x" + keccak(b"Withdrawn(bytes32,address,address,uint256)").hex()
+
+SIGNER_DEATHS = {
+    "before its log has it": """
+import os, signal
+from chain.signing_log import SigningLog
+SigningLog.append = lambda log, entry: os.kill(os.getpid(), signal.SIGKILL)
+""",
+    "half a line in its log": """
+import os, signal
+write = os.write
+def write_half(descriptor, data):
+    write(descriptor, data[: len(data) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+import chain.signing_log
+class Half:
+    def __getattr__(self, name):
+        return getattr(os, name)
+    write = staticmethod(write_half)
+chain.signing_log.os = Half()
+""",
+    "after its log has it, before it answers": """
+import os, signal
+from chain.signing_log import SigningLog
+append = SigningLog.append
+def append_and_die(log, entry):
+    append(log, entry)
+    os.kill(os.getpid(), signal.SIGKILL)
+SigningLog.append = append_and_die
+""",
+}
+"""How the signer dies while it signs: programs that it runs before it starts."""
+
+
+@dataclass
+class Tally:
+    """What was done, for the one who reads it."""
+
+    withdrawals: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+    """Kills by where they came."""
+
+
+@dataclass
+class Theatre:
+    """The processes, and the lives that have been lived in them."""
+
+    home: Path
+    node: Anvil
+    deployment: Deployment
+    ledger: LedgerProcess
+    database_url: str
+    place: Place
+    random: Random
+    tally: Tally = field(default_factory=Tally)
+    lives: dict[UUID, Life] = field(default_factory=dict)
+    _forks: subprocess.Popen[bytes] | None = None
+    _signer: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> Self:
+        """Start the signer, and the program that forks lives."""
+        self.start_signer()
+        job = self.home / "place.json"
+        job.write_bytes(msgspec.json.encode(self.place))
+        with (self.home / "lives.said").open("ab") as said:
+            self._forks = subprocess.Popen(
+                [sys.executable, "-m", "tests.treasury.payout_lives", str(job)],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - prctl alone runs there, which takes no lock.
+            )
+        return self
+
+    def end(self) -> None:
+        """End both; the node and the ledger are their owner's."""
+        for process in (self._forks, self._signer):
+            if process is not None:
+                end_process(process)
+
+    def start_signer(self, *, accident: str = "") -> None:
+        """Have a signer, in place of the one that is there, if any is."""
+        if self._signer is not None:
+            end_process(self._signer)
+        self._signer = start_signer_process(self.home, self.database_url, accident=accident)
+
+    def new_life(self, **how: Any) -> Life:
+        """A withdrawal of its own amount to an address of its own."""
+        number = len(self.lives) + 1
+        life = Life(
+            withdrawal_id=uuid7(SystemClock()),
+            to_address=f"0x{0xFACE:04x}{number:036x}",
+            amount=1_000_000 + number,
+            **how,
+        )
+        self.lives[life.withdrawal_id] = life
+        self.tally.withdrawals += 1
+        return life
+
+    def run(self, life: Life) -> dict[str, Any]:
+        """Have a life lived; what became of it."""
+        forks = self._forks
+        assert forks is not None
+        assert forks.stdin is not None
+        assert forks.stdout is not None
+        forks.stdin.write(msgspec.json.encode(life) + b"\n")
+        forks.stdin.flush()
+        answer: dict[str, Any] = json.loads(forks.stdout.readline())
+        return answer
+
+    def recover(self, life: Life) -> None:
+        """The next process: it must bring the withdrawal to its end."""
+        again = msgspec.structs.replace(life, last=None, kill_after=None, until_paid=True)
+        ended = self.run(again)
+        assert ended["code"] == 0, (life, ended, self.last_words())
+
+    def effects(self, *, stuck: bool) -> list[str]:
+        """The effects of a life that nobody kills: where the others are killed."""
+        # The first life of all writes a little more than those after it, such as cursors.
+        for _ in range(2):
+            ended = self.run(self.new_life(stuck=stuck))
+            assert ended["code"] == 0, (ended, self.last_words())
+        return list(ended["effects"])
+
+    def kill_after_every_effect(self, kills: int, *, stuck: bool) -> None:
+        """For each effect of a withdrawal, so many processes that are killed right after it."""
+        for effect in self.effects(stuck=stuck):
+            for _ in range(kills):
+                life = self.new_life(stuck=stuck, last=effect)
+                ended = self.run(life)
+                assert ended["killed"], (effect, ended, self.last_words())
+                self.tally.kills[f"after {'stuck, ' if stuck else ''}{effect}"] += 1
+                self.recover(life)
+
+    def kill_at_random(self, kills: int) -> None:
+        """Processes that are killed from outside at a random moment: between effects, too."""
+        for _ in range(kills):
+            stuck = self.random.random() < 0.3
+            life = self.new_life(stuck=stuck, kill_after=self.random.random() * 0.5)
+            ended = self.run(life)
+            self.tally.kills["at a random moment" if ended["killed"] else "too late: it had ended"] += 1
+            self.recover(life)
+
+    def kill_signer(self, kills: int) -> None:
+        """Signers that die in the middle of a signature, each in every way."""
+        for how, accident in SIGNER_DEATHS.items():
+            for _ in range(kills):
+                self.start_signer(accident=accident)
+                life = self.new_life()
+                assert self.run(life)["code"] == 1, self.last_words()
+                assert self._signer is not None
+                assert self._signer.wait(timeout=30) == -9
+                self.tally.kills[f"signer, {how}"] += 1
+                self.start_signer()
+                self.recover(life)
+
+    def last_words(self) -> str:
+        """What the lives and the signer said before."""
+        said = [self.home / name for name in ("lives.said", "signer.said")]
+        return "\n".join(path.read_text(errors="replace")[-3_000:] for path in said if path.exists())
+
+    async def verify(self) -> None:
+        """Chain, ledger and tables: each withdrawal once, to the unit, and nothing else."""
+        self._verify_chain()
+        database, ledger = Database(self.database_url), LedgerClient(self.ledger.url)
+        try:
+            await self._verify_tables(database)
+            await self._verify_ledger(ledger)
+        finally:
+            await ledger.close()
+            await database.close()
+        self._verify_log()
+        check_journal(self.database_url)
+
+    def _verify_chain(self) -> None:
+        asked = {
+            "address": self.deployment.vault,
+            "fromBlock": "0x0",
+            "toBlock": "latest",
+            "topics": [WITHDRAWN],
+        }
+        paid = Counter(log["topics"][1] for log in self.node.call("eth_getLogs", asked))
+        expected = {"0x" + withdrawal_word(one).hex() for one in self.lives}
+        assert paid == Counter(expected), "each withdrawal left the vault exactly once"
+        token = self.deployment.tokens["USDT"].address
+        for life in self.lives.values():
+            data = hexadecimal(calldata("balanceOf(address)", life.to_address))
+            assert int(self.node.call("eth_call", {"to": token, "data": data}, "latest"), 16) == life.amount
+
+    async def _verify_tables(self, database: Database) -> None:
+        async with database.session() as session:
+            departures = Counter(await session.scalars(select(TreasuryDeparture.order_id)))
+            assert departures == Counter(self.lives.keys())
+            open_ones = select(func.count()).where(TreasuryWithdrawal.closed_at.is_(None))
+            assert await session.scalar(open_ones) == 0
+            lane = list(
+                await session.execute(select(ChainLane.nonce, ChainLane.order_id).order_by(ChainLane.nonce))
+            )
+            assert [row.nonce for row in lane] == list(range(len(self.lives))), "nonces without gaps"
+            assert {row.order_id for row in lane} == self.lives.keys()
+            nonces = await session.execute(
+                select(ChainAttempt.order_id, func.count(ChainAttempt.nonce.distinct())).group_by(
+                    ChainAttempt.order_id
+                )
+            )
+            assert {count for _, count in nonces} == {1}, "one nonce for all attempts"
+
+    async def _verify_ledger(self, ledger: LedgerClient) -> None:
+        for life in self.lives.values():
+            ids = [make(life.withdrawal_id).int for make in (hold_transfer_id, settlement_transfer_id)]
+            booked = await ledger.lookup_transfers([*ids, void_transfer_id(life.withdrawal_id).int])
+            assert [transfer.id for transfer in booked] == ids, "held and settled, and not given back"
+        spent = sum(life.amount + FEE for life in self.lives.values())
+        wallet, in_flight = await ledger.lookup_accounts(
+            [
+                wallet_account_id(self.place.wallet_id, USDT),
+                system_account_id(AccountCode.WITHDRAWAL_IN_FLIGHT, USDT),
+            ]
+        )
+        assert (wallet.credits_posted, wallet.debits_posted) == (FUNDS, spent)
+        assert (wallet.debits_pending, in_flight.credits_pending) == (0, 0)
+        assert in_flight.credits_posted == in_flight.debits_posted
+
+    def _verify_log(self) -> None:
+        lines = signing_log_path(self.home, self.deployment).read_bytes().splitlines()
+        nonces: dict[str, set[int]] = {}
+        for line in lines:
+            entry = json.loads(line)
+            nonces.setdefault(entry["order_id"], set()).add(entry["nonce"])
+        assert {UUID(order_id) for order_id in nonces} == self.lives.keys()
+        assert all(len(found) == 1 for found in nonces.values())
+
+
+@asynccontextmanager
+async def theatre(database_url: str, *, seed: int) -> AsyncIterator[Theatre]:
+    """Real processes around a migrated database; one wallet with a million."""
+    home = Path(tempfile.mkdtemp(prefix="nl-pay-"))
+    process = LedgerProcess(database_url, home)
+    with running_anvil(home / "anvil.log") as node:
+        rpc = RPC(node.url)
+        await process.start()
+        ledger = LedgerClient(process.url)
+        stage: Theatre | None = None
+        try:
+            administrator = development_key(home, ADMINISTRATOR_KEY)
+            signer = development_key(home, SIGNER_KEY)
+            deployment = await deploy(rpc, home, administrator=administrator, withdrawer=signer.address)
+            await mint(rpc, deployment, administrator, asset="USDT", to=deployment.vault, units=FUNDS)
+            wallet_id = await _fund(ledger)
+            place = Place(str(home), database_url, process.url, node.url, wallet_id)
+            stage = Theatre(home, node, deployment, process, database_url, place, Random(seed))
+            yield await asyncio.to_thread(stage.begin)
+        finally:
+            if stage is not None:
+                stage.end()
+            await ledger.close()
+            await process.stop()
+            await rpc.close()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+async def _fund(ledger: LedgerClient) -> UUID:
+    """A wallet with a million; the vault's own tokens stand for it on chain."""
+    wallet_id = uuid7(SystemClock())
+    await open_system_accounts(ledger)
+    account = new_account(wallet_account_id(wallet_id, USDT), AccountCode.WALLET, USDT, owner=wallet_id)
+    await open_accounts(ledger, [account])
+    funding = Transfer(
+        id=uuid7(SystemClock()).int,
+        debit_account_id=system_account_id(AccountCode.CUSTODY, USDT),
+        credit_account_id=account.id,
+        amount=FUNDS,
+        ledger=USDT.ledger,
+        code=1,
+    )
+    await ledger.create_transfers([funding])
+    return wallet_id
