@@ -11,6 +11,8 @@ stops (``FollowerStopped``) and changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,6 +20,7 @@ from chain.errors import FollowerStopCode, FollowerStopped, RPCMalformed, RPCUna
 from chain.mirror import Cursor, Mirror, MirrorBlock
 from chain.rpc import RPC, Call, Header, Quantity
 from chain.transfer_logs import block_key, fetch_transfer_logs
+from chain.windows import GET_BLOCK, Window, fetch_headers, linked_windows
 from foundation.clock import Clock
 from foundation.database import Database
 
@@ -27,8 +30,8 @@ WINDOW_BLOCKS = 500
 """Most blocks added in one step."""
 BACKFILL_BLOCKS = 500
 """Blocks a step when a token is watched later than its chain."""
-
-_HEADER = "eth_getBlockByNumber"
+STEPS_MAX = 1_000_000
+"""Windows of one call, where it is not told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,35 @@ class FollowReport:
     blocks_added: int = 0
     logs_added: int = 0
     rewound_to: int | None = None
-    """The common ancestor, if a reorg took blocks away."""
+    """The lowest common ancestor, if reorgs took blocks away."""
+    windows: int = 0
+    """Windows of blocks written."""
+
+    def after(self, earlier: FollowReport) -> FollowReport:
+        """What ``earlier`` and this, which came after it, did together."""
+        rewound = [one.rewound_to for one in (earlier, self) if one.rewound_to is not None]
+        return FollowReport(
+            self.head,
+            self.finalized,
+            self.node_head,
+            earlier.blocks_added + self.blocks_added,
+            earlier.logs_added + self.logs_added,
+            min(rewound, default=None),
+            earlier.windows + self.windows,
+        )
 
     @property
     def caught_up(self) -> bool:
         """Whether the node had no block more than the mirror."""
         return self.head >= self.node_head
+
+
+Progress = Callable[[FollowReport], None]
+"""Told after each window what was done so far."""
+
+
+def _keep_quiet(_report: FollowReport) -> None:
+    """Nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +111,38 @@ async def follow_once(database: Database, rpc: RPC, config: FollowerConfig, cloc
     ``RPCMalformed`` or ``MirrorMoved`` (nothing was written; a later step tries
     again). Safe to kill anywhere: every write is one database transaction.
     """
+    return await follow_to_head(database, rpc, config, clock, steps_max=1)
+
+
+async def follow_to_head(
+    database: Database,
+    rpc: RPC,
+    config: FollowerConfig,
+    clock: Clock,
+    *,
+    steps_max: int = STEPS_MAX,
+    progress: Progress = _keep_quiet,
+) -> FollowReport:
+    """Steps of one window each until the mirror has the node's head; what they did together.
+
+    The next window is fetched while one is written. ``progress`` is told what was done
+    after each. A process that dies in a long backfill goes on from the last one written.
+    Raises as ``follow_once`` does, after the windows before were written.
+    """
     mirror = Mirror(database, clock, config.chain_id)
+    report = await _advance(mirror, rpc, config, steps_max, progress)
+    done, total = report.windows, report
+    while not report.caught_up and done < steps_max:
+        report = await _advance(mirror, rpc, config, steps_max - done, progress)
+        done += max(report.windows, 1)
+        total = report.after(total)
+    return total
+
+
+async def _advance(
+    mirror: Mirror, rpc: RPC, config: FollowerConfig, windows_max: int, progress: Progress
+) -> FollowReport:
+    """Look at the node once, take away what is not its chain any more, and add windows up to its head."""
     cursor = await mirror.cursor()
     view = await _look(rpc, config, cursor)
     if cursor is None:
@@ -98,17 +155,11 @@ async def follow_once(database: Database, rpc: RPC, config: FollowerConfig, cloc
         rewound_to, ancestor_hash = ancestor
         cursor = await mirror.rewind(cursor, number=rewound_to, block_hash=ancestor_hash)
     await _watch_new_tokens(mirror, rpc, config, cursor, view)
-    return await _add_window(mirror, rpc, config, cursor, view, rewound_to)
-
-
-async def follow_to_head(
-    database: Database, rpc: RPC, config: FollowerConfig, clock: Clock, *, steps_max: int = 1_000_000
-) -> FollowReport:
-    """Steps until the mirror has the node's head; the last step's report."""
-    report = await follow_once(database, rpc, config, clock)
-    while not report.caught_up and steps_max > 1:
-        report = await follow_once(database, rpc, config, clock)
-        steps_max -= 1
+    report = _report(cursor, view, rewound_to=rewound_to)
+    async with aclosing(_windows(mirror, rpc, config, cursor, view, windows_max)) as steps:
+        async for step in steps:
+            report = step.after(report)
+            progress(report)
     return report
 
 
@@ -116,7 +167,7 @@ async def _look(rpc: RPC, config: FollowerConfig, cursor: Cursor | None) -> _Vie
     """The node's chain id, block 0, tags and its block at our head; refuses another chain."""
     head = hex(cursor.head_number if cursor else 0)
     calls: list[Call] = [("eth_chainId", ())]
-    calls += [(_HEADER, (tag, False)) for tag in ("0x0", "latest", "finalized", head)]
+    calls += [(GET_BLOCK, (tag, False)) for tag in ("0x0", "latest", "finalized", head)]
     kinds = cast("type[str | Header]", Quantity | Header)
     chain_id, genesis, latest, finalized, at_head = await rpc.find(calls, kinds)
     if not isinstance(chain_id, str):
@@ -130,12 +181,12 @@ async def _look(rpc: RPC, config: FollowerConfig, cursor: Cursor | None) -> _Vie
         )
     headers = (genesis, latest, finalized, at_head)
     if any(isinstance(header, str) for header in headers):
-        raise RPCMalformed(_HEADER, "text where a block was expected")
+        raise RPCMalformed(GET_BLOCK, "text where a block was expected")
     genesis, latest, finalized, at_head = cast("tuple[Header | None, ...]", headers)
     # A node that starts, prunes or sits behind a load balancer may know no
     # block 0 or head for a moment; that is no answer yet.
     if genesis is None or latest is None:
-        raise RPCUnavailable(_HEADER, "the node has no block 0 or no head", outcome_unknown=False)
+        raise RPCUnavailable(GET_BLOCK, "the node has no block 0 or no head", outcome_unknown=False)
     if cursor is not None and genesis.hash != cursor.genesis_hash:
         raise FollowerStopped(
             FollowerStopCode.WRONG_GENESIS,
@@ -152,10 +203,12 @@ async def _begin(mirror: Mirror, rpc: RPC, config: FollowerConfig, view: _View) 
     if view.latest.height < number:
         return FollowReport(number - 1, number - 1, view.latest.height)
     tokens = config.watched()
-    (header,) = await _headers(rpc, number, number)
+    (header,) = await fetch_headers(rpc, number, number)
     logs = await fetch_transfer_logs(rpc, [block_key(header)], tokens, -1)
     cursor = await mirror.begin(view.genesis.hash, tokens, _mirror_block(header), logs)
-    return FollowReport(cursor.head_number, cursor.finalized_number, view.latest.height, 1, len(logs))
+    return FollowReport(
+        cursor.head_number, cursor.finalized_number, view.latest.height, 1, len(logs), windows=1
+    )
 
 
 async def _common_ancestor(mirror: Mirror, rpc: RPC, cursor: Cursor, view: _View) -> tuple[int, str] | None:
@@ -169,11 +222,11 @@ async def _common_ancestor(mirror: Mirror, rpc: RPC, cursor: Cursor, view: _View
     if node_head < cursor.head_number and known.get(node_head) == view.latest.hash:
         return None
     numbers = [number for number in sorted(stored, reverse=True) if number <= node_head]
-    calls: list[Call] = [(_HEADER, (hex(number), False)) for number in numbers]
+    calls: list[Call] = [(GET_BLOCK, (hex(number), False)) for number in numbers]
     theirs = await rpc.find(calls, Header)
     for number, header in zip(numbers, theirs, strict=True):
         if header is None:
-            raise RPCUnavailable(_HEADER, f"block {number} is missing", outcome_unknown=False)
+            raise RPCUnavailable(GET_BLOCK, f"block {number} is missing", outcome_unknown=False)
         if header.hash == stored[number]:
             _refuse_broken_finality(cursor, ancestor=number)
             return number, stored[number]
@@ -196,48 +249,43 @@ def _refuse_broken_finality(cursor: Cursor, *, ancestor: int) -> None:
         )
 
 
-async def _add_window(
-    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: _View, rewound_to: int | None
-) -> FollowReport:
-    """The next blocks, linked to our head, with their logs; and finality, where it is proven."""
-    last = min(view.latest.height, cursor.head_number + config.window_blocks)
-    headers = await _headers(rpc, cursor.head_number + 1, last)
-    _check_links(cursor, headers)
-    tag = view.finalized
-    logs = await fetch_transfer_logs(
-        rpc, [block_key(header) for header in headers], config.watched(), tag.height if tag else -1
+async def _windows(
+    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: _View, windows_max: int
+) -> AsyncGenerator[FollowReport]:
+    """Add window after window; each report is of one that is committed.
+
+    If we die between two commits, or the fetch of the next fails, those before stand.
+    """
+    windows = linked_windows(
+        rpc,
+        config.watched(),
+        head=(cursor.head_number, cursor.head_hash),
+        last=min(view.latest.height, cursor.head_number + windows_max * config.window_blocks),
+        final_number=view.finalized.height if view.finalized else -1,
+        window_blocks=config.window_blocks,
     )
-    head = headers[-1].height if headers else cursor.head_number
+    async with aclosing(windows):
+        async for window in windows:
+            cursor = await _append(mirror, cursor, view, window)
+            yield _report(cursor, view, blocks=len(window.headers), logs=len(window.logs), windows=1)
+    # With nothing to add, the block that is final may still have become another one.
+    moved = await _append(mirror, cursor, view, Window([], []))
+    if moved != cursor:
+        yield _report(moved, view)
+
+
+async def _append(mirror: Mirror, cursor: Cursor, view: _View, window: Window) -> Cursor:
+    """Write a window, and finality with it where that is proven."""
+    head = window.headers[-1].height if window.headers else cursor.head_number
     finalized = cursor.finalized_number
+    tag = view.finalized
     if tag is not None and finalized < tag.height <= head:
-        await _check_finalized(mirror, tag, headers)
+        await _check_finalized(mirror, tag, window.headers)
         finalized = tag.height
-    if not headers and finalized == cursor.finalized_number:
-        return _report(cursor, view, rewound_to=rewound_to)
-    moved = await mirror.append(cursor, [_mirror_block(header) for header in headers], logs, finalized)
-    return _report(moved, view, blocks=len(headers), logs=len(logs), rewound_to=rewound_to)
-
-
-async def _headers(rpc: RPC, first: int, last: int) -> list[Header]:
-    """Headers by number, all of them; a null is retried and then unavailable."""
-    numbers = range(first, last + 1)
-    calls: list[Call] = [(_HEADER, (hex(number), False)) for number in numbers]
-    headers = await rpc.read(calls, Header)
-    for number, header in zip(numbers, headers, strict=True):
-        if header.height != number:
-            raise RPCMalformed(_HEADER, f"block {header.height} where {number} was asked for")
-    return headers
-
-
-def _check_links(cursor: Cursor, headers: list[Header]) -> None:
-    """Each header's parent is the one before it, the first one's our head."""
-    parent = cursor.head_hash
-    for header in headers:
-        if header.parent_hash != parent:
-            # The chain changed between the look and the fetch, or two nodes
-            # answered: the next step compares again from the start.
-            raise RPCUnavailable(_HEADER, f"block {header.height} does not follow", outcome_unknown=False)
-        parent = header.hash
+    if not window.headers and finalized == cursor.finalized_number:
+        return cursor
+    blocks = [_mirror_block(header) for header in window.headers]
+    return await mirror.append(cursor, blocks, window.logs, finalized)
 
 
 async def _check_finalized(mirror: Mirror, tag: Header, headers: list[Header]) -> None:
@@ -247,7 +295,7 @@ async def _check_finalized(mirror: Mirror, tag: Header, headers: list[Header]) -
         held = await mirror.hashes(tag.height, tag.height)
     if held.get(tag.height) != tag.hash:
         raise RPCUnavailable(
-            _HEADER, f"finalized block {tag.height} is not on the node's own chain", outcome_unknown=False
+            GET_BLOCK, f"finalized block {tag.height} is not on the node's own chain", outcome_unknown=False
         )
 
 
@@ -265,10 +313,10 @@ async def _watch_new_tokens(
     final = view.finalized.height if view.finalized else -1
     for first in range(cursor.start_number, cursor.head_number + 1, BACKFILL_BLOCKS):
         last = min(first + BACKFILL_BLOCKS - 1, cursor.head_number)
-        headers = await _headers(rpc, first, last)
+        headers = await fetch_headers(rpc, first, last)
         hashes = await mirror.hashes(first, last)
         if {header.height: header.hash for header in headers} != hashes:
-            raise RPCUnavailable(_HEADER, "the chain changed while it was read", outcome_unknown=False)
+            raise RPCUnavailable(GET_BLOCK, "the chain changed while it was read", outcome_unknown=False)
         logs = await fetch_transfer_logs(
             rpc, [block_key(header) for header in headers], new, min(final, cursor.finalized_number)
         )
@@ -280,8 +328,14 @@ def _mirror_block(header: Header) -> MirrorBlock:
 
 
 def _report(
-    cursor: Cursor, view: _View, *, blocks: int = 0, logs: int = 0, rewound_to: int | None = None
+    cursor: Cursor,
+    view: _View,
+    *,
+    blocks: int = 0,
+    logs: int = 0,
+    rewound_to: int | None = None,
+    windows: int = 0,
 ) -> FollowReport:
     return FollowReport(
-        cursor.head_number, cursor.finalized_number, view.latest.height, blocks, logs, rewound_to
+        cursor.head_number, cursor.finalized_number, view.latest.height, blocks, logs, rewound_to, windows
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import DateTime, delete, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -158,7 +159,7 @@ class Mirror:
             await self._lock(session, at)
             for first in range(0, len(logs), ROWS_PER_INSERT):
                 rows = [
-                    {"chain_id": self.chain_id, **log._asdict()}
+                    {"chain_id": self.chain_id, **msgspec.structs.asdict(log)}
                     for log in logs[first : first + ROWS_PER_INSERT]
                 ]
                 await session.execute(upsert(ChainTransferLog).values(rows).on_conflict_do_nothing())
@@ -199,8 +200,12 @@ class Mirror:
 
     async def _copy_logs(self, session: AsyncSession, logs: Sequence[TransferLog]) -> None:
         chain_id = self.chain_id
-        lines = [f"{chain_id}\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%d\n" % log for log in logs]
-        columns = ", ".join(("chain_id", *TransferLog._fields))
+        lines = [
+            f"{chain_id}\t{log.block_number}\t{log.log_index}\t{log.block_hash}\t{log.tx_hash}\t"
+            f"{log.token}\t{log.from_address}\t{log.to_address}\t{log.value}\n"
+            for log in logs
+        ]
+        columns = ", ".join(("chain_id", *TransferLog.__struct_fields__))
         await _copy(session, f"chain_transfer_log ({columns})", lines)
 
 

@@ -16,7 +16,7 @@ import structlog
 from celery import Celery
 
 from chain.errors import FollowerStopped, RPCError, RPCMalformed
-from chain.follower import FollowerConfig, follow_to_head
+from chain.follower import WINDOW_BLOCKS, FollowerConfig, FollowReport, follow_to_head
 from chain.mirror import MirrorMoved
 from chain.rpc import RPC
 from chain.sender import Sender
@@ -72,10 +72,27 @@ def add_treasury_tasks(app: Celery, run: Run) -> None:
 
 async def _follow_chain(tools: TreasuryTools) -> None:
     report = await follow_to_head(
-        tools.database, tools.rpc, tools.follower, tools.clock, steps_max=FOLLOW_STEPS_MAX
+        tools.database,
+        tools.rpc,
+        tools.follower,
+        tools.clock,
+        steps_max=FOLLOW_STEPS_MAX,
+        progress=_tell_backfill,
     )
     if report.rewound_to is not None:
         logger.warning("reorg", rewound_to=report.rewound_to, head=report.head)
+
+
+def _tell_backfill(report: FollowReport) -> None:
+    # At the head each step adds a block or two, of which nobody wants to read.
+    if report.blocks_added >= WINDOW_BLOCKS:
+        logger.info(
+            "backfill",
+            head=report.head,
+            node_head=report.node_head,
+            left=report.node_head - report.head,
+            logs=report.logs_added,
+        )
 
 
 async def _book_deposits(tools: TreasuryTools) -> None:
