@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import cast
 
-from chain.errors import FollowerStopCode, FollowerStopped, RPCMalformed, RPCUnavailable
+from chain.endpoints import NodeView, agreed, look
+from chain.errors import FollowerStopCode, FollowerStopped, RPCUnavailable
 from chain.mirror import Cursor, Mirror, MirrorBlock
-from chain.rpc import RPC, Call, Header, Quantity
+from chain.rpc import RPC, Call, Header
 from chain.transfer_logs import block_key, fetch_transfer_logs
 from chain.windows import GET_BLOCK, Window, fetch_headers, linked_windows
 from foundation.clock import Clock
@@ -65,6 +65,8 @@ class FollowReport:
     """The lowest common ancestor, if reorgs took blocks away."""
     windows: int = 0
     """Windows of blocks written."""
+    hold: str | None = None
+    """Why no block becomes final, where the second endpoint is the reason."""
 
     def after(self, earlier: FollowReport) -> FollowReport:
         """What ``earlier`` and this, which came after it, did together."""
@@ -77,6 +79,7 @@ class FollowReport:
             earlier.logs_added + self.logs_added,
             min(rewound, default=None),
             earlier.windows + self.windows,
+            self.hold,
         )
 
     @property
@@ -93,25 +96,16 @@ def _keep_quiet(_report: FollowReport) -> None:
     """Nobody watches."""
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What the node said in one batch."""
-
-    genesis: Header
-    latest: Header
-    finalized: Header | None
-    at_head: Header | None
-    """Its block at the height of the mirror's head."""
-
-
-async def follow_once(database: Database, rpc: RPC, config: FollowerConfig, clock: Clock) -> FollowReport:
+async def follow_once(
+    database: Database, rpc: RPC, config: FollowerConfig, clock: Clock, *, check: RPC | None = None
+) -> FollowReport:
     """One step towards the node's head; ``caught_up`` says whether another is due.
 
     Raises ``FollowerStopped`` (a person must look), ``RPCUnavailable``,
     ``RPCMalformed`` or ``MirrorMoved`` (nothing was written; a later step tries
     again). Safe to kill anywhere: every write is one database transaction.
     """
-    return await follow_to_head(database, rpc, config, clock, steps_max=1)
+    return await follow_to_head(database, rpc, config, clock, check=check, steps_max=1)
 
 
 async def follow_to_head(
@@ -120,33 +114,41 @@ async def follow_to_head(
     config: FollowerConfig,
     clock: Clock,
     *,
+    check: RPC | None = None,
     steps_max: int = STEPS_MAX,
     progress: Progress = _keep_quiet,
 ) -> FollowReport:
     """Steps of one window each until the mirror has the node's head; what they did together.
 
-    The next window is fetched while one is written. ``progress`` is told what was done
-    after each. A process that dies in a long backfill goes on from the last one written.
-    Raises as ``follow_once`` does, after the windows before were written.
+    ``check`` is a second endpoint, which must agree to what is final. The next windows
+    are fetched while one is written. ``progress`` is told what was done after each. A
+    process that dies in a long backfill goes on from the last one written. Raises as
+    ``follow_once`` does, after the windows before were written.
     """
     mirror = Mirror(database, clock, config.chain_id)
-    report = await _advance(mirror, rpc, config, steps_max, progress)
+    report = await _advance(mirror, rpc, check, config, steps_max, progress)
     done, total = report.windows, report
     while not report.caught_up and done < steps_max:
-        report = await _advance(mirror, rpc, config, steps_max - done, progress)
+        report = await _advance(mirror, rpc, check, config, steps_max - done, progress)
         done += max(report.windows, 1)
         total = report.after(total)
     return total
 
 
 async def _advance(
-    mirror: Mirror, rpc: RPC, config: FollowerConfig, windows_max: int, progress: Progress
+    mirror: Mirror, rpc: RPC, check: RPC | None, config: FollowerConfig, windows_max: int, progress: Progress
 ) -> FollowReport:
     """Look at the node once, take away what is not its chain any more, and add windows up to its head."""
     cursor = await mirror.cursor()
-    view = await _look(rpc, config, cursor)
+    try:
+        view = await _look(rpc, check, config, cursor)
+    except FollowerStopped as stop:
+        if cursor is not None and stop.code is FollowerStopCode.ENDPOINTS_DISAGREE:
+            await mirror.hold_finality(cursor, stop.detail)
+        raise
     if cursor is None:
         return await _begin(mirror, rpc, config, view)
+    cursor = await mirror.hold_finality(cursor, view.hold)
     rewound_to = None
     if view.at_head is None or view.at_head.hash != cursor.head_hash:
         ancestor = await _common_ancestor(mirror, rpc, cursor, view)
@@ -163,41 +165,15 @@ async def _advance(
     return report
 
 
-async def _look(rpc: RPC, config: FollowerConfig, cursor: Cursor | None) -> _View:
-    """The node's chain id, block 0, tags and its block at our head; refuses another chain."""
-    head = hex(cursor.head_number if cursor else 0)
-    calls: list[Call] = [("eth_chainId", ())]
-    calls += [(GET_BLOCK, (tag, False)) for tag in ("0x0", "latest", "finalized", head)]
-    kinds = cast("type[str | Header]", Quantity | Header)
-    chain_id, genesis, latest, finalized, at_head = await rpc.find(calls, kinds)
-    if not isinstance(chain_id, str):
-        raise RPCMalformed("eth_chainId", "a chain id is a number")
-    if int(chain_id, 16) != config.chain_id:
-        raise FollowerStopped(
-            FollowerStopCode.WRONG_CHAIN_ID,
-            f"the node is on chain {int(chain_id, 16)}, this installation is on {config.chain_id}",
-            node=int(chain_id, 16),
-            configured=config.chain_id,
-        )
-    headers = (genesis, latest, finalized, at_head)
-    if any(isinstance(header, str) for header in headers):
-        raise RPCMalformed(GET_BLOCK, "text where a block was expected")
-    genesis, latest, finalized, at_head = cast("tuple[Header | None, ...]", headers)
-    # A node that starts, prunes or sits behind a load balancer may know no
-    # block 0 or head for a moment; that is no answer yet.
-    if genesis is None or latest is None:
-        raise RPCUnavailable(GET_BLOCK, "the node has no block 0 or no head", outcome_unknown=False)
-    if cursor is not None and genesis.hash != cursor.genesis_hash:
-        raise FollowerStopped(
-            FollowerStopCode.WRONG_GENESIS,
-            f"block 0 of the node is {genesis.hash}, the mirror began with {cursor.genesis_hash}",
-            node=genesis.hash,
-            mirror=cursor.genesis_hash,
-        )
-    return _View(genesis, latest, finalized, at_head)
+async def _look(rpc: RPC, check: RPC | None, config: FollowerConfig, cursor: Cursor | None) -> NodeView:
+    """What the node says, with nothing final but what the second endpoint agrees to."""
+    genesis_hash = cursor.genesis_hash if cursor else None
+    number = cursor.head_number if cursor else 0
+    view = await look(rpc, chain_id=config.chain_id, genesis_hash=genesis_hash, number=number)
+    return view if check is None else await agreed(rpc, check, view, chain_id=config.chain_id)
 
 
-async def _begin(mirror: Mirror, rpc: RPC, config: FollowerConfig, view: _View) -> FollowReport:
+async def _begin(mirror: Mirror, rpc: RPC, config: FollowerConfig, view: NodeView) -> FollowReport:
     """The first block of the mirror; the rest follows in later steps."""
     number = config.start_number
     if view.latest.height < number:
@@ -211,7 +187,9 @@ async def _begin(mirror: Mirror, rpc: RPC, config: FollowerConfig, view: _View) 
     )
 
 
-async def _common_ancestor(mirror: Mirror, rpc: RPC, cursor: Cursor, view: _View) -> tuple[int, str] | None:
+async def _common_ancestor(
+    mirror: Mirror, rpc: RPC, cursor: Cursor, view: NodeView
+) -> tuple[int, str] | None:
     """The highest block that mirror and node share; None if the node only lags behind us."""
     first = max(cursor.start_number, cursor.head_number - REORG_BLOCKS_MAX + 1)
     stored = await mirror.hashes(first, cursor.head_number)
@@ -250,7 +228,7 @@ def _refuse_broken_finality(cursor: Cursor, *, ancestor: int) -> None:
 
 
 async def _windows(
-    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: _View, windows_max: int
+    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: NodeView, windows_max: int
 ) -> AsyncGenerator[FollowReport]:
     """Add window after window; each report is of one that is committed.
 
@@ -261,7 +239,7 @@ async def _windows(
         config.watched(),
         head=(cursor.head_number, cursor.head_hash),
         last=min(view.latest.height, cursor.head_number + windows_max * config.window_blocks),
-        final_number=view.finalized.height if view.finalized else -1,
+        final_number=view.final_number,
         window_blocks=config.window_blocks,
     )
     async with aclosing(windows):
@@ -274,7 +252,7 @@ async def _windows(
         yield _report(moved, view)
 
 
-async def _append(mirror: Mirror, cursor: Cursor, view: _View, window: Window) -> Cursor:
+async def _append(mirror: Mirror, cursor: Cursor, view: NodeView, window: Window) -> Cursor:
     """Write a window, and finality with it where that is proven."""
     head = window.headers[-1].height if window.headers else cursor.head_number
     finalized = cursor.finalized_number
@@ -300,7 +278,7 @@ async def _check_finalized(mirror: Mirror, tag: Header, headers: list[Header]) -
 
 
 async def _watch_new_tokens(
-    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: _View
+    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: NodeView
 ) -> None:
     """Logs of tokens that are watched since now, from the mirror's start to its head.
 
@@ -310,7 +288,7 @@ async def _watch_new_tokens(
     new = sorted(set(config.watched()) - await mirror.watched_tokens())
     if not new:
         return
-    final = view.finalized.height if view.finalized else -1
+    final = view.final_number
     for first in range(cursor.start_number, cursor.head_number + 1, BACKFILL_BLOCKS):
         last = min(first + BACKFILL_BLOCKS - 1, cursor.head_number)
         headers = await fetch_headers(rpc, first, last)
@@ -329,7 +307,7 @@ def _mirror_block(header: Header) -> MirrorBlock:
 
 def _report(
     cursor: Cursor,
-    view: _View,
+    view: NodeView,
     *,
     blocks: int = 0,
     logs: int = 0,
@@ -337,5 +315,12 @@ def _report(
     windows: int = 0,
 ) -> FollowReport:
     return FollowReport(
-        cursor.head_number, cursor.finalized_number, view.latest.height, blocks, logs, rewound_to, windows
+        cursor.head_number,
+        cursor.finalized_number,
+        view.latest.height,
+        blocks,
+        logs,
+        rewound_to,
+        windows,
+        view.hold,
     )

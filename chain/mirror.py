@@ -8,7 +8,7 @@ writes nothing and starts over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -40,6 +40,8 @@ class Cursor:
     head_number: int
     head_hash: str
     finalized_number: int
+    finality_hold: str | None = None
+    """Why no block becomes final, where the second endpoint is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,17 @@ class Mirror:
                 await session.execute(upsert(ChainTransferLog).values(rows).on_conflict_do_nothing())
             await self._write_tokens(session, complete)
 
+    async def hold_finality(self, at: Cursor, reason: str | None) -> Cursor:
+        """Note why no block becomes final, or that it may again."""
+        if reason == at.finality_hold:
+            return at
+        async with self._database.session() as session:
+            await self._lock(session, at)
+            await session.execute(
+                update(ChainCursor).where(ChainCursor.chain_id == self.chain_id).values(finality_hold=reason)
+            )
+        return replace(at, finality_hold=reason)
+
     async def _lock(self, session: AsyncSession, at: Cursor) -> None:
         row = await session.get(ChainCursor, self.chain_id, with_for_update=True)
         if row is None or _cursor(row) != at:
@@ -173,9 +186,7 @@ class Mirror:
     async def _move(
         self, session: AsyncSession, at: Cursor, head_number: int, head_hash: str, finalized_number: int
     ) -> Cursor:
-        moved = Cursor(
-            at.chain_id, at.genesis_hash, at.start_number, head_number, head_hash, finalized_number
-        )
+        moved = replace(at, head_number=head_number, head_hash=head_hash, finalized_number=finalized_number)
         await session.execute(
             update(ChainCursor)
             .where(ChainCursor.chain_id == self.chain_id)
@@ -221,5 +232,11 @@ async def _copy(session: AsyncSession, target: str, lines: Sequence[str]) -> Non
 
 def _cursor(row: ChainCursor) -> Cursor:
     return Cursor(
-        row.chain_id, row.genesis_hash, row.start_number, row.head_number, row.head_hash, row.finalized_number
+        row.chain_id,
+        row.genesis_hash,
+        row.start_number,
+        row.head_number,
+        row.head_hash,
+        row.finalized_number,
+        row.finality_hold,
     )

@@ -48,6 +48,8 @@ class TreasuryTools:
     custody: Custody
     sender: Sender
     follower: FollowerConfig
+    check: RPC | None = None
+    """A second endpoint, which must agree to what is final."""
 
 
 Work = Callable[[TreasuryTools], Awaitable[None]]
@@ -76,9 +78,12 @@ async def _follow_chain(tools: TreasuryTools) -> None:
         tools.rpc,
         tools.follower,
         tools.clock,
+        check=tools.check,
         steps_max=FOLLOW_STEPS_MAX,
         progress=_tell_backfill,
     )
+    if report.hold is not None:
+        logger.warning("finality stands still", reason=report.hold, finalized=report.finalized)
     if report.rewound_to is not None:
         logger.warning("reorg", rewound_to=report.rewound_to, head=report.head)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chain.errors import FollowerStopCode, FollowerStopped, RPCUnavailable
-from chain.follower import FollowerConfig, follow_once, follow_to_head
+from chain.follower import FollowerConfig, FollowReport, follow_once, follow_to_head
 from chain.mirror import Mirror, MirrorMoved
 from chain.models import ChainBlock, ChainOrphanedLog
 from chain.observations import (
@@ -318,7 +318,7 @@ async def test_backfill_tells_its_progress_and_resumes_where_a_lost_node_ended_i
 ) -> None:
     token.node.mine(40)
     config = config_of(token, window_blocks=10)
-    told = []
+    told: list[FollowReport] = []
     with lying_node(anvil.url) as node:
 
         def silent_after_thirty(_method: str, params: list[Any], answer: dict[str, Any]) -> dict[str, Any]:
