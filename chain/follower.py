@@ -15,17 +15,17 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from chain.ancestry import common_ancestor
 from chain.endpoints import NodeView, agreed, look
 from chain.errors import FollowerStopCode, FollowerStopped, RPCUnavailable
+from chain.finality import broken
 from chain.mirror import Cursor, Mirror, MirrorBlock
-from chain.rpc import RPC, Call, Header
+from chain.rpc import RPC, Header
 from chain.transfer_logs import block_key, fetch_transfer_logs
 from chain.windows import GET_BLOCK, Window, fetch_headers, linked_windows
 from foundation.clock import Clock
 from foundation.database import Database
 
-REORG_BLOCKS_MAX = 128
-"""Headers compared to find the common ancestor; a deeper reorg stops the follower."""
 WINDOW_BLOCKS = 500
 """Most blocks added in one step."""
 BACKFILL_BLOCKS = 500
@@ -151,10 +151,13 @@ async def _advance(
     cursor = await mirror.hold_finality(cursor, view.hold)
     rewound_to = None
     if view.at_head is None or view.at_head.hash != cursor.head_hash:
-        ancestor = await _common_ancestor(mirror, rpc, cursor, view)
+        ancestor = await common_ancestor(mirror, rpc, cursor, view)
         if ancestor is None:
             return _report(cursor, view)
         rewound_to, ancestor_hash = ancestor
+        if rewound_to < cursor.finalized_number:
+            # Money was credited on what was final: not for a follower to take away.
+            raise broken(cursor, ancestor=rewound_to)
         cursor = await mirror.rewind(cursor, number=rewound_to, block_hash=ancestor_hash)
     await _watch_new_tokens(mirror, rpc, config, cursor, view)
     report = _report(cursor, view, rewound_to=rewound_to)
@@ -185,46 +188,6 @@ async def _begin(mirror: Mirror, rpc: RPC, config: FollowerConfig, view: NodeVie
     return FollowReport(
         cursor.head_number, cursor.finalized_number, view.latest.height, 1, len(logs), windows=1
     )
-
-
-async def _common_ancestor(
-    mirror: Mirror, rpc: RPC, cursor: Cursor, view: NodeView
-) -> tuple[int, str] | None:
-    """The highest block that mirror and node share; None if the node only lags behind us."""
-    first = max(cursor.start_number, cursor.head_number - REORG_BLOCKS_MAX + 1)
-    stored = await mirror.hashes(first, cursor.head_number)
-    node_head = view.latest.height
-    known = await mirror.hashes(node_head, node_head)
-    # A shorter chain that agrees with ours where it ends is a node that lags, or
-    # a fork that has not grown yet: nothing to take away on its word.
-    if node_head < cursor.head_number and known.get(node_head) == view.latest.hash:
-        return None
-    numbers = [number for number in sorted(stored, reverse=True) if number <= node_head]
-    calls: list[Call] = [(GET_BLOCK, (hex(number), False)) for number in numbers]
-    theirs = await rpc.find(calls, Header)
-    for number, header in zip(numbers, theirs, strict=True):
-        if header is None:
-            raise RPCUnavailable(GET_BLOCK, f"block {number} is missing", outcome_unknown=False)
-        if header.hash == stored[number]:
-            _refuse_broken_finality(cursor, ancestor=number)
-            return number, stored[number]
-    raise FollowerStopped(
-        FollowerStopCode.REORG_TOO_DEEP,
-        f"no common block from {first} to {cursor.head_number}",
-        first=first,
-        head=cursor.head_number,
-    )
-
-
-def _refuse_broken_finality(cursor: Cursor, *, ancestor: int) -> None:
-    """What was final must not be taken away by a machine: money was credited on it."""
-    if ancestor < cursor.finalized_number:
-        raise FollowerStopped(
-            FollowerStopCode.FINALITY_BROKEN,
-            f"the node left our chain above {ancestor}, but {cursor.finalized_number} was final",
-            ancestor=ancestor,
-            finalized=cursor.finalized_number,
-        )
 
 
 async def _windows(

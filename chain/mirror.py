@@ -8,7 +8,7 @@ writes nothing and starts over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -16,11 +16,19 @@ from sqlalchemy import DateTime, delete, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.models import ChainBlock, ChainCursor, ChainOrphanedLog, ChainTransferLog, ChainWatchedToken
+from chain.models import (
+    ChainBlock,
+    ChainCursor,
+    ChainFinalityBreak,
+    ChainOrphanedLog,
+    ChainTransferLog,
+    ChainWatchedToken,
+)
 from chain.transfer_logs import TransferLog
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import NUGPayError
+from foundation.ids import uuid7
 
 ROWS_PER_INSERT = 2_000
 """Rows of one INSERT where COPY cannot be used; PostgreSQL takes 65,535 parameters."""
@@ -52,6 +60,19 @@ class MirrorBlock:
     hash: str
     parent_hash: str
     timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinalityBreak:
+    """Final blocks that the chain replaced: those above ``ancestor_number``."""
+
+    ancestor_number: int
+    finalized_number: int
+    """What was final before."""
+    lost_hash: str
+    """The mirror's block at that height."""
+    found_hash: str
+    """The chain's block there now, final as well."""
 
 
 class Mirror:
@@ -127,8 +148,14 @@ class Mirror:
                 session, at, head_number, head_hash, max(finalized_number, at.finalized_number)
             )
 
-    async def rewind(self, at: Cursor, *, number: int, block_hash: str) -> Cursor:
-        """Take away every block above ``number``; its logs are kept as orphans."""
+    async def rewind(
+        self, at: Cursor, *, number: int, block_hash: str, finality_break: FinalityBreak | None = None
+    ) -> Cursor:
+        """Take away every block above ``number``; its logs are kept as orphans.
+
+        What is final goes with them only if it is told as broken, and is on record then.
+        """
+        assert finality_break is not None or number >= at.finalized_number, "final blocks stay"
         above = (ChainTransferLog.chain_id == self.chain_id, ChainTransferLog.block_number > number)
         columns = (
             "chain_id", "block_hash", "log_index", "block_number", "tx_hash",
@@ -150,7 +177,16 @@ class Mirror:
             await session.execute(
                 delete(ChainBlock).where(ChainBlock.chain_id == self.chain_id, ChainBlock.number > number)
             )
-            return await self._move(session, at, number, block_hash, at.finalized_number)
+            if finality_break is not None:
+                session.add(
+                    ChainFinalityBreak(
+                        id=uuid7(self._clock),
+                        chain_id=self.chain_id,
+                        created_at=self._clock.now(),
+                        **asdict(finality_break),
+                    )
+                )
+            return await self._move(session, at, number, block_hash, min(number, at.finalized_number))
 
     async def add_logs(self, at: Cursor, logs: Sequence[TransferLog], complete: Sequence[str] = ()) -> None:
         """Logs of tokens watched from now on, of blocks already mirrored; may be repeated.

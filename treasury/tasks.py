@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 from celery import Celery
 
-from chain.errors import FollowerStopped, RPCError, RPCMalformed
+from chain.errors import FollowerStopCode, FollowerStopped, RPCError, RPCMalformed
+from chain.finality import leave_broken_finality
 from chain.follower import WINDOW_BLOCKS, FollowerConfig, FollowReport, follow_to_head
 from chain.mirror import MirrorMoved
 from chain.rpc import RPC
@@ -73,6 +74,23 @@ def add_treasury_tasks(app: Celery, run: Run) -> None:
 
 
 async def _follow_chain(tools: TreasuryTools) -> None:
+    try:
+        await _follow(tools)
+    except FollowerStopped as stop:
+        if stop.code is not FollowerStopCode.FINALITY_BROKEN:
+            raise
+        # First nothing more may leave; only when that is committed does the mirror go
+        # back. Dying between the two leaves a stopped bank that finds the same again.
+        logger.critical("finality broken", detail=stop.detail)
+        await _trip(tools, f"the follower stopped: {stop}")
+        gone = await leave_broken_finality(
+            tools.database, tools.rpc, tools.custody.chain_id, tools.clock, check=tools.check
+        )
+        if gone is not None:
+            logger.critical("final blocks taken back", ancestor=gone.ancestor_number, found=gone.found_hash)
+
+
+async def _follow(tools: TreasuryTools) -> None:
     report = await follow_to_head(
         tools.database,
         tools.rpc,
@@ -104,6 +122,8 @@ async def _book_deposits(tools: TreasuryTools) -> None:
     report = await book_deposits(tools.database, tools.ledger, tools.clock, tools.custody)
     if report.booked:
         logger.info("deposits booked", count=report.booked)
+    if report.corrected:
+        logger.critical("deposits of broken finality corrected", count=report.corrected)
 
 
 async def _advance_withdrawals(tools: TreasuryTools) -> None:
