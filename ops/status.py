@@ -31,7 +31,7 @@ from ops.migrations import revisions
 from ops.probes import ledger_health
 from ops.processes import ChildEntry, ProcessMark, running_roster
 from treasury.breaker import breaker_trip
-from treasury.custody import Custody, custody_of
+from treasury.custody import Custody, custody_of, decimal_units
 from treasury.reconciliation import Reconciliation, last_reconciliations
 
 LAG_BLOCKS_MAX = 5
@@ -220,18 +220,12 @@ def _books(custody: Custody, reconciliation: Reconciliation) -> BooksStatus:
     token = next(token for token in custody.tokens if token.asset == reconciliation.asset)
     return BooksStatus(
         asset=token.asset.code,
-        chain=_decimal(reconciliation.chain_units, token.decimals),
+        chain=decimal_units(reconciliation.chain_units, token.decimals),
         ledger=Money(reconciliation.ledger_amount, token.asset).format(),
         block_number=reconciliation.block_number,
         unexplained_units=reconciliation.unexplained_units,
         agrees=reconciliation.agrees,
     )
-
-
-def _decimal(units: int, decimals: int) -> str:
-    """Token units as a decimal; a token may have more decimals than its asset, so this is no Money."""
-    whole, part = divmod(units, 10**decimals)
-    return f"{whole}.{part:0{decimals}d}" if decimals else str(whole)
 
 
 def status_table(status: Status) -> Table:
