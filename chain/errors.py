@@ -95,6 +95,8 @@ class FollowerStopCode(RefusalCode):
     """The node's block 0 is not the one that the mirror began with."""
     REORG_TOO_DEEP = "reorg_too_deep"
     """No common ancestor within the headers that are compared."""
+    ENDPOINTS_DISAGREE = "endpoints_disagree"
+    """The two endpoints have different blocks at a height that is final for both."""
     FINALITY_BROKEN = "finality_broken"
     """The node has another block at a height that was final."""
 

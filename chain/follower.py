@@ -11,24 +11,27 @@ stops (``FollowerStopped``) and changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import cast
 
-from chain.errors import FollowerStopCode, FollowerStopped, RPCMalformed, RPCUnavailable
+from chain.ancestry import common_ancestor
+from chain.endpoints import NodeView, agreed, look
+from chain.errors import FollowerStopCode, FollowerStopped, RPCUnavailable
+from chain.finality import broken
 from chain.mirror import Cursor, Mirror, MirrorBlock
-from chain.rpc import RPC, Call, Header, Quantity
+from chain.rpc import RPC, Header
 from chain.transfer_logs import block_key, fetch_transfer_logs
+from chain.windows import GET_BLOCK, Window, fetch_headers, linked_windows
 from foundation.clock import Clock
 from foundation.database import Database
 
-REORG_BLOCKS_MAX = 128
-"""Headers compared to find the common ancestor; a deeper reorg stops the follower."""
 WINDOW_BLOCKS = 500
 """Most blocks added in one step."""
 BACKFILL_BLOCKS = 500
 """Blocks a step when a token is watched later than its chain."""
-
-_HEADER = "eth_getBlockByNumber"
+STEPS_MAX = 1_000_000
+"""Windows of one call, where it is not told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,25 @@ class FollowReport:
     blocks_added: int = 0
     logs_added: int = 0
     rewound_to: int | None = None
-    """The common ancestor, if a reorg took blocks away."""
+    """The lowest common ancestor, if reorgs took blocks away."""
+    windows: int = 0
+    """Windows of blocks written."""
+    hold: str | None = None
+    """Why no block becomes final, where the second endpoint is the reason."""
+
+    def after(self, earlier: FollowReport) -> FollowReport:
+        """What ``earlier`` and this, which came after it, did together."""
+        rewound = [one.rewound_to for one in (earlier, self) if one.rewound_to is not None]
+        return FollowReport(
+            self.head,
+            self.finalized,
+            self.node_head,
+            earlier.blocks_added + self.blocks_added,
+            earlier.logs_added + self.logs_added,
+            min(rewound, default=None),
+            earlier.windows + self.windows,
+            self.hold,
+        )
 
     @property
     def caught_up(self) -> bool:
@@ -67,177 +88,145 @@ class FollowReport:
         return self.head >= self.node_head
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What the node said in one batch."""
-
-    genesis: Header
-    latest: Header
-    finalized: Header | None
-    at_head: Header | None
-    """Its block at the height of the mirror's head."""
+Progress = Callable[[FollowReport], None]
+"""Told after each window what was done so far."""
 
 
-async def follow_once(database: Database, rpc: RPC, config: FollowerConfig, clock: Clock) -> FollowReport:
+def _keep_quiet(_report: FollowReport) -> None:
+    """Nobody watches."""
+
+
+async def follow_once(
+    database: Database, rpc: RPC, config: FollowerConfig, clock: Clock, *, check: RPC | None = None
+) -> FollowReport:
     """One step towards the node's head; ``caught_up`` says whether another is due.
 
     Raises ``FollowerStopped`` (a person must look), ``RPCUnavailable``,
     ``RPCMalformed`` or ``MirrorMoved`` (nothing was written; a later step tries
     again). Safe to kill anywhere: every write is one database transaction.
     """
-    mirror = Mirror(database, clock, config.chain_id)
-    cursor = await mirror.cursor()
-    view = await _look(rpc, config, cursor)
-    if cursor is None:
-        return await _begin(mirror, rpc, config, view)
-    rewound_to = None
-    if view.at_head is None or view.at_head.hash != cursor.head_hash:
-        ancestor = await _common_ancestor(mirror, rpc, cursor, view)
-        if ancestor is None:
-            return _report(cursor, view)
-        rewound_to, ancestor_hash = ancestor
-        cursor = await mirror.rewind(cursor, number=rewound_to, block_hash=ancestor_hash)
-    await _watch_new_tokens(mirror, rpc, config, cursor, view)
-    return await _add_window(mirror, rpc, config, cursor, view, rewound_to)
+    return await follow_to_head(database, rpc, config, clock, check=check, steps_max=1)
 
 
 async def follow_to_head(
-    database: Database, rpc: RPC, config: FollowerConfig, clock: Clock, *, steps_max: int = 1_000_000
+    database: Database,
+    rpc: RPC,
+    config: FollowerConfig,
+    clock: Clock,
+    *,
+    check: RPC | None = None,
+    steps_max: int = STEPS_MAX,
+    progress: Progress = _keep_quiet,
 ) -> FollowReport:
-    """Steps until the mirror has the node's head; the last step's report."""
-    report = await follow_once(database, rpc, config, clock)
-    while not report.caught_up and steps_max > 1:
-        report = await follow_once(database, rpc, config, clock)
-        steps_max -= 1
+    """Steps of one window each until the mirror has the node's head; what they did together.
+
+    ``check`` is a second endpoint, which must agree to what is final. The next windows
+    are fetched while one is written. ``progress`` is told what was done after each. A
+    process that dies in a long backfill goes on from the last one written. Raises as
+    ``follow_once`` does, after the windows before were written.
+    """
+    mirror = Mirror(database, clock, config.chain_id)
+    report = await _advance(mirror, rpc, check, config, steps_max, progress)
+    done, total = report.windows, report
+    while not report.caught_up and done < steps_max:
+        report = await _advance(mirror, rpc, check, config, steps_max - done, progress)
+        done += max(report.windows, 1)
+        total = report.after(total)
+    return total
+
+
+async def _advance(
+    mirror: Mirror, rpc: RPC, check: RPC | None, config: FollowerConfig, windows_max: int, progress: Progress
+) -> FollowReport:
+    """Look at the node once, take away what is not its chain any more, and add windows up to its head."""
+    cursor = await mirror.cursor()
+    try:
+        view = await _look(rpc, check, config, cursor)
+    except FollowerStopped as stop:
+        if cursor is not None and stop.code is FollowerStopCode.ENDPOINTS_DISAGREE:
+            await mirror.hold_finality(cursor, stop.detail)
+        raise
+    if cursor is None:
+        return await _begin(mirror, rpc, config, view)
+    cursor = await mirror.hold_finality(cursor, view.hold)
+    rewound_to = None
+    if view.at_head is None or view.at_head.hash != cursor.head_hash:
+        ancestor = await common_ancestor(mirror, rpc, cursor, view)
+        if ancestor is None:
+            return _report(cursor, view)
+        rewound_to, ancestor_hash = ancestor
+        if rewound_to < cursor.finalized_number:
+            # Money was credited on what was final: not for a follower to take away.
+            raise broken(cursor, ancestor=rewound_to)
+        cursor = await mirror.rewind(cursor, number=rewound_to, block_hash=ancestor_hash)
+    await _watch_new_tokens(mirror, rpc, config, cursor, view)
+    report = _report(cursor, view, rewound_to=rewound_to)
+    async with aclosing(_windows(mirror, rpc, config, cursor, view, windows_max)) as steps:
+        async for step in steps:
+            report = step.after(report)
+            progress(report)
     return report
 
 
-async def _look(rpc: RPC, config: FollowerConfig, cursor: Cursor | None) -> _View:
-    """The node's chain id, block 0, tags and its block at our head; refuses another chain."""
-    head = hex(cursor.head_number if cursor else 0)
-    calls: list[Call] = [("eth_chainId", ())]
-    calls += [(_HEADER, (tag, False)) for tag in ("0x0", "latest", "finalized", head)]
-    kinds = cast("type[str | Header]", Quantity | Header)
-    chain_id, genesis, latest, finalized, at_head = await rpc.find(calls, kinds)
-    if not isinstance(chain_id, str):
-        raise RPCMalformed("eth_chainId", "a chain id is a number")
-    if int(chain_id, 16) != config.chain_id:
-        raise FollowerStopped(
-            FollowerStopCode.WRONG_CHAIN_ID,
-            f"the node is on chain {int(chain_id, 16)}, this installation is on {config.chain_id}",
-            node=int(chain_id, 16),
-            configured=config.chain_id,
-        )
-    headers = (genesis, latest, finalized, at_head)
-    if any(isinstance(header, str) for header in headers):
-        raise RPCMalformed(_HEADER, "text where a block was expected")
-    genesis, latest, finalized, at_head = cast("tuple[Header | None, ...]", headers)
-    # A node that starts, prunes or sits behind a load balancer may know no
-    # block 0 or head for a moment; that is no answer yet.
-    if genesis is None or latest is None:
-        raise RPCUnavailable(_HEADER, "the node has no block 0 or no head", outcome_unknown=False)
-    if cursor is not None and genesis.hash != cursor.genesis_hash:
-        raise FollowerStopped(
-            FollowerStopCode.WRONG_GENESIS,
-            f"block 0 of the node is {genesis.hash}, the mirror began with {cursor.genesis_hash}",
-            node=genesis.hash,
-            mirror=cursor.genesis_hash,
-        )
-    return _View(genesis, latest, finalized, at_head)
+async def _look(rpc: RPC, check: RPC | None, config: FollowerConfig, cursor: Cursor | None) -> NodeView:
+    """What the node says, with nothing final but what the second endpoint agrees to."""
+    genesis_hash = cursor.genesis_hash if cursor else None
+    number = cursor.head_number if cursor else 0
+    view = await look(rpc, chain_id=config.chain_id, genesis_hash=genesis_hash, number=number)
+    return view if check is None else await agreed(rpc, check, view, chain_id=config.chain_id)
 
 
-async def _begin(mirror: Mirror, rpc: RPC, config: FollowerConfig, view: _View) -> FollowReport:
+async def _begin(mirror: Mirror, rpc: RPC, config: FollowerConfig, view: NodeView) -> FollowReport:
     """The first block of the mirror; the rest follows in later steps."""
     number = config.start_number
     if view.latest.height < number:
         return FollowReport(number - 1, number - 1, view.latest.height)
     tokens = config.watched()
-    (header,) = await _headers(rpc, number, number)
+    (header,) = await fetch_headers(rpc, number, number)
     logs = await fetch_transfer_logs(rpc, [block_key(header)], tokens, -1)
     cursor = await mirror.begin(view.genesis.hash, tokens, _mirror_block(header), logs)
-    return FollowReport(cursor.head_number, cursor.finalized_number, view.latest.height, 1, len(logs))
-
-
-async def _common_ancestor(mirror: Mirror, rpc: RPC, cursor: Cursor, view: _View) -> tuple[int, str] | None:
-    """The highest block that mirror and node share; None if the node only lags behind us."""
-    first = max(cursor.start_number, cursor.head_number - REORG_BLOCKS_MAX + 1)
-    stored = await mirror.hashes(first, cursor.head_number)
-    node_head = view.latest.height
-    known = await mirror.hashes(node_head, node_head)
-    # A shorter chain that agrees with ours where it ends is a node that lags, or
-    # a fork that has not grown yet: nothing to take away on its word.
-    if node_head < cursor.head_number and known.get(node_head) == view.latest.hash:
-        return None
-    numbers = [number for number in sorted(stored, reverse=True) if number <= node_head]
-    calls: list[Call] = [(_HEADER, (hex(number), False)) for number in numbers]
-    theirs = await rpc.find(calls, Header)
-    for number, header in zip(numbers, theirs, strict=True):
-        if header is None:
-            raise RPCUnavailable(_HEADER, f"block {number} is missing", outcome_unknown=False)
-        if header.hash == stored[number]:
-            _refuse_broken_finality(cursor, ancestor=number)
-            return number, stored[number]
-    raise FollowerStopped(
-        FollowerStopCode.REORG_TOO_DEEP,
-        f"no common block from {first} to {cursor.head_number}",
-        first=first,
-        head=cursor.head_number,
+    return FollowReport(
+        cursor.head_number, cursor.finalized_number, view.latest.height, 1, len(logs), windows=1
     )
 
 
-def _refuse_broken_finality(cursor: Cursor, *, ancestor: int) -> None:
-    """What was final must not be taken away by a machine: money was credited on it."""
-    if ancestor < cursor.finalized_number:
-        raise FollowerStopped(
-            FollowerStopCode.FINALITY_BROKEN,
-            f"the node left our chain above {ancestor}, but {cursor.finalized_number} was final",
-            ancestor=ancestor,
-            finalized=cursor.finalized_number,
-        )
+async def _windows(
+    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: NodeView, windows_max: int
+) -> AsyncGenerator[FollowReport]:
+    """Add window after window; each report is of one that is committed.
 
-
-async def _add_window(
-    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: _View, rewound_to: int | None
-) -> FollowReport:
-    """The next blocks, linked to our head, with their logs; and finality, where it is proven."""
-    last = min(view.latest.height, cursor.head_number + config.window_blocks)
-    headers = await _headers(rpc, cursor.head_number + 1, last)
-    _check_links(cursor, headers)
-    tag = view.finalized
-    logs = await fetch_transfer_logs(
-        rpc, [block_key(header) for header in headers], config.watched(), tag.height if tag else -1
+    If we die between two commits, or the fetch of the next fails, those before stand.
+    """
+    windows = linked_windows(
+        rpc,
+        config.watched(),
+        head=(cursor.head_number, cursor.head_hash),
+        last=min(view.latest.height, cursor.head_number + windows_max * config.window_blocks),
+        final_number=view.final_number,
+        window_blocks=config.window_blocks,
     )
-    head = headers[-1].height if headers else cursor.head_number
+    async with aclosing(windows):
+        async for window in windows:
+            cursor = await _append(mirror, cursor, view, window)
+            yield _report(cursor, view, blocks=len(window.headers), logs=len(window.logs), windows=1)
+    # With nothing to add, the block that is final may still have become another one.
+    moved = await _append(mirror, cursor, view, Window([], []))
+    if moved != cursor:
+        yield _report(moved, view)
+
+
+async def _append(mirror: Mirror, cursor: Cursor, view: NodeView, window: Window) -> Cursor:
+    """Write a window, and finality with it where that is proven."""
+    head = window.headers[-1].height if window.headers else cursor.head_number
     finalized = cursor.finalized_number
+    tag = view.finalized
     if tag is not None and finalized < tag.height <= head:
-        await _check_finalized(mirror, tag, headers)
+        await _check_finalized(mirror, tag, window.headers)
         finalized = tag.height
-    if not headers and finalized == cursor.finalized_number:
-        return _report(cursor, view, rewound_to=rewound_to)
-    moved = await mirror.append(cursor, [_mirror_block(header) for header in headers], logs, finalized)
-    return _report(moved, view, blocks=len(headers), logs=len(logs), rewound_to=rewound_to)
-
-
-async def _headers(rpc: RPC, first: int, last: int) -> list[Header]:
-    """Headers by number, all of them; a null is retried and then unavailable."""
-    numbers = range(first, last + 1)
-    calls: list[Call] = [(_HEADER, (hex(number), False)) for number in numbers]
-    headers = await rpc.read(calls, Header)
-    for number, header in zip(numbers, headers, strict=True):
-        if header.height != number:
-            raise RPCMalformed(_HEADER, f"block {header.height} where {number} was asked for")
-    return headers
-
-
-def _check_links(cursor: Cursor, headers: list[Header]) -> None:
-    """Each header's parent is the one before it, the first one's our head."""
-    parent = cursor.head_hash
-    for header in headers:
-        if header.parent_hash != parent:
-            # The chain changed between the look and the fetch, or two nodes
-            # answered: the next step compares again from the start.
-            raise RPCUnavailable(_HEADER, f"block {header.height} does not follow", outcome_unknown=False)
-        parent = header.hash
+    if not window.headers and finalized == cursor.finalized_number:
+        return cursor
+    blocks = [_mirror_block(header) for header in window.headers]
+    return await mirror.append(cursor, blocks, window.logs, finalized)
 
 
 async def _check_finalized(mirror: Mirror, tag: Header, headers: list[Header]) -> None:
@@ -247,12 +236,12 @@ async def _check_finalized(mirror: Mirror, tag: Header, headers: list[Header]) -
         held = await mirror.hashes(tag.height, tag.height)
     if held.get(tag.height) != tag.hash:
         raise RPCUnavailable(
-            _HEADER, f"finalized block {tag.height} is not on the node's own chain", outcome_unknown=False
+            GET_BLOCK, f"finalized block {tag.height} is not on the node's own chain", outcome_unknown=False
         )
 
 
 async def _watch_new_tokens(
-    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: _View
+    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: NodeView
 ) -> None:
     """Logs of tokens that are watched since now, from the mirror's start to its head.
 
@@ -262,13 +251,13 @@ async def _watch_new_tokens(
     new = sorted(set(config.watched()) - await mirror.watched_tokens())
     if not new:
         return
-    final = view.finalized.height if view.finalized else -1
+    final = view.final_number
     for first in range(cursor.start_number, cursor.head_number + 1, BACKFILL_BLOCKS):
         last = min(first + BACKFILL_BLOCKS - 1, cursor.head_number)
-        headers = await _headers(rpc, first, last)
+        headers = await fetch_headers(rpc, first, last)
         hashes = await mirror.hashes(first, last)
         if {header.height: header.hash for header in headers} != hashes:
-            raise RPCUnavailable(_HEADER, "the chain changed while it was read", outcome_unknown=False)
+            raise RPCUnavailable(GET_BLOCK, "the chain changed while it was read", outcome_unknown=False)
         logs = await fetch_transfer_logs(
             rpc, [block_key(header) for header in headers], new, min(final, cursor.finalized_number)
         )
@@ -280,8 +269,21 @@ def _mirror_block(header: Header) -> MirrorBlock:
 
 
 def _report(
-    cursor: Cursor, view: _View, *, blocks: int = 0, logs: int = 0, rewound_to: int | None = None
+    cursor: Cursor,
+    view: NodeView,
+    *,
+    blocks: int = 0,
+    logs: int = 0,
+    rewound_to: int | None = None,
+    windows: int = 0,
 ) -> FollowReport:
     return FollowReport(
-        cursor.head_number, cursor.finalized_number, view.latest.height, blocks, logs, rewound_to
+        cursor.head_number,
+        cursor.finalized_number,
+        view.latest.height,
+        blocks,
+        logs,
+        rewound_to,
+        windows,
+        view.hold,
     )

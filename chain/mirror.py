@@ -8,18 +8,27 @@ writes nothing and starts over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import DateTime, delete, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.models import ChainBlock, ChainCursor, ChainOrphanedLog, ChainTransferLog, ChainWatchedToken
+from chain.models import (
+    ChainBlock,
+    ChainCursor,
+    ChainFinalityBreak,
+    ChainOrphanedLog,
+    ChainTransferLog,
+    ChainWatchedToken,
+)
 from chain.transfer_logs import TransferLog
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import NUGPayError
+from foundation.ids import uuid7
 
 ROWS_PER_INSERT = 2_000
 """Rows of one INSERT where COPY cannot be used; PostgreSQL takes 65,535 parameters."""
@@ -39,6 +48,8 @@ class Cursor:
     head_number: int
     head_hash: str
     finalized_number: int
+    finality_hold: str | None = None
+    """Why no block becomes final, where the second endpoint is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,19 @@ class MirrorBlock:
     hash: str
     parent_hash: str
     timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinalityBreak:
+    """Final blocks that the chain replaced: those above ``ancestor_number``."""
+
+    ancestor_number: int
+    finalized_number: int
+    """What was final before."""
+    lost_hash: str
+    """The mirror's block at that height."""
+    found_hash: str
+    """The chain's block there now, final as well."""
 
 
 class Mirror:
@@ -124,8 +148,14 @@ class Mirror:
                 session, at, head_number, head_hash, max(finalized_number, at.finalized_number)
             )
 
-    async def rewind(self, at: Cursor, *, number: int, block_hash: str) -> Cursor:
-        """Take away every block above ``number``; its logs are kept as orphans."""
+    async def rewind(
+        self, at: Cursor, *, number: int, block_hash: str, finality_break: FinalityBreak | None = None
+    ) -> Cursor:
+        """Take away every block above ``number``; its logs are kept as orphans.
+
+        What is final goes with them only if it is told as broken, and is on record then.
+        """
+        assert finality_break is not None or number >= at.finalized_number, "final blocks stay"
         above = (ChainTransferLog.chain_id == self.chain_id, ChainTransferLog.block_number > number)
         columns = (
             "chain_id", "block_hash", "log_index", "block_number", "tx_hash",
@@ -147,7 +177,16 @@ class Mirror:
             await session.execute(
                 delete(ChainBlock).where(ChainBlock.chain_id == self.chain_id, ChainBlock.number > number)
             )
-            return await self._move(session, at, number, block_hash, at.finalized_number)
+            if finality_break is not None:
+                session.add(
+                    ChainFinalityBreak(
+                        id=uuid7(self._clock),
+                        chain_id=self.chain_id,
+                        created_at=self._clock.now(),
+                        **asdict(finality_break),
+                    )
+                )
+            return await self._move(session, at, number, block_hash, min(number, at.finalized_number))
 
     async def add_logs(self, at: Cursor, logs: Sequence[TransferLog], complete: Sequence[str] = ()) -> None:
         """Logs of tokens watched from now on, of blocks already mirrored; may be repeated.
@@ -158,11 +197,22 @@ class Mirror:
             await self._lock(session, at)
             for first in range(0, len(logs), ROWS_PER_INSERT):
                 rows = [
-                    {"chain_id": self.chain_id, **log._asdict()}
+                    {"chain_id": self.chain_id, **msgspec.structs.asdict(log)}
                     for log in logs[first : first + ROWS_PER_INSERT]
                 ]
                 await session.execute(upsert(ChainTransferLog).values(rows).on_conflict_do_nothing())
             await self._write_tokens(session, complete)
+
+    async def hold_finality(self, at: Cursor, reason: str | None) -> Cursor:
+        """Note why no block becomes final, or that it may again."""
+        if reason == at.finality_hold:
+            return at
+        async with self._database.session() as session:
+            await self._lock(session, at)
+            await session.execute(
+                update(ChainCursor).where(ChainCursor.chain_id == self.chain_id).values(finality_hold=reason)
+            )
+        return replace(at, finality_hold=reason)
 
     async def _lock(self, session: AsyncSession, at: Cursor) -> None:
         row = await session.get(ChainCursor, self.chain_id, with_for_update=True)
@@ -172,9 +222,7 @@ class Mirror:
     async def _move(
         self, session: AsyncSession, at: Cursor, head_number: int, head_hash: str, finalized_number: int
     ) -> Cursor:
-        moved = Cursor(
-            at.chain_id, at.genesis_hash, at.start_number, head_number, head_hash, finalized_number
-        )
+        moved = replace(at, head_number=head_number, head_hash=head_hash, finalized_number=finalized_number)
         await session.execute(
             update(ChainCursor)
             .where(ChainCursor.chain_id == self.chain_id)
@@ -199,8 +247,12 @@ class Mirror:
 
     async def _copy_logs(self, session: AsyncSession, logs: Sequence[TransferLog]) -> None:
         chain_id = self.chain_id
-        lines = [f"{chain_id}\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%d\n" % log for log in logs]
-        columns = ", ".join(("chain_id", *TransferLog._fields))
+        lines = [
+            f"{chain_id}\t{log.block_number}\t{log.log_index}\t{log.block_hash}\t{log.tx_hash}\t"
+            f"{log.token}\t{log.from_address}\t{log.to_address}\t{log.value}\n"
+            for log in logs
+        ]
+        columns = ", ".join(("chain_id", *TransferLog.__struct_fields__))
         await _copy(session, f"chain_transfer_log ({columns})", lines)
 
 
@@ -216,5 +268,11 @@ async def _copy(session: AsyncSession, target: str, lines: Sequence[str]) -> Non
 
 def _cursor(row: ChainCursor) -> Cursor:
     return Cursor(
-        row.chain_id, row.genesis_hash, row.start_number, row.head_number, row.head_hash, row.finalized_number
+        row.chain_id,
+        row.genesis_hash,
+        row.start_number,
+        row.head_number,
+        row.head_hash,
+        row.finalized_number,
+        row.finality_hold,
     )

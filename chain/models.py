@@ -66,8 +66,28 @@ class ChainCursor(Base):
     head_hash: Mapped[str] = mapped_column(Text)
     finalized_number: Mapped[int] = mapped_column(BigInteger)
     """Last mirrored block known to be final; ``start_number - 1`` while there is none.
-    Never moves back."""
+    Moves back only with a ``chain_finality_break``."""
     followed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    finality_hold: Mapped[str | None] = mapped_column(Text)
+    """Why no block becomes final now, where the second endpoint is the reason."""
+
+
+class ChainFinalityBreak(Base):
+    """The chain itself replaced blocks that were final; the mirror went back to their ancestor."""
+
+    __tablename__ = "chain_finality_break"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    chain_id: Mapped[int] = mapped_column(BigInteger)
+    ancestor_number: Mapped[int] = mapped_column(BigInteger)
+    """The last block that both chains have: what is above it was taken back."""
+    finalized_number: Mapped[int] = mapped_column(BigInteger)
+    """What was final until then."""
+    lost_hash: Mapped[str] = mapped_column(Text)
+    """The mirror's block at that height."""
+    found_hash: Mapped[str] = mapped_column(Text)
+    """The block that the chain has there now, final as well."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 class ChainWatchedToken(Base):

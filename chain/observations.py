@@ -10,12 +10,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from chain.models import ChainCursor, ChainOrphanedLog, ChainTransferLog, ChainWatchedToken
+from chain.models import (
+    ChainCursor,
+    ChainFinalityBreak,
+    ChainOrphanedLog,
+    ChainTransferLog,
+    ChainWatchedToken,
+)
 
 Addresses = Select[str] | Collection[str]
 """Addresses in lower case: a query that yields them, or the addresses themselves."""
@@ -48,10 +55,48 @@ class TransferObservation:
     """Units of the token."""
 
 
-async def mirror_heights(session: AsyncSession, chain_id: int) -> MirrorHeights | None:
-    """The mirror's heights; None before its first block."""
-    row = await session.get(ChainCursor, chain_id)
+@dataclass(frozen=True, slots=True)
+class BrokenFinality:
+    """Blocks above ``ancestor_number`` that were final and are not in the chain any more."""
+
+    id: UUID
+    ancestor_number: int
+    finalized_number: int
+    lost_hash: str
+    found_hash: str
+
+
+async def broken_finalities(
+    session: AsyncSession, chain_id: int, *, known: Select[UUID]
+) -> list[BrokenFinality]:
+    """Every time that final blocks were replaced, but those that are ``known``; in order."""
+    rows = await session.scalars(
+        select(ChainFinalityBreak)
+        .where(ChainFinalityBreak.chain_id == chain_id, ChainFinalityBreak.id.not_in(known))
+        .order_by(ChainFinalityBreak.created_at)
+    )
+    return [
+        BrokenFinality(row.id, row.ancestor_number, row.finalized_number, row.lost_hash, row.found_hash)
+        for row in rows
+    ]
+
+
+async def mirror_heights(session: AsyncSession, chain_id: int, *, hold: bool = False) -> MirrorHeights | None:
+    """The mirror's heights; None before its first block.
+
+    With ``hold`` the mirror cannot move until the session ends: for whoever writes down
+    what is final, since even that can be taken back.
+    """
+    row = await session.get(
+        ChainCursor, chain_id, with_for_update={"read": True} if hold else None, populate_existing=hold
+    )
     return None if row is None else MirrorHeights(row.start_number, row.head_number, row.finalized_number)
+
+
+async def finality_hold(session: AsyncSession, chain_id: int) -> str | None:
+    """Why no block becomes final now, where the second endpoint is the reason."""
+    row = await session.get(ChainCursor, chain_id)
+    return None if row is None else row.finality_hold
 
 
 async def watched_tokens(session: AsyncSession, chain_id: int) -> frozenset[str]:

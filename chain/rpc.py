@@ -27,6 +27,8 @@ Call = tuple[str, Sequence[Any]]
 
 BATCH_MAX = 100
 """Most calls in one request; longer batches are cut. Several providers refuse more."""
+REQUESTS_MAX = 4
+"""Most requests at a time for one long batch of reads."""
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 """Largest answer that is read; a larger one is malformed."""
 READ_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
@@ -40,8 +42,8 @@ Quantity = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-f]{1,64}\Z")]
 """A number of at most 256 bits as the node writes it."""
 Word = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-f]{64}\Z")]
 """32 bytes: a hash, a topic, or what a contract answers."""
-Bytes = Annotated[str, msgspec.Meta(pattern=r"^0x([0-9a-f]{2})*\Z")]
-"""Any number of bytes."""
+Bloom = Annotated[str, msgspec.Meta(min_length=514, max_length=514)]
+"""256 bytes; only read as a number, so no pattern, which would take longer than all else in a header."""
 
 # The patterns matter beyond tidiness: these texts go into tables and statements, and
 # a node is a stranger.
@@ -54,7 +56,7 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
     hash: Word
     parent_hash: Word
     timestamp: Quantity
-    logs_bloom: Bytes
+    logs_bloom: Bloom
 
     @property
     def height(self) -> int:
@@ -62,15 +64,25 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
         return int(self.number, 16)
 
 
-class Log(msgspec.Struct, frozen=True, rename="camel"):
+class Topics(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A log's topics, empty where it has fewer; a fourth is all that is needed to know that there is one."""
+
+    event: str = ""
+    first: str = ""
+    second: str = ""
+    third: str = ""
+
+
+class Log(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """An event log of a mined block, as the node gives it; its texts are not checked here.
 
     There are too many of them for a pattern each: who takes them further checks
-    them all together.
+    them all together. Nor does the garbage collector look at them, which would do so
+    again and again during a backfill: texts make no cycles.
     """
 
     address: str
-    topics: list[str]
+    topics: Topics
     data: str
     block_hash: str
     block_number: str
@@ -113,9 +125,17 @@ class _Answer(msgspec.Struct, Generic[T], frozen=True):
 class RPC:
     """A node's JSON-RPC endpoint over HTTP; one per event loop, closed at its end."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = 10.0, batch_max: int = BATCH_MAX) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = 10.0,
+        batch_max: int = BATCH_MAX,
+        requests_max: int = REQUESTS_MAX,
+    ) -> None:
         self.url = url
         self._batch_max = batch_max
+        self._requests_max = requests_max
         self._client = httpx.AsyncClient(
             timeout=timeout_seconds, headers={"content-type": "application/json"}, trust_env=False
         )
@@ -172,14 +192,26 @@ class RPC:
             await asyncio.sleep(pause)
 
     async def _answers(self, calls: Sequence[Call], answer: type[T]) -> list[_Answer[T]]:
-        answers: list[_Answer[T]] = []
-        for first in range(0, len(calls), self._batch_max):
-            answers += await self._request(calls[first : first + self._batch_max], answer)
-        return answers
+        parts = [calls[first : first + self._batch_max] for first in range(0, len(calls), self._batch_max)]
+        if len(parts) < 2 or not _may_repeat(calls):
+            return [one for part in parts for one in await self._request(part, answer)]
+        # Several reads at once: the node works on the next while we read the last.
+        slots = asyncio.Semaphore(self._requests_max)
+
+        async def request(part: Sequence[Call]) -> list[_Answer[T]]:
+            async with slots:
+                return await self._request(part, answer)
+
+        tasks = [asyncio.create_task(request(part)) for part in parts]
+        try:
+            return [one for found in await asyncio.gather(*tasks) for one in found]
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _request(self, calls: Sequence[Call], answer: type[T]) -> list[_Answer[T]]:
         method = calls[0][0]
-        may_repeat = all(name.startswith(_READ_PREFIXES) for name, _ in calls)
+        may_repeat = _may_repeat(calls)
         body = msgspec.json.encode(
             [
                 {"jsonrpc": "2.0", "id": index, "method": name, "params": list(params)}
@@ -218,6 +250,11 @@ class RPC:
         if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise RPCUnavailable(method, f"HTTP {response.status_code}", outcome_unknown=not may_repeat)
         return bytes(received)
+
+
+def _may_repeat(calls: Sequence[Call]) -> bool:
+    """Whether the calls only read, so that asking again changes nothing."""
+    return all(name.startswith(_READ_PREFIXES) for name, _ in calls)
 
 
 def _matched(method: str, body: bytes, count: int, answer: type[T]) -> list[_Answer[T]]:

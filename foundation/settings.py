@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     """Celery's broker (RabbitMQ or Redis); unset means one that needs no server."""
     rpc_url: str = "http://127.0.0.1:8545"
     """JSON-RPC endpoint of the EVM node."""
+    rpc_check_url: str | None = None
+    """A second endpoint, run by others: only what is final for both is credited. Unset: one is believed."""
     chain_id: int = 31337
     """The chain that the node must be on; another one refuses to start."""
     signer_group: str | None = None

@@ -56,6 +56,8 @@ class AccountCode(IntEnum):
     """Money that came in and has no owner yet; each has a case."""
     DUST = 91
     """What does not divide into the ledger's unit."""
+    RECEIVABLE = 92
+    """Owed to the bank: credits that the chain took back after they were spent; each has a case."""
 
 
 class TransferCode(IntEnum):
@@ -91,10 +93,11 @@ SYSTEM_CODES = (
     AccountCode.WITHDRAWAL_IN_FLIGHT,
     AccountCode.SUSPENSE,
     AccountCode.DUST,
+    AccountCode.RECEIVABLE,
 )
 """Accounts that every asset has once."""
 
-_DEBIT_BALANCE_CODES = frozenset({AccountCode.CUSTODY, AccountCode.SWEEP_IN_FLIGHT})
+_DEBIT_BALANCE_CODES = frozenset({AccountCode.CUSTODY, AccountCode.SWEEP_IN_FLIGHT, AccountCode.RECEIVABLE})
 
 
 def account_flags(code: AccountCode) -> AccountFlags:

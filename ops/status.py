@@ -31,7 +31,7 @@ from ops.migrations import revisions
 from ops.probes import ledger_health
 from ops.processes import ChildEntry, ProcessMark, running_roster
 from treasury.breaker import breaker_trip
-from treasury.custody import Custody, custody_of
+from treasury.custody import Custody, custody_of, decimal_units
 from treasury.reconciliation import Reconciliation, last_reconciliations
 
 LAG_BLOCKS_MAX = 5
@@ -57,6 +57,8 @@ class ChainStatus(msgspec.Struct, frozen=True):
     finalized: int
     mirror_head: int | None
     mirror_finalized: int | None
+    finality_hold: str | None = None
+    """Why nothing becomes final, where the second endpoint is the reason."""
 
     @property
     def lag_blocks(self) -> int | None:
@@ -102,6 +104,7 @@ class Status(msgspec.Struct, frozen=True):
             and all(process.state == "ready" for process in self.processes)
             and self.ledger_sequence is not None
             and self.chain is not None
+            and self.chain.finality_hold is None
             and self.database is not None
             and self.database.breaker is None
             and all(books.agrees for books in self.database.books)
@@ -178,7 +181,13 @@ async def _read_chain(settings: Settings, rpc: RPC, database: Database | None) -
             cursor = await session.get(ChainCursor, settings.chain_id)
     if cursor is None:
         return ChainStatus(latest.height, finalized.height, None, None)
-    return ChainStatus(latest.height, finalized.height, cursor.head_number, cursor.finalized_number)
+    return ChainStatus(
+        latest.height,
+        finalized.height,
+        cursor.head_number,
+        cursor.finalized_number,
+        cursor.finality_hold,
+    )
 
 
 async def _read_database(
@@ -211,18 +220,12 @@ def _books(custody: Custody, reconciliation: Reconciliation) -> BooksStatus:
     token = next(token for token in custody.tokens if token.asset == reconciliation.asset)
     return BooksStatus(
         asset=token.asset.code,
-        chain=_decimal(reconciliation.chain_units, token.decimals),
+        chain=decimal_units(reconciliation.chain_units, token.decimals),
         ledger=Money(reconciliation.ledger_amount, token.asset).format(),
         block_number=reconciliation.block_number,
         unexplained_units=reconciliation.unexplained_units,
         agrees=reconciliation.agrees,
     )
-
-
-def _decimal(units: int, decimals: int) -> str:
-    """Token units as a decimal; a token may have more decimals than its asset, so this is no Money."""
-    whole, part = divmod(units, 10**decimals)
-    return f"{whole}.{part:0{decimals}d}" if decimals else str(whole)
 
 
 def status_table(status: Status) -> Table:
@@ -242,6 +245,8 @@ def status_table(status: Status) -> Table:
     state = "current" if data.revision == data.newest_revision else "to migrate"
     figures = f"revision {data.revision or 'none'}, outbox {data.outbox_due} due"
     table.add_row("database", _coloured(state), figures)
+    if status.chain is not None and status.chain.finality_hold is not None:
+        table.add_row("crediting", _coloured("WAITS"), status.chain.finality_hold)
     for books in data.books:
         relation = "=" if books.agrees and books.chain.rstrip("0") == books.ledger.rstrip("0") else "vs"
         table.add_row(

@@ -25,6 +25,7 @@ from celery.worker import WorkController
 from celery.worker import state as worker_state
 
 from chain.deployments import load_deployment, verify_deployment
+from chain.endpoints import refuse_other_chains
 from chain.follower import FollowerConfig
 from chain.rpc import RPC
 from chain.sender import Sender
@@ -123,10 +124,14 @@ async def open_tools(settings: Settings) -> AsyncIterator[TreasuryTools]:
     deployment = load_deployment(settings.home, settings.chain_id)
     clock = SystemClock()
     rpc = RPC(settings.rpc_url)
+    check = RPC(settings.rpc_check_url) if settings.rpc_check_url is not None else None
     # Each task holds a connection for its lock and needs another for its work.
     database = Database(settings.database_url, pool_size=THREADS, pool_overflow=2 * THREADS)
     ledger = LedgerClient(settings.ledger_address, tls=client_context(settings))
     try:
+        await refuse_other_chains(
+            rpc, check, chain_id=deployment.chain_id, genesis_hash=deployment.genesis_hash
+        )
         await verify_deployment(rpc, deployment)
         signer = SignerClient(settings.signer_socket)
         yield TreasuryTools(
@@ -141,11 +146,14 @@ async def open_tools(settings: Settings) -> AsyncIterator[TreasuryTools]:
                 tuple(deployment.token_addresses()),
                 start_number=deployment.block_number,
             ),
+            check=check,
         )
     finally:
         await ledger.close()
         await database.close()
         await rpc.close()
+        if check is not None:
+            await check.close()
 
 
 async def _drain_outbox(tools: TreasuryTools) -> None:

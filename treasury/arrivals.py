@@ -6,7 +6,7 @@ vault or a hot address itself has no owner and becomes a case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -26,6 +26,7 @@ from treasury.models import (
     TreasuryBookingCursor,
     TreasuryDeposit,
     TreasuryDepositAddress,
+    TreasuryReversedDeposit,
     TreasuryUnswept,
 )
 
@@ -33,8 +34,14 @@ ROWS_PER_INSERT = 2_000
 """Rows of one INSERT; PostgreSQL takes 65,535 parameters."""
 
 
-def deposit_id(chain_id: int, tx_hash: str, log_index: int) -> UUID:
-    """Id of the deposit that a log is, and of the transfer that credits it."""
+def deposit_id(chain_id: int, tx_hash: str, log_index: int, times_reversed: int = 0) -> UUID:
+    """Id of the deposit that a log is, and of the transfer that credits it.
+
+    A log that was credited and taken back is another deposit when it is mined again:
+    the ledger keeps the first one's transfers for ever.
+    """
+    if times_reversed:
+        return derive_id("deposit-again", chain_id, tx_hash, log_index, times_reversed)
     return derive_id("deposit", chain_id, tx_hash, log_index)
 
 
@@ -63,11 +70,20 @@ async def write_arrivals(
         not_from=custody_addresses(custody),
     )
     owners = await _owners(session, arrivals)
+    earlier = await reversed_before(session, custody.chain_id, {one.tx_hash for one in arrivals})
     dust = int(cursor.dust_units)
     rows = []
     for arrival in arrivals:
+        again_of = _take_origin(earlier, arrival)
+        identity = deposit_id(
+            arrival.chain_id, arrival.tx_hash, arrival.log_index, times_reversed(earlier, arrival)
+        )
         row, dust = _deposit_row(token, arrival, owners.get(arrival.to_address), dust)
-        rows.append(row | {"created_at": clock.now()})
+        rows.append(
+            row | {"id": identity, "again_of": again_of.id if again_of else None, "created_at": clock.now()}
+        )
+        if again_of is not None:
+            again_of.again_id = identity
     for start in range(0, len(rows), ROWS_PER_INSERT):
         await session.execute(insert(TreasuryDeposit).values(rows[start : start + ROWS_PER_INSERT]))
     if owners:
@@ -90,10 +106,12 @@ def _deposit_row(
     dust_amount = 0
     if amount > AMOUNT_LIMIT:
         case = CaseKind.BEYOND_LEDGER
+    elif dust + dust_left < 0:
+        # A reversal has left less dust than was booked; this makes up for some of it.
+        dust += dust_left
     else:
         dust_amount, dust = token.split_units(dust + dust_left)
     row = {
-        "id": deposit_id(arrival.chain_id, arrival.tx_hash, arrival.log_index),
         "chain_id": arrival.chain_id,
         "tx_hash": arrival.tx_hash,
         "log_index": arrival.log_index,
@@ -110,6 +128,39 @@ def _deposit_row(
         "case_kind": case,
     }
     return row, dust
+
+
+async def reversed_before(
+    session: AsyncSession, chain_id: int, tx_hashes: Collection[str]
+) -> list[TreasuryReversedDeposit]:
+    """Deposits of these txs that were credited before and taken back, oldest first."""
+    if not tx_hashes:
+        return []
+    rows = await session.scalars(
+        select(TreasuryReversedDeposit)
+        .where(TreasuryReversedDeposit.chain_id == chain_id, TreasuryReversedDeposit.tx_hash.in_(tx_hashes))
+        .order_by(TreasuryReversedDeposit.reversed_at, TreasuryReversedDeposit.log_index)
+    )
+    return list(rows)
+
+
+def times_reversed(earlier: Iterable[TreasuryReversedDeposit], seen: TransferObservation) -> int:
+    """How often a deposit of the same tx and log index was taken back before."""
+    return sum((one.tx_hash, one.log_index) == (seen.tx_hash, seen.log_index) for one in earlier)
+
+
+def _take_origin(
+    earlier: Iterable[TreasuryReversedDeposit], arrival: TransferObservation
+) -> TreasuryReversedDeposit | None:
+    """The reversed deposit that an arrival is once more, if there is one that nothing else is.
+
+    Its log index may be another one in its new block: tx, token, receiver and units are the same.
+    """
+    same = (arrival.tx_hash, arrival.token, arrival.to_address, arrival.value)
+    for one in earlier:
+        if one.again_id is None and (one.tx_hash, one.token, one.to_address, int(one.units)) == same:
+            return one
+    return None
 
 
 async def _owners(session: AsyncSession, arrivals: Sequence[TransferObservation]) -> dict[str, UUID]:

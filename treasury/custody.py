@@ -93,6 +93,13 @@ class Custody:
         return self._by_address.get(address)
 
 
+def decimal_units(units: int, decimals: int) -> str:
+    """Token units as a signed decimal; a token may have more decimals than its asset, so this is no Money."""
+    whole, part = divmod(abs(units), 10**decimals)
+    sign = "-" if units < 0 else ""
+    return f"{sign}{whole}.{part:0{decimals}d}" if decimals else f"{sign}{whole}"
+
+
 def custody_of(deployment: Deployment, *, hot_addresses: Iterable[str] = ()) -> Custody:
     """Custody of deployed contracts; refused as ``custody_unit_too_coarse`` or ``unknown_asset``."""
     return Custody(

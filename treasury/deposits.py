@@ -15,6 +15,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.addresses import checksum
 from chain.observations import (
@@ -27,15 +28,21 @@ from foundation.assets import Asset, asset_by_code
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import InvariantViolation
-from foundation.ids import derive_id
-from ledger.chart import AccountCode, TransferCode, system_account_id, wallet_account_id
 from ledger.contract import CreateTransferStatus, Transfer
 from ledger.interface import Ledger
-from treasury.arrivals import deposit_id
+from treasury.arrivals import deposit_id, times_reversed
+from treasury.corrections import correct_reversed, owed_of
 from treasury.custody import Custody
 from treasury.custody_addresses import custody_addresses
 from treasury.deposit_addresses import wallet_addresses
-from treasury.models import CaseKind, TreasuryBookingCursor, TreasuryDeposit
+from treasury.deposit_transfers import (
+    credit_of,
+    dust_of,
+    repayment_of,
+    repayment_transfer_id,
+    suspense_of,
+)
+from treasury.models import CaseKind, TreasuryBookingCursor, TreasuryDeposit, TreasuryReversedDeposit
 from treasury.movements import write_movements
 
 BOOKED_PER_REQUEST = 2_000
@@ -44,6 +51,7 @@ LISTED_MAX = 100
 """Most deposits in a list."""
 
 _DONE = frozenset({CreateTransferStatus.CREATED, CreateTransferStatus.EXISTS})
+_PAID_OTHERWISE = frozenset({CreateTransferStatus.EXCEEDS_DEBITS, CreateTransferStatus.ID_ALREADY_FAILED})
 _ACCOUNT_UNUSABLE = frozenset(
     {
         CreateTransferStatus.CREDIT_ACCOUNT_NOT_FOUND,
@@ -68,6 +76,9 @@ class DepositState(StrEnum):
     """It cannot be credited as it is; a person looks at it."""
     ORPHANED = "orphaned"
     """A reorg took it away before it was final; nothing was credited."""
+    REVERSED = "reversed"
+    """It was credited, and the chain took back its final block: so was the credit. Mined again it
+    becomes another deposit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +106,8 @@ class BookingReport:
     """Arrivals written down."""
     booked: int
     """Deposits whose transfers the ledger has."""
+    corrected: int = 0
+    """Deposits of broken finality that are undone in the ledger."""
 
 
 async def book_deposits(database: Database, ledger: Ledger, clock: Clock, custody: Custody) -> BookingReport:
@@ -106,6 +119,8 @@ async def book_deposits(database: Database, ledger: Ledger, clock: Clock, custod
     """
     async with database.session() as session:
         written = (await write_movements(session, clock, custody)).arrivals
+    # Before anything is credited: what is mined again first pays what its first time left owed.
+    corrected = await correct_reversed(database, ledger, clock, custody)
     booked = 0
     while deposits := await _unbooked(database, custody):
         await _credit(database, ledger, deposits)
@@ -116,7 +131,7 @@ async def book_deposits(database: Database, ledger: Ledger, clock: Clock, custod
                 .values(booked_at=clock.now())
             )
         booked += len(deposits)
-    return BookingReport(written, booked)
+    return BookingReport(written, booked, corrected)
 
 
 async def list_deposits(
@@ -146,13 +161,31 @@ async def list_deposits(
                 .limit(limit)
             )
         ).all()
+        taken_back = await _taken_back(session, wallet_id)
     finalized = heights.finalized if heights else -1
     coming = [one for one in coming if one.block_number > booked_numbers.get(one.token, -1)]
-    found = [_coming(custody, one, finalized) for one in reversed(coming)]
-    found += [_orphaned(custody, one) for one in reversed(orphaned)]
-    written = await _written(ledger, rows)
-    listed = [deposit for deposit in found if deposit is not None] + written
+    found = [_coming(custody, one, finalized, taken_back) for one in reversed(coming)]
+    # An orphan that had been credited is a reversed deposit, and told as such.
+    known = {(one.tx_hash, one.token, one.to_address, int(one.units)) for one in taken_back}
+    found += [
+        _orphaned(custody, one)
+        for one in reversed(orphaned)
+        if (one.tx_hash, one.token, one.to_address, one.value) not in known
+    ]
+    listed = [deposit for deposit in found if deposit is not None]
+    listed += await _written(ledger, rows)
+    listed += [_reversed(one) for one in taken_back if one.again_id is None]
     return sorted(listed, key=lambda deposit: deposit.block_number, reverse=True)[:limit]
+
+
+async def _taken_back(session: AsyncSession, wallet_id: UUID) -> Sequence[TreasuryReversedDeposit]:
+    rows = await session.scalars(
+        select(TreasuryReversedDeposit)
+        .where(TreasuryReversedDeposit.wallet_id == wallet_id)
+        .order_by(TreasuryReversedDeposit.reversed_at.desc(), TreasuryReversedDeposit.block_number.desc())
+        .limit(LISTED_MAX)
+    )
+    return rows.all()
 
 
 async def _unbooked(database: Database, custody: Custody) -> Sequence[TreasuryDeposit]:
@@ -163,6 +196,13 @@ async def _unbooked(database: Database, custody: Custody) -> Sequence[TreasuryDe
                 TreasuryDeposit.chain_id == custody.chain_id,
                 TreasuryDeposit.booked_at.is_(None),
                 TreasuryDeposit.case_kind.is_distinct_from(CaseKind.BEYOND_LEDGER),
+                # What it is once more must be undone first: only then is known what is owed.
+                TreasuryDeposit.again_of.is_(None)
+                | TreasuryDeposit.again_of.in_(
+                    select(TreasuryReversedDeposit.id).where(
+                        TreasuryReversedDeposit.corrected_at.is_not(None)
+                    )
+                ),
             )
             .order_by(TreasuryDeposit.block_number, TreasuryDeposit.log_index)
             .limit(BOOKED_PER_REQUEST)
@@ -172,7 +212,12 @@ async def _unbooked(database: Database, custody: Custody) -> Sequence[TreasuryDe
 
 async def _credit(database: Database, ledger: Ledger, deposits: Sequence[TreasuryDeposit]) -> None:
     """Make the deposits' transfers; those whose owner cannot take them go to suspense."""
-    owed = [(deposit, _credit_of(deposit)) for deposit in deposits if deposit.amount > 0]
+    repaid = await _repay(ledger, deposits)
+    owed = [
+        (deposit, credit_of(deposit, repaid.get(deposit.id, 0)))
+        for deposit in deposits
+        if deposit.amount > repaid.get(deposit.id, 0)
+    ]
     unusable = []
     statuses = await _create(ledger, [transfer for _, transfer in owed])
     for (deposit, transfer), status in zip(owed, statuses, strict=True):
@@ -189,11 +234,29 @@ async def _credit(database: Database, ledger: Ledger, deposits: Sequence[Treasur
                 .where(TreasuryDeposit.id.in_([deposit.id for deposit in unusable]))
                 .values(case_kind=CaseKind.WALLET_UNUSABLE)
             )
-    rest = [_suspense_of(deposit) for deposit in unusable]
-    rest += [_dust_of(deposit) for deposit in deposits if deposit.dust_amount > 0]
+    rest = [suspense_of(deposit, repaid.get(deposit.id, 0)) for deposit in unusable]
+    rest += [dust_of(deposit) for deposit in deposits if deposit.dust_amount > 0]
     for transfer, status in zip(rest, await _create(ledger, rest), strict=True):
         if status not in _DONE:
             raise InvariantViolation(f"deposit's transfer {UUID(int=transfer.id)}: {status.name}")
+
+
+async def _repay(ledger: Ledger, deposits: Sequence[TreasuryDeposit]) -> dict[UUID, int]:
+    """What each deposit that is mined again pays of what its first time left owed, paid."""
+    repaid = {}
+    for deposit in deposits:
+        if deposit.again_of is None:
+            continue
+        amount = min(int(deposit.amount), await owed_of(ledger, deposit.again_of))
+        if amount:
+            (status,) = await _create(ledger, [repayment_of(deposit, amount)])
+            # Refused where somebody has paid it meanwhile in another way; then all of
+            # the deposit is its owner's, and the burned id says so for ever.
+            if status in _DONE:
+                repaid[deposit.id] = amount
+            elif status not in _PAID_OTHERWISE:
+                raise InvariantViolation(f"repayment by deposit {deposit.id}: {status.name}")
+    return repaid
 
 
 async def _create(ledger: Ledger, transfers: Sequence[Transfer]) -> list[CreateTransferStatus]:
@@ -202,63 +265,26 @@ async def _create(ledger: Ledger, transfers: Sequence[Transfer]) -> list[CreateT
     return [result.status for result in await ledger.create_transfers(transfers)]
 
 
-def suspense_transfer_id(deposit: UUID) -> UUID:
-    """Id of the transfer that puts a deposit into suspense after its owner's account refused it."""
-    return derive_id("deposit-suspense", deposit)
-
-
-def dust_transfer_id(deposit: UUID) -> UUID:
-    """Id of the transfer that books the minor units which a deposit's dust completed."""
-    return derive_id("deposit-dust", deposit)
-
-
-def _credit_of(deposit: TreasuryDeposit) -> Transfer:
-    asset = asset_by_code(deposit.asset)
-    owner = deposit.wallet_id
-    account = wallet_account_id(owner, asset) if owner else system_account_id(AccountCode.SUSPENSE, asset)
-    return _from_custody(deposit, deposit.id, account, int(deposit.amount))
-
-
-def _suspense_of(deposit: TreasuryDeposit) -> Transfer:
-    account = system_account_id(AccountCode.SUSPENSE, asset_by_code(deposit.asset))
-    return _from_custody(deposit, suspense_transfer_id(deposit.id), account, int(deposit.amount))
-
-
-def _dust_of(deposit: TreasuryDeposit) -> Transfer:
-    account = system_account_id(AccountCode.DUST, asset_by_code(deposit.asset))
-    return _from_custody(deposit, dust_transfer_id(deposit.id), account, deposit.dust_amount)
-
-
-def _from_custody(deposit: TreasuryDeposit, transfer_id: UUID, account: int, amount: int) -> Transfer:
-    asset = asset_by_code(deposit.asset)
-    return Transfer(
-        id=transfer_id.int,
-        debit_account_id=system_account_id(AccountCode.CUSTODY, asset),
-        credit_account_id=account,
-        amount=amount,
-        # Leads from the journal to the chain: half of the tx hash, block, log.
-        user_data_128=int(deposit.tx_hash[2:34], 16),
-        user_data_64=deposit.block_number,
-        user_data_32=deposit.log_index,
-        ledger=asset.ledger,
-        code=int(TransferCode.DEPOSIT),
-    )
-
-
 async def _written(ledger: Ledger, rows: Sequence[TreasuryDeposit]) -> list[Deposit]:
     """Deposits that are written down; the ledger says which it has."""
     credited = (
         {
             transfer.id: transfer.timestamp
-            for transfer in await ledger.lookup_transfers([row.id.int for row in rows])
+            for transfer in await ledger.lookup_transfers(
+                [one for row in rows for one in (row.id.int, repayment_transfer_id(row.id).int)]
+            )
         }
         if rows
         else {}
     )
-    return [_listed(row, credited.get(row.id.int)) for row in rows]
+    return [_listed(row, credited) for row in rows]
 
 
-def _listed(row: TreasuryDeposit, credited_at_ns: int | None) -> Deposit:
+def _listed(row: TreasuryDeposit, credited: dict[int, int]) -> Deposit:
+    credited_at_ns = credited.get(row.id.int)
+    # Where all of it pays what was owed, that is the whole of its credit.
+    if credited_at_ns is None and row.booked_at is not None and row.case_kind is None:
+        credited_at_ns = credited.get(repayment_transfer_id(row.id).int)
     if credited_at_ns is not None:
         state = DepositState.CREDITED
     elif row.case_kind is not None:
@@ -274,22 +300,36 @@ def _listed(row: TreasuryDeposit, credited_at_ns: int | None) -> Deposit:
     )  # fmt: skip
 
 
-def _coming(custody: Custody, seen: TransferObservation, finalized: int) -> Deposit | None:
+def _reversed(row: TreasuryReversedDeposit) -> Deposit:
+    return Deposit(
+        row.id, DepositState.REVERSED, asset_by_code(row.asset), int(row.amount), row.tx_hash,
+        row.block_number, checksum(row.from_address), None,
+    )  # fmt: skip
+
+
+def _coming(
+    custody: Custody,
+    seen: TransferObservation,
+    finalized: int,
+    taken_back: Sequence[TreasuryReversedDeposit],
+) -> Deposit | None:
     state = DepositState.ARRIVING if seen.block_number <= finalized else DepositState.SEEN
-    return _observed(custody, seen, state)
+    return _observed(custody, seen, state, times_reversed(taken_back, seen))
 
 
 def _orphaned(custody: Custody, seen: TransferObservation) -> Deposit | None:
     return _observed(custody, seen, DepositState.ORPHANED)
 
 
-def _observed(custody: Custody, seen: TransferObservation, state: DepositState) -> Deposit | None:
+def _observed(
+    custody: Custody, seen: TransferObservation, state: DepositState, times: int = 0
+) -> Deposit | None:
     token = custody.token_at(seen.token)
     # A token that is mirrored but not taken in (any more) is nobody's deposit.
     if token is None:
         return None
     return Deposit(
-        deposit_id(seen.chain_id, seen.tx_hash, seen.log_index),
+        deposit_id(seen.chain_id, seen.tx_hash, seen.log_index, times),
         state,
         token.asset,
         token.split_units(seen.value)[0],

@@ -47,6 +47,9 @@ async def why_unpayable(
             ContractRead(custody.vault, "withdrawable(address)", "uint256", (order.token,)),
         ],
     )
+    # A node that lags may not have the contracts at its head yet: it answers nothing.
+    if held is None or allowed is None:
+        return "the vault or the token does not answer"
     needed = order.amount + int(promised or 0)
     if needed > held:
         return "the vault holds too little"

@@ -118,6 +118,76 @@ class TreasuryDeposit(Base):
     """A member of ``CaseKind``, if a person must look."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     booked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    again_of: Mapped[UUID | None] = mapped_column(Uuid)
+    """The reversed deposit that this is once more: the same transfer, mined again."""
+
+
+class TreasuryHandledBreak(Base):
+    """A broken finality whose deposits and departures have been taken out of their tables."""
+
+    __tablename__ = "treasury_handled_break"
+
+    break_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("chain_finality_break.id"), primary_key=True)
+    handled_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class TreasuryReversedDeposit(Base):
+    """A deposit whose final block the chain took back, as it stood in ``treasury_deposit``."""
+
+    __tablename__ = "treasury_reversed_deposit"
+    __table_args__ = (
+        Index(
+            "ix_treasury_reversed_deposit_uncorrected",
+            "chain_id",
+            "block_number",
+            postgresql_where=text("corrected_at IS NULL"),
+        ),
+        Index("ix_treasury_reversed_deposit_tx_hash", "tx_hash"),
+        Index("ix_treasury_reversed_deposit_wallet_id", "wallet_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    break_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("chain_finality_break.id"))
+    chain_id: Mapped[int] = mapped_column(BigInteger)
+    tx_hash: Mapped[str] = mapped_column(Text)
+    log_index: Mapped[int] = mapped_column(BigInteger)
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    block_hash: Mapped[str] = mapped_column(Text)
+    token: Mapped[str] = mapped_column(Text)
+    asset: Mapped[str] = mapped_column(Text)
+    from_address: Mapped[str] = mapped_column(Text)
+    to_address: Mapped[str] = mapped_column(Text)
+    units: Mapped[Decimal] = mapped_column(Word)
+    wallet_id: Mapped[UUID | None] = mapped_column(Uuid)
+    amount: Mapped[Decimal] = mapped_column(Word)
+    dust_amount: Mapped[int] = mapped_column(BigInteger)
+    case_kind: Mapped[str | None] = mapped_column(Text)
+    again_of: Mapped[UUID | None] = mapped_column(Uuid)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    reversed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    corrected_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When the ledger had all that undoes it."""
+    again_id: Mapped[UUID | None] = mapped_column(Uuid)
+    """The deposit that the same transfer became when it was mined again."""
+
+
+class TreasuryLostDeparture(Base):
+    """A departure whose final block the chain took back; its tx may be mined again."""
+
+    __tablename__ = "treasury_lost_departure"
+
+    break_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("chain_finality_break.id"), primary_key=True)
+    tx_hash: Mapped[str] = mapped_column(Text, primary_key=True)
+    log_index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    chain_id: Mapped[int] = mapped_column(BigInteger)
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    token: Mapped[str] = mapped_column(Text)
+    asset: Mapped[str] = mapped_column(Text)
+    from_address: Mapped[str] = mapped_column(Text)
+    to_address: Mapped[str] = mapped_column(Text)
+    units: Mapped[Decimal] = mapped_column(Word)
+    order_id: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("chain_order.id"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 class TreasuryDeparture(Base):

@@ -20,6 +20,7 @@ from treasury.custody import Custody, CustodyToken
 from treasury.custody_addresses import custody_addresses
 from treasury.departures import write_departures
 from treasury.models import TreasuryBookingCursor
+from treasury.reversals import reverse_lost_movements
 
 BLOCKS_MAX = 20_000
 """Most blocks written down in one step, so that a step stays short after a long stop."""
@@ -35,9 +36,12 @@ class MovementReport:
 
 async def write_movements(session: AsyncSession, clock: Clock, custody: Custody) -> MovementReport:
     """Write the next final movements of each token."""
-    heights = await mirror_heights(session, custody.chain_id)
+    # The mirror is held still: even what is final can be taken back, and must not be
+    # while it is written down.
+    heights = await mirror_heights(session, custody.chain_id, hold=True)
     if heights is None:
         return MovementReport()
+    await reverse_lost_movements(session, clock, custody)
     watched = await watched_tokens(session, custody.chain_id)
     arrivals = departures = 0
     for token in _in_lock_order(custody, watched):
@@ -63,9 +67,10 @@ async def write_earlier_arrivals(
     The cursors' locks make this and ``write_movements`` wait for each other: the one
     that comes second sees what the first committed.
     """
-    heights = await mirror_heights(session, custody.chain_id)
+    heights = await mirror_heights(session, custody.chain_id, hold=True)
     if heights is None:
         return
+    await reverse_lost_movements(session, clock, custody)
     watched = await watched_tokens(session, custody.chain_id)
     for token in _in_lock_order(custody, watched):
         cursor = await _locked_cursor(session, custody, token, heights)

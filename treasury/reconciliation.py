@@ -10,7 +10,7 @@ unit that no item explains trips the breaker, in the same database transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -18,26 +18,29 @@ from uuid import UUID
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.models import ChainBlock
 from chain.rpc import RPC
 from foundation.assets import Asset, asset_by_code
 from foundation.clock import Clock
 from foundation.database import Database
 from ledger.chart import AccountCode, system_account_id
-from ledger.contract import BATCH_MAX
+from ledger.contract import BATCH_MAX, Transfer
 from ledger.interface import Ledger
 from treasury.breaker import trip_breaker
+from treasury.chain_side import ChainSide, read_chain_side
 from treasury.custody import Custody, CustodyToken
-from treasury.custody_addresses import custody_addresses
 from treasury.custody_balances import units_at
-from treasury.deposits import dust_transfer_id, suspense_transfer_id
+from treasury.deposit_transfers import (
+    all_ids,
+    correction_transfer_id,
+    credited_ids,
+    dust_transfer_id,
+    receivable_transfer_id,
+)
 from treasury.models import (
     CaseKind,
-    TreasuryBookingCursor,
     TreasuryDeparture,
     TreasuryDeposit,
     TreasuryReconciliation,
-    TreasuryWithdrawal,
 )
 from treasury.withdrawal_transfers import hold_transfer_id, settlement_transfer_id
 
@@ -51,6 +54,10 @@ class ItemKind(StrEnum):
     """More than the ledger can hold; it has a case."""
     DEPOSIT_AHEAD = "deposit_ahead"
     """In the ledger already, from a block after this one."""
+    DEPOSIT_REVERSED = "deposit_reversed"
+    """Credited, then taken back by the chain itself; its correction is not in the ledger yet."""
+    WITHDRAWAL_LOST = "withdrawal_lost"
+    """Posted in the ledger, and its payment taken back by the chain itself; not mined again yet."""
     WITHDRAWAL_UNPOSTED = "withdrawal_unposted"
     """Left custody, still pending in the ledger."""
     WITHDRAWAL_AHEAD = "withdrawal_ahead"
@@ -90,27 +97,15 @@ class Reconciliation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
-    """The state that movements are written down to, read in one database transaction."""
-
-    token: CustodyToken
-    block_number: int
-    block_hash: str
-    dust_units: int
-    addresses: tuple[str, ...]
-    unbooked: tuple[TreasuryDeposit, ...]
-    unposted: tuple[TreasuryDeparture, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Posting:
     """A transfer that moves custody, and the signed units it adds to the ledger's custody."""
 
     kind: ItemKind
     subject: UUID
     ids: tuple[int, ...]
-    """Any one of them in the ledger means that it is booked."""
+    """Transfers that together are it; what the ledger has of them is booked."""
     units: int
+    """All of it; what is booked has the same sign."""
 
 
 async def reconcile(
@@ -124,7 +119,7 @@ async def reconcile(
     """
     results = []
     for token in custody.tokens:
-        side = await _read_side(database, custody, token)
+        side = await read_chain_side(database, custody, token)
         if side is None:
             continue
         held = await units_at(rpc, token=token.address, addresses=side.addresses, block_hash=side.block_hash)
@@ -152,48 +147,8 @@ async def last_reconciliations(session: AsyncSession, custody: Custody) -> list[
     return results
 
 
-async def _read_side(database: Database, custody: Custody, token: CustodyToken) -> _Side | None:
-    """What is written down, at one instant; None if nothing is, or it was reconciled before."""
-    async with database.session() as session:
-        await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-        cursor = await session.get(TreasuryBookingCursor, (custody.chain_id, token.address))
-        if cursor is None:
-            return None
-        number = cursor.booked_number
-        block = await session.get(ChainBlock, (custody.chain_id, number))
-        done = await session.get(TreasuryReconciliation, (custody.chain_id, number, token.asset.code))
-        if block is None or done is not None:
-            return None
-        unbooked = await session.scalars(
-            select(TreasuryDeposit).where(
-                TreasuryDeposit.chain_id == custody.chain_id,
-                TreasuryDeposit.token == token.address,
-                TreasuryDeposit.booked_at.is_(None),
-            )
-        )
-        unposted = await session.scalars(
-            select(TreasuryDeparture)
-            .join(TreasuryWithdrawal, TreasuryWithdrawal.id == TreasuryDeparture.order_id)
-            .where(
-                TreasuryDeparture.chain_id == custody.chain_id,
-                TreasuryDeparture.token == token.address,
-                TreasuryWithdrawal.closed_at.is_(None),
-            )
-        )
-        addresses = await session.scalars(custody_addresses(custody))
-        return _Side(
-            token,
-            number,
-            block.hash,
-            int(cursor.dust_units),
-            tuple(addresses),
-            tuple(unbooked),
-            tuple(unposted),
-        )
-
-
 async def _compare(
-    database: Database, ledger: Ledger, custody: Custody, side: _Side, chain_units: int
+    database: Database, ledger: Ledger, custody: Custody, side: ChainSide, chain_units: int
 ) -> Reconciliation:
     token = side.token
     amount, timestamp = await _ledger_custody(ledger, token.asset)
@@ -202,17 +157,19 @@ async def _compare(
     later = await _later_postings(database, custody, side)
     earlier = [posting for one in side.unbooked for posting in _deposit_postings(token, one)]
     earlier += [_withdrawal_posting(one) for one in await _held(ledger, side.unposted)]
-    booked = await _booked_by(ledger, [*earlier, *later], timestamp)
+    booked = await _booked_by(ledger, token, [*earlier, *later], timestamp)
     items = [
-        ReconciliationItem(posting.kind, posting.subject, posting.units)
+        ReconciliationItem(posting.kind, posting.subject, left)
         for posting in earlier
-        if not booked.intersection(posting.ids)
+        if (left := posting.units - _booked_units(posting, booked))
     ]
     items += [
-        ReconciliationItem(_AHEAD[posting.kind], posting.subject, -posting.units)
+        ReconciliationItem(_AHEAD[posting.kind], posting.subject, -units)
         for posting in later
-        if booked.intersection(posting.ids)
+        if (units := _booked_units(posting, booked))
     ]
+    items += await _reversed_items(ledger, side, timestamp)
+    items += await _lost_items(ledger, side, timestamp)
     explained = token.units_of(amount) + side.dust_units + sum(item.units for item in items)
     return Reconciliation(
         token.asset,
@@ -237,7 +194,7 @@ async def _ledger_custody(ledger: Ledger, asset: Asset) -> tuple[int, int]:
     return balance.debits_posted - balance.credits_posted, lines[0].transfer.timestamp
 
 
-async def _later_postings(database: Database, custody: Custody, side: _Side) -> list[_Posting]:
+async def _later_postings(database: Database, custody: Custody, side: ChainSide) -> list[_Posting]:
     """Postings of movements in blocks after the one that is compared."""
     async with database.session() as session:
         deposits = await session.scalars(
@@ -264,8 +221,7 @@ def _deposit_postings(token: CustodyToken, deposit: TreasuryDeposit) -> list[_Po
     if deposit.case_kind == CaseKind.BEYOND_LEDGER:
         return [_Posting(ItemKind.DEPOSIT_BEYOND_LEDGER, deposit.id, (), int(deposit.units))]
     unbooked = ItemKind.DEPOSIT_UNBOOKED
-    credit = (deposit.id.int, suspense_transfer_id(deposit.id).int)
-    postings = [_Posting(unbooked, deposit.id, credit, token.units_of(int(deposit.amount)))]
+    postings = [_Posting(unbooked, deposit.id, credited_ids(deposit.id), token.units_of(int(deposit.amount)))]
     if deposit.dust_amount:
         dust = (dust_transfer_id(deposit.id).int,)
         postings.append(_Posting(unbooked, deposit.id, dust, token.units_of(deposit.dust_amount)))
@@ -292,14 +248,53 @@ async def _held(ledger: Ledger, departures: Sequence[TreasuryDeparture]) -> list
     return found
 
 
-async def _booked_by(ledger: Ledger, postings: Sequence[_Posting], timestamp: int) -> set[int]:
-    """Ids among the postings' that the ledger had by ``timestamp``."""
+async def _booked_by(
+    ledger: Ledger, token: CustodyToken, postings: Sequence[_Posting], timestamp: int
+) -> dict[int, int]:
+    """Units of those among the postings' transfers that the ledger had by ``timestamp``."""
     ids = [transfer_id for posting in postings for transfer_id in posting.ids]
-    booked = set()
+    return {
+        transfer.id: token.units_of(transfer.amount)
+        for transfer in await _transfers_by(ledger, ids, timestamp)
+    }
+
+
+async def _transfers_by(ledger: Ledger, ids: Sequence[int], timestamp: int) -> list[Transfer]:
+    found: list[Transfer] = []
     for first in range(0, len(ids), BATCH_MAX):
-        found = await ledger.lookup_transfers(ids[first : first + BATCH_MAX])
-        booked |= {transfer.id for transfer in found if transfer.timestamp <= timestamp}
-    return booked
+        found += await ledger.lookup_transfers(ids[first : first + BATCH_MAX])
+    return [transfer for transfer in found if transfer.timestamp <= timestamp]
+
+
+def _booked_units(posting: _Posting, booked: Mapping[int, int]) -> int:
+    """How much of a posting is booked, with its sign."""
+    units = sum(booked.get(one, 0) for one in posting.ids)
+    return units if posting.units >= 0 else -units
+
+
+async def _reversed_items(ledger: Ledger, side: ChainSide, timestamp: int) -> list[ReconciliationItem]:
+    """What the ledger still holds of deposits that the chain took back."""
+    items = []
+    for row in side.reversed:
+        credited = await _transfers_by(ledger, all_ids(row.id), timestamp)
+        undone = [correction_transfer_id(one.id).int for one in credited]
+        undone += [receivable_transfer_id(one.id).int for one in credited]
+        corrections = await _transfers_by(ledger, undone, timestamp)
+        left = sum(one.amount for one in credited) - sum(one.amount for one in corrections)
+        if left:
+            units = -side.token.units_of(left)
+            items.append(ReconciliationItem(ItemKind.DEPOSIT_REVERSED, row.id, units))
+    return items
+
+
+async def _lost_items(ledger: Ledger, side: ChainSide, timestamp: int) -> list[ReconciliationItem]:
+    """Payments that the ledger has posted and that the chain took back."""
+    settled = {settlement_transfer_id(one.order_id).int: one for one in side.lost if one.order_id is not None}
+    return [
+        ReconciliationItem(ItemKind.WITHDRAWAL_LOST, one.order_id, int(one.units))
+        for transfer in await _transfers_by(ledger, list(settled), timestamp)
+        if (one := settled[transfer.id]).order_id is not None
+    ]
 
 
 async def _record(database: Database, clock: Clock, custody: Custody, result: Reconciliation) -> None:

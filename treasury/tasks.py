@@ -15,8 +15,9 @@ from typing import Any
 import structlog
 from celery import Celery
 
-from chain.errors import FollowerStopped, RPCError, RPCMalformed
-from chain.follower import FollowerConfig, follow_to_head
+from chain.errors import FollowerStopCode, FollowerStopped, RPCError, RPCMalformed
+from chain.finality import leave_broken_finality
+from chain.follower import WINDOW_BLOCKS, FollowerConfig, FollowReport, follow_to_head
 from chain.mirror import MirrorMoved
 from chain.rpc import RPC
 from chain.sender import Sender
@@ -49,6 +50,8 @@ class TreasuryTools:
     custody: Custody
     sender: Sender
     follower: FollowerConfig
+    check: RPC | None = None
+    """A second endpoint, which must agree to what is final."""
 
 
 Work = Callable[[TreasuryTools], Awaitable[None]]
@@ -72,17 +75,56 @@ def add_treasury_tasks(app: Celery, run: Run) -> None:
 
 
 async def _follow_chain(tools: TreasuryTools) -> None:
+    try:
+        await _follow(tools)
+    except FollowerStopped as stop:
+        if stop.code is not FollowerStopCode.FINALITY_BROKEN:
+            raise
+        # First nothing more may leave; only when that is committed does the mirror go
+        # back. Dying between the two leaves a stopped bank that finds the same again.
+        logger.critical("finality broken", detail=stop.detail)
+        await _trip(tools, f"the follower stopped: {stop}")
+        gone = await leave_broken_finality(
+            tools.database, tools.rpc, tools.custody.chain_id, tools.clock, check=tools.check
+        )
+        if gone is not None:
+            logger.critical("final blocks taken back", ancestor=gone.ancestor_number, found=gone.found_hash)
+
+
+async def _follow(tools: TreasuryTools) -> None:
     report = await follow_to_head(
-        tools.database, tools.rpc, tools.follower, tools.clock, steps_max=FOLLOW_STEPS_MAX
+        tools.database,
+        tools.rpc,
+        tools.follower,
+        tools.clock,
+        check=tools.check,
+        steps_max=FOLLOW_STEPS_MAX,
+        progress=_tell_backfill,
     )
+    if report.hold is not None:
+        logger.warning("finality stands still", reason=report.hold, finalized=report.finalized)
     if report.rewound_to is not None:
         logger.warning("reorg", rewound_to=report.rewound_to, head=report.head)
+
+
+def _tell_backfill(report: FollowReport) -> None:
+    # At the head each step adds a block or two, of which nobody wants to read.
+    if report.blocks_added >= WINDOW_BLOCKS:
+        logger.info(
+            "backfill",
+            head=report.head,
+            node_head=report.node_head,
+            left=report.node_head - report.head,
+            logs=report.logs_added,
+        )
 
 
 async def _book_deposits(tools: TreasuryTools) -> None:
     report = await book_deposits(tools.database, tools.ledger, tools.clock, tools.custody)
     if report.booked:
         logger.info("deposits booked", count=report.booked)
+    if report.corrected:
+        logger.critical("deposits of broken finality corrected", count=report.corrected)
 
 
 async def _advance_withdrawals(tools: TreasuryTools) -> None:

@@ -38,12 +38,15 @@ from wallet_api.mobile import (
 )
 from wallet_api.openapi import DOCUMENT
 from wallet_api.problem import refusal_response, unavailable_response
+from wallet_api.public import reserves
 from wallet_api.wire import malformed
 
 Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 """Opens what the routes need, and closes it at the end."""
 
-RESOURCES = (payments, balances, history, wallet, fees, deposits, withdrawals, enrolments, health, officers)
+RESOURCES = (
+    payments, balances, history, wallet, fees, deposits, withdrawals, enrolments, health, reserves, officers
+)  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 
 

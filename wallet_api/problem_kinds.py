@@ -169,6 +169,7 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     FollowerStopCode.WRONG_CHAIN_ID: ProblemKind(500, _ASK_US),
     FollowerStopCode.WRONG_GENESIS: ProblemKind(500, _ASK_US),
     FollowerStopCode.REORG_TOO_DEEP: ProblemKind(500, _ASK_US),
+    FollowerStopCode.ENDPOINTS_DISAGREE: ProblemKind(500, _ASK_US),
     FollowerStopCode.FINALITY_BROKEN: ProblemKind(500, _ASK_US),
     # What a dependency that does not answer is called; these are no refusals.
     "ledger_unavailable": ProblemKind(503, _LATER),

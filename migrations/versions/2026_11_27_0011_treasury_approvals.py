@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011_treasury_approvals"
-down_revision = "0009_ledger_archive"
+down_revision = "0010_finality"
 branch_labels = None
 depends_on = None
 

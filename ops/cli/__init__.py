@@ -25,6 +25,7 @@ from ops.cli import (
     ledger,
     migrate,
     officers,
+    reconcile,
     signer,
     simulate,
     standby,
@@ -52,6 +53,7 @@ app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_
 app.command("bench")(bench.command)
 app.command("conform")(conform.command)
 app.command("simulate")(simulate.command)
+app.command("reconcile")(reconcile.command)
 app.command("migrate")(migrate.command)
 app.add_typer(ledger.app, name="ledger")
 app.command("api")(api.command)

@@ -47,7 +47,8 @@ async def _release(officers: list[str]) -> str:
     from ops.wiring import current_settings, open_parts
     from treasury.breaker import release_breaker
     from treasury.custody import custody_of
-    from treasury.reconciliation import last_reconciliations
+    from treasury.reserves import read_reserves
+    from treasury.reversals import unhandled_breaks
 
     if len(officers) < OFFICERS_MIN:
         raise OperationError(
@@ -56,12 +57,23 @@ async def _release(officers: list[str]) -> str:
     settings = current_settings()
     async with open_parts(settings) as parts, parts.database.session() as session:
         custody = custody_of(load_deployment(settings.home, settings.chain_id))
-        for result in await last_reconciliations(session, custody):
+        if await unhandled_breaks(session, settings.chain_id):
+            raise OperationError(
+                "What a broken finality took back is not corrected yet", "The worker does it; wait for it."
+            )
+        found = await read_reserves(session, custody)
+        for reserve in found.reserves:
+            result = reserve.books
+            if found.trip is not None and reserve.created_at < found.trip.tripped_at:
+                raise OperationError(
+                    f"The {result.asset.code} books have not been compared since the breaker tripped",
+                    "The worker compares them at the next final block; so does ./nugpay reconcile.",
+                )
             if not result.agrees:
                 raise OperationError(
                     f"The {result.asset.code} books still differ by {result.unexplained_units} units "
                     f"at block {result.block_number}",
-                    "Find the difference first; ./nugpay status shows both books.",
+                    "Find the difference first; ./nugpay reconcile shows what explains the rest of it.",
                 )
         released = await release_breaker(
             session, parts.clock, settings.chain_id, released_by=", ".join(officers)

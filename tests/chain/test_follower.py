@@ -4,11 +4,12 @@ import asyncio
 import random
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chain.errors import FollowerStopCode, FollowerStopped, RPCUnavailable
-from chain.follower import FollowerConfig, follow_once, follow_to_head
+from chain.follower import FollowerConfig, FollowReport, follow_once, follow_to_head
 from chain.mirror import Mirror, MirrorMoved
 from chain.models import ChainBlock, ChainOrphanedLog
 from chain.observations import (
@@ -23,6 +24,7 @@ from foundation.clock import SettableClock
 from foundation.database import Database
 from tests.chain.mirror_checks import CHAIN_ID, assert_mirror_is_the_chain, config_of, count
 from tests.fixtures.anvil import Anvil, running_anvil
+from tests.fixtures.lying_node import Silence, lying_node, truth
 from tests.fixtures.token import TokenOnChain, wait_for_receipt
 
 
@@ -309,3 +311,31 @@ async def test_block_that_comes_and_goes_twice_leaves_its_orphans_once(
         await follow_to_head(database, rpc, config_of(token), clock)
     await assert_mirror_is_the_chain(database, token)
     assert await count(database, ChainOrphanedLog) >= 1
+
+
+async def test_backfill_tells_its_progress_and_resumes_where_a_lost_node_ended_it(
+    database: Database, clock: SettableClock, anvil: Anvil, token: TokenOnChain
+) -> None:
+    token.node.mine(40)
+    config = config_of(token, window_blocks=10)
+    told: list[FollowReport] = []
+    with lying_node(anvil.url) as node:
+
+        def silent_after_thirty(_method: str, params: list[Any], answer: dict[str, Any]) -> dict[str, Any]:
+            if params and params[0] == hex(35):
+                raise Silence
+            return answer
+
+        node.rule = silent_after_thirty
+        rpc = RPC(node.url)
+        with pytest.raises(RPCUnavailable):
+            await follow_to_head(database, rpc, config, clock, progress=told.append)
+        cursor = await Mirror(database, clock, CHAIN_ID).cursor()
+        assert cursor is not None
+        assert [report.head for report in told] == [10, 20, 30]
+        assert cursor.head_number == 30
+        node.rule = truth
+        report = await follow_to_head(database, rpc, config, clock, progress=told.append)
+        await rpc.close()
+    assert (report.blocks_added, report.windows) == (token.node.block_number() - 30, 2)
+    await assert_mirror_is_the_chain(database, token)

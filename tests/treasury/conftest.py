@@ -1,6 +1,7 @@
 """A treasury on a real chain, a real ledger and a real signer, and what tests do around it."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,18 @@ async def signer(
 
 @pytest.fixture
 async def treasury(
+    database: Database,
+    ledger: LedgerEngine,
+    clock: SettableClock,
+    contracts: ContractsOnChain,
+    signer: SignerClient,
+) -> AsyncIterator[Treasury]:
+    async with treasury_of(database, ledger, clock, contracts, signer) as treasury:
+        yield treasury
+
+
+@asynccontextmanager
+async def treasury_of(
     database: Database,
     ledger: LedgerEngine,
     clock: SettableClock,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chain.administration import AdministrativeCall, execute, next_nonce
 from chain.calldata import calldata
+from chain.follower import FollowerConfig
 from chain.sender import Sender
 from chain.signer_client import SignerClient
 from chain.signer_policy import SignerPolicy
@@ -14,12 +15,27 @@ from tests.fixtures.contracts import running_signer
 from tests.treasury.conftest import Treasury
 from tests.treasury.mortality import Fate, MortalDatabase, MortalLedger, MortalRPC, MortalSigner
 from treasury.breaker import breaker_trip
+from treasury.tasks import TreasuryTools
 from treasury.withdrawals import Withdrawal, withdrawal_by_id
 
 
 async def seen(treasury: Treasury, wallet_id: UUID, withdrawal_id: UUID) -> Withdrawal:
     return await withdrawal_by_id(
         treasury.database, treasury.ledger, withdrawal_id=withdrawal_id, wallet_id=wallet_id
+    )
+
+
+def tools_of(treasury: Treasury) -> TreasuryTools:
+    return TreasuryTools(
+        database=treasury.database,
+        ledger=treasury.ledger,
+        rpc=treasury.rpc,
+        clock=treasury.clock,
+        custody=treasury.custody,
+        sender=treasury.sender,
+        follower=FollowerConfig(
+            treasury.custody.chain_id, tuple(token.address for token in treasury.custody.tokens)
+        ),
     )
 
 

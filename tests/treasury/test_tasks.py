@@ -6,28 +6,13 @@ import pytest
 from celery import Celery
 
 from chain.errors import FollowerStopCode, FollowerStopped, RPCUnavailable
-from chain.follower import FollowerConfig
 from chain.mirror import MirrorMoved
 from foundation.errors import InvariantViolation
 from ledger.chart import AccountCode
 from ledger.client import LedgerClient
 from tests.treasury.conftest import Treasury
-from tests.treasury.moves import move_out_of, tripped
+from tests.treasury.moves import move_out_of, tools_of, tripped
 from treasury.tasks import TREASURY_TASKS, TreasuryTools, _guarded, add_treasury_tasks, schedule_of
-
-
-def tools_of(treasury: Treasury) -> TreasuryTools:
-    return TreasuryTools(
-        database=treasury.database,
-        ledger=treasury.ledger,
-        rpc=treasury.rpc,
-        clock=treasury.clock,
-        custody=treasury.custody,
-        sender=treasury.sender,
-        follower=FollowerConfig(
-            treasury.custody.chain_id, tuple(token.address for token in treasury.custody.tokens)
-        ),
-    )
 
 
 async def run_all(tools: TreasuryTools) -> None:

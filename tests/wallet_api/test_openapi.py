@@ -19,7 +19,14 @@ OPERATIONS = {
     for method, operation in operations.items()
     if method in METHODS
 }
-OPEN = {"GET /v1/time", "GET /v1/health", "GET /v1/assets", "GET /v1/fees/payment", "GET /v1/fees/withdrawal"}
+OPEN = {
+    "GET /v1/reserves",
+    "GET /v1/time",
+    "GET /v1/health",
+    "GET /v1/assets",
+    "GET /v1/fees/payment",
+    "GET /v1/fees/withdrawal",
+}
 
 
 def test_the_description_checked_in_is_what_the_routes_say():
