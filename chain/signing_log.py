@@ -263,7 +263,9 @@ class SigningLog:
         order = self._orders.get(entry.order_id)
         if order is None:
             # A replacement is the same payment with higher fees: only the first counts.
-            order = self._orders[entry.order_id] = SignedOrder(entry, entry.from_address)
+            # The bytes stay in the file: there may be millions of orders.
+            first = msgspec.structs.replace(entry, raw="")
+            order = self._orders[entry.order_id] = SignedOrder(first, entry.from_address)
             self._order_of_nonce[entry.from_address, entry.nonce] = entry.order_id
             self._recent[entry.token].append((entry.at_ns, int(entry.amount)))
         fees = (entry.max_fee_per_gas, entry.max_priority_fee_per_gas)

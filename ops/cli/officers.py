@@ -116,7 +116,7 @@ async def _approve(withdrawal_id: UUID, key: DeviceKey, agree: Callable[[str], b
     from nugpay_client import key_id
 
     from chain.deployments import load_deployment
-    from identity.devices import DeviceDirectory
+    from identity.devices import DeviceDirectory, list_devices
     from ops.errors import OperationError
     from ops.wiring import current_settings, open_parts
     from treasury.withdrawal_approvals import approval_statement, approve_withdrawal
@@ -128,6 +128,9 @@ async def _approve(withdrawal_id: UUID, key: DeviceKey, agree: Callable[[str], b
         if device is None:
             raise OperationError("No enrolled device has this key", "Enrol it first: ./nugpay invite")
         async with parts.database.session() as session:
+            for known in await list_devices(session, device.person_id):
+                if known.id == device.id and known.revoked_at is not None:
+                    raise OperationError("This device was revoked", "Sign with one that is not.")
             said, approved_at, expires_at = await approval_statement(
                 session, parts.clock, deployment, withdrawal_id=withdrawal_id
             )

@@ -18,6 +18,7 @@ from foundation.database import Database
 from foundation.errors import Refusal
 from foundation.ids import uuid7
 from foundation.settings import get_settings
+from identity.devices import revoke_device
 from identity.enrolment import issue_enrolment_code
 from identity.keys import PublicKey
 from identity.models import Device, EnrolmentCode, Person
@@ -118,6 +119,12 @@ async def test_officers_sign_what_awaits_them_and_are_dismissed(home: Path, data
     assert "approved by 2" in await _awaited()
     with pytest.raises(OperationError, match="No enrolled device"):
         await _approve(withdrawal_id, DeviceKey.generate(), agree)
+    async with database.session() as session:
+        device = await session.scalar(select(Device).where(Device.key_id == key_id(keys["hla"].public_jwk)))
+        assert device is not None
+        await revoke_device(session, clock, person_id=device.person_id, device_id=device.id)
+    with pytest.raises(OperationError, match="revoked"):
+        await _approve(withdrawal_id, keys["hla"], agree)
     assert "signer distrust may" in await _dismiss("may")
     with pytest.raises(Refusal, match="approver_is_no_officer"):
         await _approve(withdrawal_id, keys["may"], agree)

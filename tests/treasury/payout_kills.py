@@ -7,7 +7,6 @@ end. At the end the chain, the ledger and the tables are counted.
 
 import asyncio
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -297,29 +296,36 @@ class Theatre:
 @asynccontextmanager
 async def theatre(database_url: str, *, seed: int) -> AsyncIterator[Theatre]:
     """Real processes around a migrated database; one wallet with a million."""
-    home = Path(tempfile.mkdtemp(prefix="nl-pay-"))
+    with tempfile.TemporaryDirectory(prefix="nl-pay-") as directory:
+        home = Path(directory)
+        with running_anvil(home / "anvil.log") as node:
+            async with ledger_of(database_url, home) as (process, ledger):
+                rpc = RPC(node.url)
+                administrator = development_key(home, ADMINISTRATOR_KEY)
+                signer = development_key(home, SIGNER_KEY)
+                deployment = await deploy(rpc, home, administrator=administrator, withdrawer=signer.address)
+                await mint(rpc, deployment, administrator, asset="USDT", to=deployment.vault, units=FUNDS)
+                await rpc.close()
+                wallet_id = await _fund(ledger)
+                place = Place(str(home), database_url, process.url, node.url, wallet_id)
+                stage = Theatre(home, node, deployment, process, database_url, place, Random(seed))
+                try:
+                    yield await asyncio.to_thread(stage.begin)
+                finally:
+                    stage.end()
+
+
+@asynccontextmanager
+async def ledger_of(database_url: str, home: Path) -> AsyncIterator[tuple[LedgerProcess, LedgerClient]]:
+    """A ledger process and its client."""
     process = LedgerProcess(database_url, home)
-    with running_anvil(home / "anvil.log") as node:
-        rpc = RPC(node.url)
-        await process.start()
-        ledger = LedgerClient(process.url)
-        stage: Theatre | None = None
-        try:
-            administrator = development_key(home, ADMINISTRATOR_KEY)
-            signer = development_key(home, SIGNER_KEY)
-            deployment = await deploy(rpc, home, administrator=administrator, withdrawer=signer.address)
-            await mint(rpc, deployment, administrator, asset="USDT", to=deployment.vault, units=FUNDS)
-            wallet_id = await _fund(ledger)
-            place = Place(str(home), database_url, process.url, node.url, wallet_id)
-            stage = Theatre(home, node, deployment, process, database_url, place, Random(seed))
-            yield await asyncio.to_thread(stage.begin)
-        finally:
-            if stage is not None:
-                stage.end()
-            await ledger.close()
-            await process.stop()
-            await rpc.close()
-    shutil.rmtree(home, ignore_errors=True)
+    await process.start()
+    ledger = LedgerClient(process.url)
+    try:
+        yield process, ledger
+    finally:
+        await ledger.close()
+        await process.stop()
 
 
 async def _fund(ledger: LedgerClient) -> UUID:
