@@ -11,10 +11,14 @@ blocks away, so that whoever booked on them finds out.
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
 from chain.ancestry import common_ancestor
+from chain.broadcasts import broadcast
 from chain.endpoints import NodeView, agreed, look
 from chain.errors import FollowerStopCode, FollowerStopped
 from chain.mirror import Cursor, FinalityBreak, Mirror
+from chain.models import ChainAttempt
 from chain.rpc import RPC, Header
 from chain.windows import GET_BLOCK, check_links, fetch_headers
 from foundation.clock import Clock
@@ -73,3 +77,28 @@ async def _final_replacement(
     if headers[-1].hash != tag.hash:
         raise broken(cursor, ancestor=ancestor, why=f"; {GET_BLOCK} and its final block do not agree")
     return headers[cursor.finalized_number - ancestor - 1]
+
+
+async def send_lost_again(database: Database, rpc: RPC) -> int:
+    """Give the node again what we have signed and its chain does not have (any more); how many.
+
+    A final tx of ours that was taken back leaves a gap that every later nonce waits
+    behind. The bytes are the same, and a nonce is taken once, so this may be repeated at
+    any time. Of several attempts at a nonce the newest is sent. Raises the RPC's errors.
+    """
+    async with database.session() as session:
+        senders = (await session.scalars(select(ChainAttempt.from_address).distinct())).all()
+    sent = 0
+    for sender in senders:
+        taken = int(await rpc.call("eth_getTransactionCount", sender, "latest"), 16)
+        async with database.session() as session:
+            attempts = await session.scalars(
+                select(ChainAttempt)
+                .where(ChainAttempt.from_address == sender, ChainAttempt.nonce >= taken)
+                .order_by(ChainAttempt.nonce, ChainAttempt.max_fee_per_gas)
+            )
+            newest = {attempt.nonce: attempt.raw for attempt in attempts}
+        for raw in newest.values():
+            await broadcast(rpc, raw)
+        sent += len(newest)
+    return sent

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import delete, func, insert, literal, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.observations import BrokenFinality, broken_finalities
@@ -30,6 +31,8 @@ from treasury.models import (
     TreasuryLostDeparture,
     TreasuryReconciliation,
     TreasuryReversedDeposit,
+    TreasurySweep,
+    TreasuryUnswept,
 )
 
 _DEPOSIT_COLUMNS = (
@@ -61,6 +64,12 @@ async def reverse_lost_movements(session: AsyncSession, clock: Clock, custody: C
         if cursor is not None:
             cursor.dust_units -= await _lost_dust(session, custody, token.address, token.unit, ancestor)
             cursor.booked_number = min(cursor.booked_number, ancestor)
+    # A sweep may have been taken back as well: each address that was ever swept is looked at
+    # again, which costs one question.
+    swept = select(TreasurySweep.address, TreasurySweep.token).distinct()
+    await session.execute(
+        upsert(TreasuryUnswept).from_select(["address", "token"], swept).on_conflict_do_nothing()
+    )
     newest = breaks[-1]
     await _move(session, clock, custody, newest, ancestor)
     # What was compared there was compared with a chain that is gone.

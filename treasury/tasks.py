@@ -16,7 +16,7 @@ import structlog
 from celery import Celery
 
 from chain.errors import FollowerStopCode, FollowerStopped, RPCError, RPCMalformed
-from chain.finality import leave_broken_finality
+from chain.finality import leave_broken_finality, send_lost_again
 from chain.follower import WINDOW_BLOCKS, FollowerConfig, FollowReport, follow_to_head
 from chain.mirror import MirrorMoved
 from chain.rpc import RPC
@@ -84,6 +84,9 @@ async def _follow_chain(tools: TreasuryTools) -> None:
         # back. Dying between the two leaves a stopped bank that finds the same again.
         logger.critical("finality broken", detail=stop.detail)
         await _trip(tools, f"the follower stopped: {stop}")
+        # Before the mirror moves, for it is done once only after that: what we have signed
+        # and the chain has lost goes out again, or every later nonce waits behind it.
+        await send_lost_again(tools.database, tools.rpc)
         gone = await leave_broken_finality(
             tools.database, tools.rpc, tools.custody.chain_id, tools.clock, check=tools.check
         )

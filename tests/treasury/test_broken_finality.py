@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
+from chain.finality import send_lost_again
 from chain.models import ChainFinalityBreak
 from chain.rpc import RPC
 from foundation.assets import USDT
@@ -250,7 +251,8 @@ class TestStandstill:
         assert await treasury.minor(wallet_id) == 0
 
 
-async def test_payment_that_was_taken_back_is_named_until_it_is_mined_again(treasury: Treasury) -> None:
+async def paid_then_taken_back(treasury: Treasury) -> None:
+    """A withdrawal of 100 that was paid and final, and is not in the chain any more."""
     wallet_id = await treasury.wallet()
     await treasury.fund(wallet_id, "250.000000")
     treasury.contracts.node.mine(10)
@@ -265,11 +267,34 @@ async def test_payment_that_was_taken_back_is_named_until_it_is_mined_again(trea
     depth = 0
     while treasury.contracts.balance(OUTSIDE, block=hex(node.block_number() - depth)):
         depth += 1
-    await take_back(treasury, depth=depth)
+    node.reorg(depth)
     assert treasury.contracts.balance(OUTSIDE) == 0
+
+
+async def test_payment_that_was_taken_back_is_sent_again_and_paid_once(treasury: Treasury) -> None:
+    await paid_then_taken_back(treasury)
+    await settle(treasury)
+    assert treasury.contracts.balance(OUTSIDE) == 100_000_000
+    found = await usdt(treasury)
+    assert (found.agrees, found.items) == (True, ())
+    assert await tripped(treasury) is not None
+
+
+async def test_payment_that_was_taken_back_is_named_until_it_is_mined_again(treasury: Treasury) -> None:
+    await paid_then_taken_back(treasury)
+    node = treasury.contracts.node
+    node.set_automine(on=False)
+    await follow(treasury)
+    for pending in node.call("txpool_content")["pending"].values():
+        for tx in pending.values():
+            node.drop(tx["hash"])
     found = await usdt(treasury)
     assert [(item.kind, item.units) for item in found.items] == [(ItemKind.WITHDRAWAL_LOST, 100_000_000)]
     assert found.agrees
+    assert await send_lost_again(treasury.database, treasury.rpc) > 0
+    found = await usdt(treasury)
+    assert (found.agrees, found.items) == (True, ())
+    assert treasury.contracts.balance(OUTSIDE) == 100_000_000
 
 
 @pytest.mark.parametrize("last", range(1, 13))
