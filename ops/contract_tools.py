@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,13 @@ TOOL_SECONDS_MAX = 1800
 """How long a tool may take; on two cores slither takes some 15 s and halmos some minutes."""
 
 PROOFS = ROOT / "contracts" / "test" / "VaultSymbolic.t.sol"
-"""The properties that halmos proves: functions whose names begin with ``check_``."""
+"""The properties that halmos examines: ``check_`` functions must hold, ``refute_`` functions must not."""
+
+PROVED, COUNTEREXAMPLE = 0, 1
+"""Halmos' exit codes of a property; others mean that it was not settled."""
+
+YICES_SECONDS_MAX = 5
+"""After how long z3 is asked instead; yices answers most questions within 10 ms, and a few never."""
 
 EXPLAINED = {
     "calls-loop": "A batch is a loop of calls: a payment that fails is caught, a sweep that fails is repeated"
@@ -70,7 +77,8 @@ class Proof:
     """What became of one property."""
 
     name: str
-    holds: bool
+    settled: bool
+    """Whether it is what its name says: a ``check_`` proved, a ``refute_`` refuted."""
 
 
 def find_mistakes() -> list[Finding]:
@@ -102,7 +110,7 @@ def findings_in(report: dict[str, Any]) -> list[Finding]:
 
 
 def prove_properties() -> list[Proof]:
-    """Have halmos prove each property of ``PROOFS``. Raises ``ContractToolError``.
+    """Have halmos examine each property of ``PROOFS``. Raises ``ContractToolError``.
 
     Calls with arrays or bytes are tried with arrays of one element and 65 bytes.
     """
@@ -112,8 +120,9 @@ def prove_properties() -> list[Proof]:
         out = Path(directory) / "out"
         said = _run(
             [str(tool / "bin" / "halmos"), "--forge-build-out", str(out), "--contract", "VaultSymbolic",
-             "--default-array-lengths", "1", "--default-bytes-lengths", "65", "--no-status",
-             "--solver-command", str(tool / "bin" / "yices-smt2"), "--json-output", str(report)],
+             "--function", "(check|refute)_", "--early-exit", "--no-status",
+             "--default-array-lengths", "1", "--default-bytes-lengths", "65",
+             "--solver-command", str(_solver(tool, Path(directory))), "--json-output", str(report)],
             out,
         )  # fmt: skip
         answer = _decoded(report, said)
@@ -121,19 +130,42 @@ def prove_properties() -> list[Proof]:
 
 
 def proofs_in(report: dict[str, Any], properties: Sequence[str]) -> list[Proof]:
-    """What halmos' JSON report says of each property; one that it does not name does not hold."""
-    proved = {
+    """What halmos' JSON report says of each property; one that it does not name is not settled.
+
+    A ``check_`` holds without a counterexample, in any case and with no loop cut
+    short. A ``refute_`` is false on purpose, and is settled by a counterexample: a
+    proof that could not fail would be found out by it.
+    """
+    settled = {
         result["name"].partition("(")[0]
         for results in report.get("test_results", {}).values()
         for result in results
-        # Loops that were cut short would leave cases out: that is no proof.
-        if result["exitcode"] == 0 and not result.get("num_bounded_loops")
+        if result["exitcode"] == (COUNTEREXAMPLE if result["name"].startswith("refute_") else PROVED)
+        and not result.get("num_bounded_loops")
     }
-    return [Proof(name, name in proved) for name in properties]
+    return [Proof(name, name in settled) for name in properties]
 
 
 def _properties() -> list[str]:
-    return re.findall(r"function (check_\w+)", PROOFS.read_text())
+    return re.findall(r"function ((?:check|refute)_\w+)", PROOFS.read_text())
+
+
+def _solver(tool: Path, directory: Path) -> Path:
+    """A solver that is quick nearly always and stuck never: yices, and z3 for what it cannot decide at once.
+
+    Both are of halmos' packages.
+    """
+    path = directory / "solver"
+    path.write_text(
+        "#!/bin/sh\n"
+        f'answer=$(timeout {YICES_SECONDS_MAX} {shlex.quote(str(tool / "bin" / "yices-smt2"))} "$@" 2>&1)\n'
+        'case "$answer" in\n'
+        "sat*|unsat*) printf '%s\\n' \"$answer\" ;;\n"
+        f'*) exec {shlex.quote(str(tool / "bin" / "z3"))} "$@" ;;\n'
+        "esac\n"
+    )
+    path.chmod(0o700)
+    return path
 
 
 def _run(command: list[str], out: Path) -> str:

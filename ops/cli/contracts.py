@@ -57,8 +57,9 @@ def halmos() -> None:
 
     proofs = prove_properties()
     for proof in proofs:
-        typer.echo(f"{'proved    ' if proof.holds else 'NOT PROVED'}  {proof.name}")
-    raise typer.Exit(code=0 if proofs and all(proof.holds for proof in proofs) else 1)
+        wanted = "refuted" if proof.name.startswith("refute_") else "proved"
+        typer.echo(f"{wanted if proof.settled else 'NOT ' + wanted.upper():<12} {proof.name}")
+    raise typer.Exit(code=0 if proofs and all(proof.settled for proof in proofs) else 1)
 
 
 @app.command("deploy")

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from ops.contract_tools import EXPLAINED, PROOFS, Finding, Proof, findings_in, proofs_in
+import pytest
 
-PROPERTIES = ("check_one", "check_two")
+from ops.contract_tools import EXPLAINED, PROOFS, Finding, findings_in, proofs_in
+
+PROPERTIES = ("check_one", "refute_two")
 
 
 def finding(check: str, impact: str) -> dict[str, Any]:
@@ -37,21 +39,35 @@ class TestFindings:
 
 
 class TestProofs:
-    def test_a_property_that_was_proved_holds(self) -> None:
-        report = {"test_results": {"VaultSymbolic": [proof("check_one"), proof("check_two")]}}
+    def test_a_check_is_settled_by_a_proof_and_a_refutation_by_a_counterexample(self) -> None:
+        report = {"test_results": {"VaultSymbolic": [proof("check_one"), proof("refute_two", exitcode=1)]}}
 
-        assert proofs_in(report, PROPERTIES) == [
-            Proof("check_one", holds=True),
-            Proof("check_two", holds=True),
-        ]
+        assert [one.settled for one in proofs_in(report, PROPERTIES)] == [True, True]
 
-    def test_one_with_a_counterexample_or_cut_short_or_left_out_does_not(self) -> None:
-        for result in (proof("check_one", exitcode=1), proof("check_one", bounded=1), proof("check_on")):
-            report = {"test_results": {"VaultSymbolic": [result]}}
-            assert not any(one.holds for one in proofs_in(report, PROPERTIES))
+    @pytest.mark.parametrize(
+        "results",
+        [
+            pytest.param([proof("check_one", exitcode=1)], id="a counterexample"),
+            pytest.param([proof("check_one", exitcode=2)], id="the solver ran out of time"),
+            pytest.param([proof("check_one", exitcode=4)], id="every path reverts"),
+            pytest.param([proof("check_one", bounded=1)], id="a loop was cut short"),
+            pytest.param([proof("check_on")], id="another property"),
+            pytest.param([proof("refute_two")], id="what is false was proved"),
+            pytest.param([proof("refute_two", exitcode=2)], id="what is false was not examined"),
+            pytest.param([], id="nothing"),
+        ],
+    )
+    def test_anything_else_settles_nothing(self, results: list[dict[str, Any]]) -> None:
+        report = {"test_results": {"VaultSymbolic": results}}
 
-    def test_an_empty_report_proves_nothing(self) -> None:
-        assert not any(one.holds for one in proofs_in({}, PROPERTIES))
+        assert not any(one.settled for one in proofs_in(report, PROPERTIES))
 
-    def test_there_are_properties_to_prove(self) -> None:
-        assert PROOFS.read_text().count("function check_") == 3
+    def test_an_empty_report_settles_nothing(self) -> None:
+        assert not any(one.settled for one in proofs_in({}, PROPERTIES))
+
+    def test_each_proof_has_a_refutation_that_shows_it_could_fail(self) -> None:
+        source = PROOFS.read_text()
+
+        assert source.count("function check_") == source.count("function refute_") == 3
+        # A failing require is a refusal to halmos, so a proof by require proves nothing.
+        assert "require(" not in source
