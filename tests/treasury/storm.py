@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -27,6 +26,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from benchmarks.laboratory import fresh_database
 from chain.transfer_logs import TRANSFER_TOPIC
 from foundation.assets import USDT
 from foundation.clock import SettableClock
@@ -34,8 +34,6 @@ from foundation.database import Database
 from ledger.chart import AccountCode, TransferCode, open_system_accounts, wallet_account_id
 from ledger.contract import BATCH_MAX, AccountFilter, AccountFilterFlags
 from ledger.engine import LedgerEngine
-from ops import postgres
-from ops.migrations import migrate
 from tests.fixtures.anvil import running_anvil
 from tests.fixtures.contracts import deploy_contracts, running_signer
 from tests.treasury.conftest import Treasury, treasury_of
@@ -48,8 +46,8 @@ DEPTH_MAX = 64
 EPOCH_SLOTS = DEPTH_MAX // 2
 """anvil's final block is two epochs behind its head."""
 
-STATES_MAX = 100_000
-"""States that the node keeps in memory."""
+STATES_MAX = 1_000
+"""States that the node keeps in memory, some 0.8 MB each; no reorg goes back so far."""
 
 Say = Callable[[str], None]
 
@@ -185,7 +183,7 @@ async def sea(home: Path, database_url: str) -> AsyncIterator[Treasury]:
     """A treasury on a chain, a ledger and a signer of its own."""
     clock = SettableClock()
     # anvil 1.7.1 puts older states on disk and loses some on the way: a reorg that goes back
-    # to such a block leaves a chain without contracts. So they all stay in memory.
+    # to such a block leaves a chain without contracts. So what may be gone back to stays in memory.
     memory = ("--prune-history", str(STATES_MAX))
     with running_anvil(home / "anvil.log", *memory, epoch_slots=EPOCH_SLOTS) as node:
         contracts = await deploy_contracts(node, home)
@@ -203,9 +201,7 @@ async def sea(home: Path, database_url: str) -> AsyncIterator[Treasury]:
             await database.close()
 
 
-async def _run(home: Path, seed: int, reorgs: int) -> None:
-    url = postgres.ensure_running(home / "pg")
-    migrate(url)
+async def _run(home: Path, url: str, seed: int, reorgs: int) -> None:
     began = time.monotonic()
     async with sea(home, url) as treasury:
         storm = await rage(treasury, seed=seed, reorgs=reorgs, say=lambda text: print(text, flush=True))
@@ -222,15 +218,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--reorgs", type=int, default=1000)
     asked = parser.parse_args()
-    # Short, since Unix sockets live in it, and passable by the user that PostgreSQL runs as.
-    home = Path(tempfile.mkdtemp(prefix="nug-storm-"))
-    home.chmod(0o711)
     print(f"seed {asked.seed}, {asked.reorgs} reorgs", flush=True)
-    try:
-        asyncio.run(_run(home, asked.seed, asked.reorgs))
-    finally:
-        postgres.stop(home / "pg", immediate=True)
-        shutil.rmtree(home, ignore_errors=True)
+    # The directory's path is short, since Unix sockets live in it.
+    with tempfile.TemporaryDirectory(prefix="nug-") as home, fresh_database() as url:
+        asyncio.run(_run(Path(home), url, asked.seed, asked.reorgs))
 
 
 if __name__ == "__main__":
