@@ -17,6 +17,10 @@ from ledger.interface import LedgerBusy, LedgerUnavailable
 
 QUEUE_EVENTS_MAX = 32 * BATCH_MAX
 """Most events that wait; above it callers are told to come back."""
+GATHER_SECONDS = 0.001
+"""How long a group waits at most for the callers who are expected, of the order of a commit."""
+GATHER_EVENTS_MAX = 1024
+"""So many events are a large group; waiting for more gains nothing."""
 
 
 class Intake:
@@ -29,6 +33,7 @@ class Intake:
         self._refusal: str | None = None
         self._closing = False
         self._holds_creations = False
+        self._wanted = 1
 
     @property
     def is_closing(self) -> bool:
@@ -49,13 +54,22 @@ class Intake:
                 raise LedgerBusy(retry_seconds=1)
             self._queue.append(command)
             self._events += size
-            self._bell.notify_all()
+            if len(self._queue) >= self._wanted or self._events >= GATHER_EVENTS_MAX:
+                self._bell.notify_all()
 
-    def take(self, wait_seconds: float) -> list[Command]:
-        """The next group, at most 8,189 events; empty when nothing came in time."""
+    def take(self, wait_seconds: float, expected: int = 1) -> list[Command]:
+        """The next group, at most 8,189 events; empty when nothing came in time.
+
+        Callers who have just been answered ask again at once. Taken one by one as they
+        come, they would fall apart into small groups for ever, each with a commit of
+        its own; so where ``expected`` commands may come, those who are first wait a
+        moment for the others, as PostgreSQL's ``commit_delay`` does.
+        """
         with self._bell:
             if not self._queue and not self._closing and wait_seconds:
                 self._bell.wait(wait_seconds)
+            if self._queue and wait_seconds:
+                self._gather(expected)
             group: list[Command] = []
             events = 0
             while self._queue:
@@ -66,6 +80,22 @@ class Intake:
                 events += size
             self._events -= events
             return group
+
+    def _gather(self, expected: int) -> None:
+        """Wait a moment until so many commands are there; the bell is held."""
+
+        def is_enough() -> bool:
+            return len(self._queue) >= expected or self._events >= GATHER_EVENTS_MAX or self._closing
+
+        # The bell stays silent until then: a writer woken for each would take turns with its callers.
+        self._wanted = expected
+        self._bell.wait_for(is_enough, GATHER_SECONDS)
+        self._wanted = 1
+
+    @property
+    def waiting_commands(self) -> int:
+        """How many commands wait."""
+        return len(self._queue)
 
     @property
     def waiting_events(self) -> int:

@@ -127,6 +127,8 @@ class Pipeline:
         """Groups whose callers wait: the one being committed, then the one decided on top."""
         self._committing: Group | None = None
         self._confirmed = elapsed()
+        self._expected = 1
+        """How many callers there were when some were last answered, those who waited included."""
 
     def begin(self) -> bool:
         """Hold the lock with everything loaded; False when asked to end meanwhile."""
@@ -150,7 +152,7 @@ class Pipeline:
                 # group costs less than two small ones.
                 self._finish()
             self._slow_down()
-            commands = self._intake.take(0 if self._committing else wait_seconds)
+            commands = self._intake.take(0 if self._committing else wait_seconds, self._expected)
             if not commands and self._committing is None and closing:
                 return False
             decided = self._decide(commands, self._committing)
@@ -303,6 +305,7 @@ class Pipeline:
             # counts must be in the tail already.
             self.stored_head = group.batch.head
             self.on_stored(self.stored_head)
+        self._expected = len(group.commands) + self._intake.waiting_commands
         give(
             (command.answer, self._newest() if isinstance(command, TakeView) else answer)
             for command, answer in zip(group.commands, group.answers, strict=True)

@@ -90,7 +90,7 @@ class SteppedIntake(Intake):
         super().__init__()
         self._pass_time = pass_time
 
-    def take(self, wait_seconds: float) -> list[Command]:  # noqa: ARG002  # it is the real one's
+    def take(self, wait_seconds: float, expected: int = 1) -> list[Command]:  # noqa: ARG002  # the real one's
         """The next group."""
         return super().take(0)
 
