@@ -6,8 +6,9 @@ binary COPY, which is their canonical form, and become columns here.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +20,16 @@ from psycopg import sql
 from ledger.columns import TransferColumns, uuid_pairs
 from ledger.connection import Connection, copy_out
 from ledger.interface import SegmentArchived
+from ledger.read_ahead import ReadAhead
 from ledger.rows import EXPIRY_COLUMNS, TRANSFER_COLUMNS
 from ledger.segments import Segment, is_prepared, load_segments, table_of
 from ledger.tail import is_ordered
 
 PIECES_DECODED_BEHIND = 2
 """So many pieces of the journal may wait to be decoded while more is read."""
+
+PIECES_READ_AHEAD = 16
+"""So many pieces of a tail may wait for whoever takes it: 128 MB."""
 
 GENESIS_HASH = bytes(32)
 """The hash before the first batch."""
@@ -35,6 +40,8 @@ _ACCOUNT_QUERY = (
     "FROM ledger_account WHERE slot >= {} ORDER BY slot"
 )
 _EXPIRY_QUERY = "SELECT {} FROM ledger_expiry WHERE timestamp > {} ORDER BY timestamp"
+
+_WHOLE_TABLE = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT BINARY)")
 
 Record = npt.NDArray[np.void]
 
@@ -90,15 +97,11 @@ class Archive:
 
     def transfers(self, segment: Segment, after: int = 0) -> Iterator[TransferColumns]:
         """A segment's transfers younger than a timestamp, in order; ``SegmentArchived`` of a detached one."""
-        if not is_prepared(self._connection, segment.number):
-            raise SegmentArchived(segment.number, "and a start needs it: attach it")
-        columns = sql.SQL(", ").join(map(sql.Identifier, TRANSFER_COLUMNS))
-        table = sql.Identifier(table_of(segment.number))
+        columns, table = self._place_of(segment)
         if segment.seal is None or after < segment.seal.first_timestamp:
             # A whole table is read fastest by itself. Its rows stand in the order of
             # their commits, but nothing promises it: they are sorted where that is needed.
-            statement = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT BINARY)").format(table, columns)
-            rows = TransferColumns.join(self._decode(statement))
+            rows = TransferColumns.join(self._decode(_WHOLE_TABLE.format(table, columns)))
             timestamps = rows["timestamp"]
             if not is_ordered(timestamps):
                 rows = rows.take(np.argsort(timestamps, kind="stable"))
@@ -110,6 +113,34 @@ class Archive:
                 "COPY (SELECT {} FROM {} WHERE timestamp > {} ORDER BY timestamp) TO STDOUT (FORMAT BINARY)"
             ).format(columns, table, sql.Literal(after))
         )
+
+    @contextlib.contextmanager
+    def read_ahead(self, segments: Sequence[Segment]) -> Iterator[Iterator[tuple[int, TransferColumns]]]:
+        """Whole segments in parts, each with its segment's number, read while the caller does other things.
+
+        In the order of their tables, which is that of their commits wherever anybody
+        looked, but nothing promises it. Until the end nothing else may use this session.
+        """
+
+        def pieces() -> Iterator[tuple[int, bytes]]:
+            for segment in segments:
+                columns, table = self._place_of(segment)
+                statement = _WHOLE_TABLE.format(table, columns).as_string(self._connection)
+                for piece in copy_out(self._connection, statement):
+                    yield segment.number, piece
+
+        reading = ReadAhead(pieces(), PIECES_READ_AHEAD, self._connection.cancel)
+        try:
+            yield ((number, TransferColumns.decode(piece)) for number, piece in reading)
+        finally:
+            reading.close()
+
+    def _place_of(self, segment: Segment) -> tuple[sql.Composed, sql.Identifier]:
+        """A segment's columns and table; ``SegmentArchived`` of a detached one."""
+        if not is_prepared(self._connection, segment.number):
+            raise SegmentArchived(segment.number, "and a start needs it: attach it")
+        columns = sql.SQL(", ").join(map(sql.Identifier, TRANSFER_COLUMNS))
+        return columns, sql.Identifier(table_of(segment.number))
 
     def expiries(self, after: int = 0) -> Iterator[Record]:
         """Expiries younger than a timestamp, in order, as records."""

@@ -9,7 +9,7 @@ refused. What the segments that are not sealed hold becomes the tail.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -37,8 +37,17 @@ _ACCOUNT_COUNTERS = ("debits_pending", "debits_posted", "credits_pending", "cred
 class Recovery:
     """Reads the journal once, and leaves the state, the tail and the id filter."""
 
-    def __init__(self, archive: ArchiveReader, head: Head, segment_rows: int = SEGMENT_ROWS) -> None:
+    def __init__(
+        self,
+        archive: ArchiveReader,
+        head: Head,
+        segment_rows: int = SEGMENT_ROWS,
+        *,
+        beside: ArchiveReader,
+    ) -> None:
+        """``beside`` reads the tail through a session of its own, while ``archive`` reads the rest."""
         self._archive = archive
+        self._beside = beside
         self._head = head
         self._segment_rows = segment_rows
         self._segments: list[Segment] = []
@@ -61,9 +70,11 @@ class Recovery:
         # may still seal a segment meanwhile. What is not sealed here goes into the
         # tail, with its ids; what is sealed here has its part of the filter there.
         self._segments = self._archive.segments()
-        checkpoint = self._take_checkpoint()
-        self._load_accounts()
-        self._load_ids()
+        with self._beside.read_ahead([one for one in self._segments if one.seal is None]) as tail:
+            checkpoint = self._take_checkpoint()
+            self._load_accounts()
+            self._load_ids()
+            self._load_tail(tail)
         count = state.accounts.stored
         balances, last = state.accounts.counters[:count], state.accounts.last_transfer[:count]
         self._replay_transfers(checkpoint, balances, last)
@@ -121,30 +132,37 @@ class Recovery:
         self._created.append(checkpoint.pendings)
         return checkpoint
 
+    def _load_tail(self, parts: Iterator[tuple[int, TransferColumns]]) -> None:
+        """The segments that are not sealed, their ids into the filter."""
+        tail = []
+        for segment, following in zip(self._segments, [*self._segments[1:], None], strict=True):
+            if segment.seal is None:
+                loaded = TailSegment(segment.number, segment.first_sequence, room_for(self._segment_rows))
+                last = self._head.sequence if following is None else following.first_sequence - 1
+                loaded.last_sequence = last
+                tail.append(loaded)
+        by_number = {segment.number: segment for segment in tail}
+        begun = 0
+        for number, rows in parts:
+            if number != begun:
+                self.ids.begin(number, self._segment_rows)
+                begun = number
+            by_number[number].append(rows)
+            self._add_ids(rows["id"])
+        self.tail = Tail([segment.in_order() for segment in tail])
+
     def _replay_transfers(self, checkpoint: Checkpoint, balances: Int64Array, last: Int64Array) -> None:
-        segments = self._segments
-        tail: list[TailSegment] = []
-        for segment, following in zip(segments, [*segments[1:], None], strict=True):
+        tail = {segment.number: segment for segment in self.tail.segments}
+        for segment in self._segments:
             if segment.seal is not None and segment.seal.last_sequence <= checkpoint.sequence:
                 continue
             if segment.seal is None:
-                tail.append(self._load_tail_segment(segment, following))
-                parts: Iterable[TransferColumns] = [tail[-1].columns()]
+                parts: Iterable[TransferColumns] = [tail[segment.number].columns()]
             else:
                 parts = self._archive.transfers(segment)
             for rows in parts:
                 at = int(np.searchsorted(rows["timestamp"], checkpoint.transfer_timestamp, "right"))
                 self._replay(rows.part(at, len(rows)), balances, last)
-        self.tail = Tail(tail)
-
-    def _load_tail_segment(self, segment: Segment, following: Segment | None) -> TailSegment:
-        loaded = TailSegment(segment.number, segment.first_sequence, room_for(self._segment_rows))
-        loaded.last_sequence = self._head.sequence if following is None else following.first_sequence - 1
-        self.ids.begin(segment.number, self._segment_rows)
-        for rows in self._archive.transfers(segment):
-            loaded.append(rows)
-            self._add_ids(rows["id"])
-        return loaded
 
     def _replay(self, rows: TransferColumns, balances: Int64Array, last: Int64Array) -> None:
         if not len(rows):

@@ -6,7 +6,8 @@ in memory that fails on demand. The engine knows no other way to its books.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +35,11 @@ class ArchiveReader(Protocol):
 
     def transfers(self, segment: Segment, after: int = 0) -> Iterator[TransferColumns]:
         """A segment's transfers younger than a timestamp, in order."""
+
+    def read_ahead(
+        self, segments: Sequence[Segment]
+    ) -> AbstractContextManager[Iterator[tuple[int, TransferColumns]]]:
+        """Whole segments in parts, each with its segment's number, read while the caller does others."""
 
     def expiries(self, after: int = 0) -> Iterator[Record]:
         """Expiries younger than a timestamp, in order."""

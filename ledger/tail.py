@@ -62,6 +62,17 @@ class TailSegment:
             if len(self._recent) > RECENT_MAX:
                 self._settle()
 
+    def in_order(self) -> TailSegment:
+        """This, if its transfers were appended in the order of their timestamps; else another one that is."""
+        columns = self.columns()
+        timestamps = columns["timestamp"]
+        if is_ordered(timestamps):
+            return self
+        ordered = TailSegment(self.number, self.first_sequence, self._capacity)
+        ordered.last_sequence = self.last_sequence
+        ordered.append(columns.take(np.argsort(timestamps, kind="stable")))
+        return ordered
+
     def columns(self) -> TransferColumns:
         """All transfers so far; what is appended later does not show."""
         with self._lock:

@@ -120,8 +120,9 @@ def begin(
     try:
         head = journal.archive.head()
         # What is read later, such as a stored piece of the id filter, goes through
-        # the second session, which is never in the middle of a commit.
-        loaded = Recovery(lookups.archive, head, segment_rows).load()
+        # the second session, which is never in the middle of a commit. The first has
+        # nothing to do yet: it reads the tail meanwhile.
+        loaded = Recovery(lookups.archive, head, segment_rows, beside=journal.archive).load()
         open_segment = loaded.tail.open
         loaded.ids.begin(open_segment.number, segment_rows)
         return Tenure(

@@ -175,6 +175,24 @@ async def test_a_journal_that_is_read_in_many_pieces_is_read_whole(
         compare_states(state_of(started), before)
 
 
+async def test_a_tail_whose_table_is_in_another_order_is_read_in_its_own(
+    database_url: str, clock: SettableClock
+) -> None:
+    duel = JournaledDuel(Random(10), clock)
+    async with running(database_url, clock) as engine:
+        for _ in range(40):
+            await duel.step(engine)
+        before = state_of(engine)
+    with unguarded(database_url) as db:
+        db.execute("CREATE TABLE kept AS SELECT * FROM ledger_transfer_1")
+        db.execute("DELETE FROM ledger_transfer_1")
+        db.execute("INSERT INTO ledger_transfer_1 SELECT * FROM kept ORDER BY timestamp % 7, timestamp DESC")
+        db.execute("DROP TABLE kept")
+    async with running(database_url, clock) as started:
+        compare_states(state_of(started), before)
+        await duel.read_everything(started)
+
+
 async def test_books_that_do_not_balance_refuse_to_open(database_url: str, clock: SettableClock) -> None:
     async with running(database_url, clock) as engine:
         world = World(engine, clock)

@@ -6,7 +6,8 @@ fails, and how, is drawn by the world's faults.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -185,6 +186,11 @@ class MemoryArchive:
         for part in self._server.segments[segment.number - 1].parts:
             at = int(np.searchsorted(part["timestamp"], after, "right"))
             yield part.part(at, len(part))
+
+    @contextmanager
+    def read_ahead(self, segments: Sequence[Segment]) -> Iterator[Iterator[tuple[int, TransferColumns]]]:
+        """Whole segments in parts, one after the other, when they are asked for."""
+        yield ((segment.number, part) for segment in segments for part in self.transfers(segment))
 
     def expiries(self, after: int = 0) -> Iterator[Record]:
         """Expiries younger than a timestamp."""

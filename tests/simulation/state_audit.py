@@ -65,7 +65,7 @@ def compare_tenure(auditor: Auditor, tenure: Tenure, *, everything: bool = False
 def compare_replay(auditor: Auditor, segment_rows: int) -> None:
     """The journal alone gives the same state as with a checkpoint."""
     archive = WithoutCheckpoint(QuietSession(auditor.server))
-    loaded = Recovery(archive, auditor.server.head, segment_rows).load()
+    loaded = Recovery(archive, auditor.server.head, segment_rows, beside=archive).load()
     compare_state(auditor.ledger, loaded.state)
     _same("rows replayed", loaded.rows_replayed, len(auditor.ledger.rows))
     auditor.counts["state: replayed without a checkpoint"] += 1
