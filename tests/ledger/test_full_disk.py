@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -13,9 +13,11 @@ from ledger import pipeline
 from ledger.contract import Account, CreateTransferStatus, Transfer
 from ledger.engine import LedgerEngine
 from ledger.interface import LedgerUnavailable
+from ops import postgres
+from ops.migrations import migrate
 from ops.postgres_settings import ROLE, SUPERUSER
 from ops.unprivileged import postgres_user
-from tests.fixtures.postgres import TEMPLATE, drop_database, url_of
+from tests.fixtures.postgres import SMALLER, url_of
 from tests.ledger.invariants import check_journal
 
 A, B = 1, 2
@@ -43,17 +45,26 @@ def small_disk() -> Iterator[Path]:
 
 
 @pytest.fixture
-def full_disk_url(postgres_url: str, postgres_admin: psycopg.Connection, small_disk: Path) -> Iterator[str]:
-    """A migrated database whose tables are on the small disk."""
-    place, name = small_disk / "tables", f"test_{small_disk.parent.name.replace('-', '_').lower()}"
+def full_disk_url(make_home: Callable[[], Path], small_disk: Path) -> Iterator[str]:
+    """A migrated database whose tables are on the small disk.
+
+    Of a server of its own: while a table space is full, no checkpoint of its server
+    succeeds, and other tests' databases could not be dropped.
+    """
+    home, place, name = make_home(), small_disk / "tables", "on_the_small_disk"
     place.mkdir(mode=0o700)
     postgres_user().own(place)
-    with psycopg.connect(postgres_url.replace(f"//{ROLE}@", f"//{SUPERUSER}@"), autocommit=True) as root:
-        root.execute(f"CREATE TABLESPACE {name} OWNER {ROLE} LOCATION '{place}'")
-        postgres_admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} TABLESPACE {name}")
-        yield url_of(postgres_url, name)
-        drop_database(postgres_admin, name)
-        root.execute(f"DROP TABLESPACE {name}")
+    url = postgres.ensure_running(home, changes=SMALLER)
+    try:
+        with psycopg.connect(url.replace(f"//{ROLE}@", f"//{SUPERUSER}@"), autocommit=True) as root:
+            root.execute(f"CREATE TABLESPACE {name} OWNER {ROLE} LOCATION '{place}'")
+        with psycopg.connect(url, autocommit=True) as owner:
+            owner.execute(f"CREATE DATABASE {name} TABLESPACE {name}")
+        migrate(url_of(url, name))
+        yield url_of(url, name)
+    finally:
+        # Nothing of it is needed any more, and a full table space would not let it end in order.
+        postgres.stop(home, immediate=True)
 
 
 def transfers(first: int) -> list[Transfer]:
