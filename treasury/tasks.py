@@ -139,6 +139,7 @@ async def _advance_withdrawals(tools: TreasuryTools) -> None:
             "withdrawals",
             approved=report.approved,
             sent=report.sent,
+            batches=report.batches,
             paid=report.paid,
             returned=report.returned,
             waiting=report.waiting,
