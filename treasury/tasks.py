@@ -155,6 +155,7 @@ async def _sweep_deposits(tools: TreasuryTools) -> None:
             ordered=report.ordered,
             closed=report.closed,
             open=report.open,
+            waiting=report.waiting,
             troubles=sorted(set(report.troubles)),
         )
 

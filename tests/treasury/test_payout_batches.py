@@ -6,14 +6,21 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from chain.batches import write_batch
-from chain.calldata import calldata
 from chain.models import ChainAttempt, ChainBatchMember, ChainLane, ChainOrder, OrderKind
 from chain.orders import revoke_order
 from chain.signer_policy import CapsText, SignerPolicy
 from tests.fixtures.contracts import CAPS, WHOLE
 from tests.treasury.conftest import Treasury
 from tests.treasury.mortality import Died, Fate, MortalRPC
-from tests.treasury.moves import administer, mortal_treasury, pause_first, seen, signed_by, tripped
+from tests.treasury.moves import (
+    administer,
+    call_first,
+    mortal_treasury,
+    pause_first,
+    seen,
+    signed_by,
+    tripped,
+)
 from treasury.blocked_receivers import block_receiver
 from treasury.models import TreasuryDeparture
 from treasury.open_withdrawals import open_page
@@ -133,7 +140,7 @@ class TestRefusedMembers:
         withdrawals = await asked(treasury, wallet_id, 5)
         treasury.contracts.node.set_automine(on=False)
         assert (await treasury.advance()).batches == 1
-        await freeze_first(treasury, receiver(2))
+        await call_first(treasury, treasury.contracts.token(), "freeze(address)", receiver(2))
         treasury.contracts.node.set_automine(on=True)
         treasury.contracts.node.mine(3)
 
@@ -356,19 +363,3 @@ class TestCrashPoints:
         assert departures == 3 * last
         assert {kind for _, kind in await lane(treasury)} == {"payout_batch"}
         await treasury.assert_books_agree()
-
-
-async def freeze_first(treasury: Treasury, address: str) -> None:
-    """Freeze a receiver in the same block, before the waiting payment."""
-    node, freezer = treasury.contracts.node, treasury.contracts.administrator.address
-    node.call("anvil_impersonateAccount", freezer)
-    tx = {
-        "from": freezer,
-        "to": treasury.contracts.token(),
-        "data": "0x" + calldata("freeze(address)", address).hex(),
-        "gas": hex(100_000),
-        "maxFeePerGas": hex(10**12),
-        "maxPriorityFeePerGas": hex(10**11),
-    }
-    node.call("eth_sendTransaction", tx)
-    node.mine(1)
