@@ -39,11 +39,17 @@ class _BaseFee(msgspec.Struct, frozen=True, rename="camel"):
     base_fee_per_gas: str
 
 
+async def base_fee(rpc: RPC) -> int:
+    """What each unit of gas costs in the newest block, without a tip, in wei. Raises the RPC's errors."""
+    head = (await rpc.read([("eth_getBlockByNumber", ("latest", False))], _BaseFee))[0]
+    return int(head.base_fee_per_gas, 16)
+
+
 async def suggested_fees(rpc: RPC) -> Fees:
     """What a transaction sent now should offer. Raises the RPC's errors."""
-    head = (await rpc.read([("eth_getBlockByNumber", ("latest", False))], _BaseFee))[0]
+    base = await base_fee(rpc)
     tip = int((await rpc.read([("eth_maxPriorityFeePerGas", ())], str))[0], 16)
-    return Fees(2 * int(head.base_fee_per_gas, 16) + tip, tip)
+    return Fees(2 * base + tip, tip)
 
 
 def _more(wei: int) -> int:

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, exists, func, select, text, update
+from sqlalchemy import ColumnElement, Row, SQLColumnExpression, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.fees import Fees
-from chain.models import ChainAttempt, ChainLane
+from chain.models import ChainAttempt, ChainBatchMember, ChainLane
 from chain.transactions import SignedTransaction
 from foundation.clock import Clock
 from foundation.ids import uuid7
@@ -155,6 +156,36 @@ async def attempts_of(session: AsyncSession, order_id: UUID) -> list[Attempt]:
     return [_attempt(row) for row in rows]
 
 
+async def attempts_for(session: AsyncSession, order_ids: Sequence[UUID]) -> dict[UUID, list[Attempt]]:
+    """What was signed for each of several orders, by themselves or by the batch that they go in.
+
+    Lowest fee first; orders that nothing was signed for are not in it.
+    """
+    alone = select(ChainAttempt.order_id.label("asked"), ChainAttempt.__table__).where(
+        ChainAttempt.order_id.in_(order_ids)
+    )
+    together = (
+        select(ChainBatchMember.member_id.label("asked"), ChainAttempt.__table__)
+        .join(ChainAttempt, ChainAttempt.order_id == ChainBatchMember.batch_id)
+        .where(ChainBatchMember.member_id.in_(order_ids))
+    )
+    found: dict[UUID, list[Attempt]] = {}
+    for query in (alone, together):
+        ordered = query.order_by(ChainAttempt.max_fee_per_gas, ChainAttempt.max_priority_fee_per_gas)
+        for row in await session.execute(ordered):
+            found.setdefault(row.asked, []).append(_attempt(row))
+    return found
+
+
+def is_signed(order_id: SQLColumnExpression[UUID]) -> ColumnElement[bool]:
+    """In a query: whether something is stored as signed for the order, or for the batch that it goes in."""
+    alone = exists().where(ChainAttempt.order_id == order_id)
+    together = exists().where(
+        ChainBatchMember.member_id == order_id, ChainAttempt.order_id == ChainBatchMember.batch_id
+    )
+    return alone | together
+
+
 async def note_broadcast(session: AsyncSession, clock: Clock, tx_hashes: Sequence[str]) -> None:
     """A node has these transactions; the first time is kept."""
     await session.execute(
@@ -164,7 +195,7 @@ async def note_broadcast(session: AsyncSession, clock: Clock, tx_hashes: Sequenc
     )
 
 
-def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
+def _attempt(row: Row[Any]) -> Attempt:
     return Attempt(
         order_id=row.order_id,
         from_address=row.from_address,

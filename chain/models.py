@@ -50,6 +50,10 @@ class OrderKind(StrEnum):
     """Pay ``amount`` units of ``token`` from the vault to ``to_address``."""
     SWEEP = "sweep"
     """Move all of ``token`` from the deposit address ``to_address`` to the vault."""
+    PAYOUT_BATCH = "payout_batch"
+    """Pay each of its members, which are withdrawals of one token, in one transaction."""
+    SWEEP_BATCH = "sweep_batch"
+    """Empty the deposit address of each of its members, which are sweeps of one token, in one transaction."""
 
 
 class ChainCursor(Base):
@@ -156,11 +160,11 @@ class ChainOrder(Base):
 
     __tablename__ = "chain_order"
     __table_args__ = (
-        CheckConstraint("kind IN ('withdrawal', 'sweep')", name="kind"),
+        CheckConstraint("kind IN ('withdrawal', 'sweep', 'payout_batch', 'sweep_batch')", name="kind"),
         CheckConstraint(f"token ~ '{ADDRESS_PATTERN}'", name="token"),
         CheckConstraint(f"to_address ~ '{ADDRESS_PATTERN}'", name="to_address"),
         CheckConstraint(f"salt ~ '{HASH_PATTERN}'", name="salt"),
-        CheckConstraint("(kind = 'withdrawal') = (amount > 0)", name="amount"),
+        CheckConstraint("(kind IN ('withdrawal', 'payout_batch')) = (amount > 0)", name="amount"),
         CheckConstraint("(kind = 'sweep') = (salt IS NOT NULL)", name="sweep_has_salt"),
     )
 
@@ -169,9 +173,9 @@ class ChainOrder(Base):
     """A member of ``OrderKind``."""
     token: Mapped[str] = mapped_column(Text)
     to_address: Mapped[str] = mapped_column(Text)
-    """Withdrawal: who is paid. Sweep: the deposit address that is emptied."""
+    """Withdrawal: who is paid. Sweep: the deposit address that is emptied. Batch: the vault."""
     amount: Mapped[Decimal] = mapped_column(Word)
-    """Units of the token; 0 in a sweep means all."""
+    """Units of the token; 0 in a sweep means all. Payout batch: the sum of its members'."""
     salt: Mapped[str | None] = mapped_column(Text)
     """Sweep only: the CREATE2 salt of ``to_address``, to be checked against it."""
     fee: Mapped[Decimal | None] = mapped_column(Word)
@@ -182,6 +186,22 @@ class ChainOrder(Base):
     approved_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """Set when it must never be signed (again); it stays set."""
+
+
+class ChainBatchMember(Base):
+    """An order that goes with others in one transaction, whose nonce and attempts are the batch's.
+
+    It is written once and stays: an order that was in a batch is never in another. While
+    the batch is not revoked its members go with it and never alone.
+    """
+
+    __tablename__ = "chain_batch_member"
+    __table_args__ = (CheckConstraint("position >= 0", name="position"),)
+
+    batch_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("chain_order.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """Where in the batch it stands, from 0."""
+    member_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("chain_order.id"), unique=True)
 
 
 class ChainApproval(Base):

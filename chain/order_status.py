@@ -7,12 +7,14 @@ what is at or below the finalized block is for ever.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
 from chain.contract_reads import ContractRead, read_contracts
 from chain.deployments import Deployment
+from chain.errors import RPCUnavailable
 from chain.lanes import Attempt
 from chain.orders import Order, withdrawal_word
 from chain.rpc import RPC, Header, Receipt
@@ -31,9 +33,10 @@ class OrderState(StrEnum):
     MINED = "mined"
     """In a block that a reorg may still take away."""
     SUCCEEDED = "succeeded"
-    """Final: it did what it was for."""
+    """Final: it did what it was for. A payout batch: what it could; each member has a state of its own."""
     REVERTED = "reverted"
-    """Final: it was mined and had no effect; nothing was paid and its nonce is used."""
+    """Final: it was mined and had no effect; nothing was paid and its nonce is used. So does a member of
+    a batch end that the vault refused."""
     DISPLACED = "displaced"
     """Final: another transaction used its nonce; it was not and will never be mined."""
 
@@ -103,6 +106,24 @@ async def order_status(
     )
 
 
+async def member_status(rpc: RPC, deployment: Deployment, member: Order, batch: OrderStatus) -> OrderStatus:
+    """The status of an order that goes in a batch, by the batch's. Raises the RPC's errors.
+
+    Where the batch is final and succeeded, the vault is asked whether it paid the member:
+    what it refused can never be paid by a transaction of ours, since the nonce is used.
+    """
+    if batch.state is not OrderState.SUCCEEDED or not member.is_withdrawal:
+        return replace(batch, order_id=member.id)
+    # Of the state that is final: a later one could be taken back, and an older one the
+    # node may not have any more. What is paid stays paid, so any final state tells.
+    finalized = (await rpc.read([("eth_getBlockByNumber", ("finalized", False))], Header))[0]
+    if batch.block_number is None or finalized.height < batch.block_number:
+        raise RPCUnavailable("eth_getBlockByNumber", "the node lags", outcome_unknown=False)
+    [paid] = await _paid(rpc, deployment, (member,), finalized)
+    state = OrderState.SUCCEEDED if paid else OrderState.REVERTED
+    return replace(batch, order_id=member.id, state=state)
+
+
 def _mined_state(receipt: Receipt, finalized: Header) -> OrderState:
     if receipt.height > finalized.height:
         return OrderState.MINED
@@ -125,16 +146,10 @@ async def _displaced(
     rpc: RPC, deployment: Deployment, order: Order, attempts: list[Attempt], finalized: Header
 ) -> OrderStatus:
     """Another transaction has the nonce, finally; the vault is asked whether it paid all the same."""
-    if order.is_withdrawal:
-        [paid] = await read_contracts(
-            rpc,
-            [ContractRead(deployment.vault, "paid(bytes32)", "bool", (withdrawal_word(order.id),))],
-            block=finalized.number,
-        )
-        # Paid by bytes that are not in our tables: a database restored from before they
-        # were stored, or a key used elsewhere. Giving the money back would pay twice.
-        if paid is not False:
-            raise InvariantViolation(f"order {order.id} was paid by a transaction that is not stored")
+    # Paid by bytes that are not in our tables: a database restored from before they were
+    # stored, or a key used elsewhere. Giving the money back would pay twice.
+    if any(await _paid(rpc, deployment, order.payments, finalized)):
+        raise InvariantViolation(f"order {order.id} was paid by a transaction that is not stored")
     return OrderStatus(
         order_id=order.id,
         state=OrderState.DISPLACED,
@@ -142,3 +157,16 @@ async def _displaced(
         tx_hash=attempts[-1].tx_hash,
         attempts=len(attempts),
     )
+
+
+async def _paid(rpc: RPC, deployment: Deployment, payments: Sequence[Order], finalized: Header) -> list[bool]:
+    """Whether the vault has paid each, finally."""
+    reads = [
+        ContractRead(deployment.vault, "paid(bytes32)", "bool", (withdrawal_word(one.id),))
+        for one in payments
+    ]
+    answers = await read_contracts(rpc, reads, block=finalized.number) if reads else []
+    # A vault that does not answer has not said that it did not pay.
+    if None in answers:
+        raise RPCUnavailable("eth_call", "the vault does not answer", outcome_unknown=False)
+    return answers

@@ -33,7 +33,7 @@ from chain.lanes import (
     take_back_place,
     unsigned_place,
 )
-from chain.order_status import OrderState, OrderStatus, order_status
+from chain.order_status import OrderState, OrderStatus, member_status, order_status
 from chain.orders import Order, hold_order, read_order
 from chain.rpc import RPC
 from chain.signer_client import SignerClient
@@ -86,12 +86,15 @@ class Sender:
         return self._address
 
     async def status(self, order_id: UUID) -> OrderStatus:
-        """What became of the order, whether or not the signer lives.
+        """What became of the order, whether or not the signer lives; by its batch if it goes in one.
 
         Refused as ``order_not_found``; raises the RPC's errors.
         """
         order, attempts = await self._read(order_id)
-        return await order_status(self._rpc, self._deployment, order, attempts)
+        if order.batch_id is None or attempts:
+            return await order_status(self._rpc, self._deployment, order, attempts)
+        batch = await self.status(order.batch_id)
+        return await member_status(self._rpc, self._deployment, order, batch)
 
     async def check(self, order_id: UUID) -> None:
         """Raise what the signer would refuse the order with now, without giving it a nonce.
@@ -105,7 +108,7 @@ class Sender:
         """Have the order on its way: sign it if nothing is signed, send it if no node is known to have it.
 
         Repeat it after any failure. A ``Refusal`` (of the signer, or ``order_not_found``,
-        ``order_not_approved``, ``order_revoked``) means that nothing is signed for the
+        ``order_not_approved``, ``order_revoked``, ``order_in_batch``) means that nothing is signed for the
         order, unless its ``signed_before`` is true; with ``retryable`` YES the same
         order may be signed later. Raises ``Unavailable`` and the RPC's errors.
         """
@@ -279,3 +282,6 @@ def _refuse_unsendable(order: Order) -> None:
         raise Refusal(ChainCode.ORDER_REVOKED, "The order was revoked.", signed_before=False)
     if not order.approved:
         raise Refusal(ChainCode.ORDER_NOT_APPROVED, "Nobody approved the order.", signed_before=False)
+    if order.batch_id is not None:
+        # The batch may be signed: nobody may take this for a promise that it is not.
+        raise Refusal(ChainCode.ORDER_IN_BATCH, f"It goes in batch {order.batch_id}.", signed_before=True)

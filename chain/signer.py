@@ -5,28 +5,32 @@ transaction from it, and holds it against its own policy and its own log. Whoeve
 has everything else (API, worker, their credentials) gets signatures to the caps,
 each order once, and above the threshold only what two officers signed to the letter
 with keys that the policy names. What it guarantees: for one order there is one key
-and one nonce for ever, and its amount counts once; a signature is in the log, on
-disk, before it leaves; the same request gives the same bytes.
+and one nonce for ever, alone or as a member of one batch, and its amount counts once;
+a signature is in the log, on disk, before it leaves; the same request gives the same
+bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
 from chain.addresses import ZERO_ADDRESS, deposit_address
 from chain.approvals import Approval, ReadKey, read_approvals
+from chain.batches import batch_fault
 from chain.calldata import calldata
 from chain.deployments import Deployment
 from chain.errors import ChainCode
 from chain.key_services import KeyService, sign_with
+from chain.models import OrderKind
 from chain.orders import Order, read_order, withdrawal_word
 from chain.signer_messages import CheckRequest, SignRequest
 from chain.signer_policy import SignerPolicy
 from chain.signer_rules import Rules, refused
-from chain.signing_log import SignedOrder, SigningEntry, SigningLog
+from chain.signing_log import SignedMember, SignedOrder, SigningEntry, SigningLog
 from chain.transactions import SignedTransaction, Transaction
 from foundation.clock import Clock
 from foundation.database import Database
@@ -92,11 +96,11 @@ class Signer:
             given = self._given_away(request, before)
             if given is not None:
                 return given
-            officers: tuple[str, ...] = ()
+            officers: dict[UUID, tuple[str, ...]] = {}
             if before is None:
                 now_ns = self._clock.now_ns()
                 officers = self._rules.refuse_first_signature(order, approvals, now_ns=now_ns)
-            gas_limit = before.first.gas_limit if before is not None else self._gas_limit(order)
+            gas_limit = before.first.gas_limit if before is not None else self._policy.gas_limit(order)
             signed = await sign_with(self._key, self._transaction(request, order, gas_limit))
             return self._logged(request, order, before, signed, gas_limit, officers)
 
@@ -112,13 +116,13 @@ class Signer:
             if before is None:
                 self._rules.refuse_first_signature(order, approvals, now_ns=self._clock.now_ns())
 
-    async def _read(self, order_id: UUID) -> tuple[Order | None, list[Approval]]:
+    async def _read(self, order_id: UUID) -> tuple[Order | None, dict[UUID, list[Approval]]]:
+        """The order with its members, and the approvals of each payment that needs some."""
         keys = {officer.key.key_id for officer in self._rules.officers}
         async with self._database.session() as session:
             order = await read_order(session, order_id)
-            if order is None or not self._rules.officers_asked(order):
-                return order, []
-            return order, await read_approvals(session, order_id, key_ids=keys)
+            asked = [one.id for one in order.payments if self._rules.officers_asked(one)] if order else []
+            return order, {one: await read_approvals(session, one, key_ids=keys) for one in asked}
 
     def _refuse_unexplained(
         self, request: SignRequest | CheckRequest, order: Order | None, before: SignedOrder | None
@@ -126,17 +130,56 @@ class Signer:
         """Refuse whatever does not explain itself, whoever asks; in this order."""
         if request.chain_id != self.deployment.chain_id:
             raise _refused(ChainCode.ORDER_UNEXPLAINED, "It is for another chain.", "chain_id", before)
+        batch_id = self._log.batch_of(request.order_id)
+        if batch_id is not None:
+            # Before anything else can be said of it: something was signed for it, so it is
+            # neither signed again nor given back, whatever the database says by now.
+            detail = f"It was signed in batch {batch_id}."
+            raise refused(ChainCode.ORDER_IN_BATCH, detail, "signed_in_batch", signed_before=True)
         if order is None:
             raise _refused(ChainCode.ORDER_NOT_FOUND, "There is no such order.", "order", before)
         if before is not None and not before.is_of(order):
             detail = "The order is not what was signed under its id."
             raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, "changed_since_signed", before)
-        if order.revoked:
-            raise _refused(ChainCode.ORDER_REVOKED, "The order was revoked.", "revoked", before)
-        if not order.approved:
-            raise _refused(ChainCode.ORDER_NOT_APPROVED, "Nobody approved the order.", "approved", before)
+        if before is None and order.batch_id is not None:
+            detail = f"It goes in batch {order.batch_id}."
+            raise _refused(ChainCode.ORDER_IN_BATCH, detail, "batch", before, Retryable.YES)
+        if order.is_batch:
+            self._refuse_unsound_batch(order, before)
+        for one in (order, *order.members):
+            self._refuse_undecided(one, before)
         if self.deployment.asset_at(order.token) is None:
             raise _refused(ChainCode.CONTRACT_NOT_ALLOWED, "The token is none of ours.", "token", before)
+        for one in order.parts:
+            self._refuse_other_ends(one, before)
+        return order
+
+    def _refuse_unsound_batch(self, batch: Order, before: SignedOrder | None) -> None:
+        """Refuse a batch that is none, or one with a member that was signed in another way."""
+        fault = batch_fault(batch, vault=self.deployment.vault, members_max=self._policy.batch_members_max)
+        # What was signed was sound, and has not changed; a policy that is stricter by now
+        # must not keep it from being replaced.
+        if fault is not None and before is None:
+            why, detail = fault
+            raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, why, before)
+        for member in batch.members:
+            if self._log.signed(member.id) is not None:
+                detail = f"Order {member.id} was signed alone."
+                raise _refused(ChainCode.ORDER_IN_BATCH, detail, "signed_alone", before)
+            if self._log.batch_of(member.id) not in {None, batch.id}:
+                detail = f"Order {member.id} was signed in batch {self._log.batch_of(member.id)}."
+                raise _refused(ChainCode.ORDER_IN_BATCH, detail, "signed_in_another_batch", before)
+
+    def _refuse_undecided(self, order: Order, before: SignedOrder | None) -> None:
+        if order.revoked:
+            detail = f"Order {order.id} was revoked."
+            raise _refused(ChainCode.ORDER_REVOKED, detail, "revoked", before)
+        if not order.approved:
+            detail = f"Nobody approved order {order.id}."
+            raise _refused(ChainCode.ORDER_NOT_APPROVED, detail, "approved", before)
+
+    def _refuse_other_ends(self, order: Order, before: SignedOrder | None) -> None:
+        """Refuse a payment to where money is lost, and a sweep from what is no deposit address."""
         if order.is_withdrawal:
             if order.to_address in self._no_receivers:
                 detail = "The receiver is zero, a contract of ours or the signer."
@@ -144,7 +187,6 @@ class Signer:
         elif self._deposit_address(order) != order.to_address:
             detail = "The address to sweep is not the deposit address of its salt."
             raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, "deposit_address", before)
-        return order
 
     def _refuse_nonce(self, request: SignRequest, before: SignedOrder | None) -> None:
         """One key and nonce an order, one order a nonce, for ever: this is what pays once."""
@@ -184,7 +226,7 @@ class Signer:
         before: SignedOrder | None,
         signed: SignedTransaction,
         gas_limit: int,
-        officers: tuple[str, ...],
+        officers: Mapping[UUID, tuple[str, ...]],
     ) -> SignedTransaction:
         """The signature, once it is in the log; one that is there already is not written again."""
         fees = (request.max_fee_per_gas, request.max_priority_fee_per_gas)
@@ -216,23 +258,18 @@ class Signer:
                 previous=self._log.previous,
                 from_address=self.address,
                 raw=base64.b64encode(signed.raw).decode(),
-                officers=officers,
+                officers=officers.get(order.id, ()),
+                members=tuple(
+                    SignedMember(one.id, one.to_address, str(one.amount), one.salt, officers.get(one.id, ()))
+                    for one in order.members
+                ),
             )
         )
         return signed
 
     def _transaction(self, request: SignRequest, order: Order, gas_limit: int) -> Transaction:
         """The call to the vault that the order means, and no other."""
-        if order.is_withdrawal:
-            data = calldata(
-                "withdraw(address,address,uint256,bytes32)",
-                order.token,
-                order.to_address,
-                order.amount,
-                withdrawal_word(order.id),
-            )
-        else:
-            data = calldata("sweep(address,bytes32[])", order.token, [_salt(order)])
+        data = _call(order)
         return Transaction(
             chain_id=self.deployment.chain_id,
             nonce=request.nonce,
@@ -248,8 +285,20 @@ class Signer:
             vault=self.deployment.vault, implementation=self.deployment.implementation, salt=_salt(order)
         )
 
-    def _gas_limit(self, order: Order) -> int:
-        return self._policy.withdrawal_gas if order.is_withdrawal else self._policy.sweep_gas
+
+def _call(order: Order) -> bytes:
+    if order.kind == OrderKind.PAYOUT_BATCH:
+        payments = [(one.to_address, one.amount, withdrawal_word(one.id)) for one in order.members]
+        return calldata("withdrawBatch(address,(address,uint256,bytes32)[])", order.token, payments)
+    if order.is_withdrawal:
+        return calldata(
+            "withdraw(address,address,uint256,bytes32)",
+            order.token,
+            order.to_address,
+            order.amount,
+            withdrawal_word(order.id),
+        )
+    return calldata("sweep(address,bytes32[])", order.token, [_salt(one) for one in order.parts])
 
 
 def _salt(order: Order) -> bytes:

@@ -15,7 +15,7 @@ from chain.errors import ChainCode
 from foundation.errors import Refusal, Retryable
 
 LINE_BYTES_MAX = 64 * 1024
-"""Longest line of either side; our longest is a signed sweep of about 1 kB."""
+"""Longest line of either side; our longest is a signed batch of 50, about 7 kB."""
 
 Wei = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """A fee per gas; 2**62 wei is four ether for one unit of gas."""

@@ -20,7 +20,10 @@ import msgspec
 
 from chain.addresses import parse_address
 from chain.approvals import APPROVAL_SECONDS_MAX, Officer, ReadKey
+from chain.batches import MEMBERS_MAX, PAYMENT_GAS, PAYOUT_BATCH_GAS, TRANSACTION_GAS_MAX
 from chain.deployments import Deployment
+from chain.models import OrderKind
+from chain.orders import Order
 from foundation.errors import NUGPayError, Refusal
 
 HOUR_SECONDS: Final = 3_600
@@ -42,12 +45,13 @@ class Caps:
     """The most of a token that is signed for, in its units."""
 
     per_transaction: int
+    """The most in one payment, whether it goes alone or in a batch."""
     per_hour: int
     per_day: int
     without_officers: int
-    """The most in one transaction that needs no officers' approval."""
+    """The most in one payment that needs no officers' approval."""
     to_anyone: int
-    """The most in one transaction to a receiver that is not on the allow-list."""
+    """The most in one payment to a receiver that is not on the allow-list."""
 
 
 class CapsText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,6 +101,10 @@ class SignerPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Gas limit of a withdrawal; 101,230 measured with our token."""
     sweep_gas: int = 300_000
     """Gas limit of a sweep of one address; 93,555 measured with the creation of its code."""
+    batch_members_max: int = MEMBERS_MAX
+    """Most orders in one transaction."""
+    batch_sweep_gas: int = 120_000
+    """Gas limit of each further address of a sweep; 57,563 measured with the creation of its code."""
 
     def caps_of(self, asset: str) -> Caps | None:
         """The caps of an asset's token, or None if nothing of it is signed for."""
@@ -111,6 +119,18 @@ class SignerPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             without_officers=per_transaction if text.without_officers is None else int(text.without_officers),
             to_anyone=per_transaction if text.to_anyone is None else int(text.to_anyone),
         )
+
+    def gas_limit(self, order: Order) -> int:
+        """The gas limit of an order's transaction.
+
+        Of a payout batch so much that it never ends for want of gas: the vault spends no
+        more on a payment than it wants to have left before it, whatever the token does.
+        """
+        if order.kind == OrderKind.PAYOUT_BATCH:
+            return PAYOUT_BATCH_GAS + PAYMENT_GAS * len(order.members)
+        if order.kind == OrderKind.SWEEP_BATCH:
+            return self.sweep_gas + self.batch_sweep_gas * (len(order.members) - 1)
+        return self.withdrawal_gas if order.is_withdrawal else self.sweep_gas
 
     def officers_with(self, read_key: ReadKey) -> tuple[Officer, ...]:
         """The officers, their keys read. Raises ``PolicyError`` where one could count for two."""
@@ -158,6 +178,8 @@ def load_policy(home: Path) -> SignerPolicy:
         # A cap that is misread must not become a larger one.
         if not all(amount.isascii() and amount.isdigit() for amount in text.amounts()):
             raise PolicyError(f"{path}: the caps of {asset} are whole numbers of token units")
+    if policy.sweep_gas + policy.batch_sweep_gas * (MEMBERS_MAX - 1) > TRANSACTION_GAS_MAX:
+        raise PolicyError(f"{path}: a sweep of {MEMBERS_MAX} would have more gas than a transaction may")
     for address in (*policy.allowed_receivers, *policy.blocked_receivers):
         try:
             parse_address(address)

@@ -6,9 +6,10 @@ signed, every other is refused with a ``ChainCode`` and one word (``why``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from chain.approvals import OFFICERS_NEEDED, Approval, Officer, count_approvals
 from chain.deployments import Deployment
@@ -61,33 +62,40 @@ class Rules:
         return order.is_withdrawal and caps is not None and order.amount > caps.without_officers
 
     def refuse_first_signature(
-        self, order: Order, approvals: Sequence[Approval], *, now_ns: int
-    ) -> tuple[str, ...]:
-        """Refuse a withdrawal that the policy does not allow now; the officers who approved it.
+        self, order: Order, approvals: Mapping[UUID, Sequence[Approval]], *, now_ns: int
+    ) -> dict[UUID, tuple[str, ...]]:
+        """Refuse an order that the policy does not allow now; who approved each of its payments.
 
-        What time never changes comes first, so that its money goes back at once. A sweep
-        takes nothing out and is not asked about.
+        Each payment of a batch is held to what it would be held to alone, and their sum to
+        the caps of an hour and a day. What time never changes comes first, so that its
+        money goes back at once. A sweep takes nothing out and is not asked about.
         """
-        if not order.is_withdrawal:
-            return ()
+        if not order.payments:
+            return {}
         caps = self._caps_of(order)
         if caps is None:
             raise _refused(ChainCode.CONTRACT_NOT_ALLOWED, "The policy has no caps for it.", "caps")
-        if order.to_address in self.blocked:
+        for one in order.payments:
+            self._refuse_for_ever(one, caps)
+        names = {
+            one.id: self._refuse_unapproved(one, approvals.get(one.id, ()), now_ns)
+            for one in order.payments
+            if one.amount > caps.without_officers
+        }
+        self._refuse_beyond_window(order, caps, now_ns)
+        return names
+
+    def _refuse_for_ever(self, payment: Order, caps: Caps) -> None:
+        if payment.to_address in self.blocked:
             raise _refused(
                 ChainCode.RECEIVER_BLOCKED_BY_SIGNER, "The policy never pays this receiver.", "blocked"
             )
-        if order.amount > caps.per_transaction:
-            detail = f"More than {caps.per_transaction} units in one transaction."
+        if payment.amount > caps.per_transaction:
+            detail = f"More than {caps.per_transaction} units in one payment."
             raise _refused(ChainCode.CAP_PER_TRANSACTION_EXCEEDED, detail, "per_transaction")
-        if order.amount > caps.to_anyone and order.to_address not in self.allowed:
+        if payment.amount > caps.to_anyone and payment.to_address not in self.allowed:
             detail = f"More than {caps.to_anyone} units to a receiver that is not on the allow-list."
             raise _refused(ChainCode.RECEIVER_NOT_ALLOWED, detail, "allow_list")
-        names: tuple[str, ...] = ()
-        if order.amount > caps.without_officers:
-            names = self._refuse_unapproved(order, approvals, now_ns)
-        self._refuse_beyond_window(order, caps, now_ns)
-        return names
 
     def _refuse_unapproved(self, order: Order, approvals: Sequence[Approval], now_ns: int) -> tuple[str, ...]:
         names, why = count_approvals(
@@ -110,7 +118,7 @@ class Rules:
         )
         for code, window, why, seconds, cap in windows:
             spent = self.log.spent(order.token, now_ns=now_ns, seconds=seconds)
-            if spent + order.amount > cap:
+            if spent + sum(one.amount for one in order.payments) > cap:
                 detail = f"More than {cap} units in {window}; {spent} are signed already."
                 raise _refused(code, detail, why, Retryable.YES)
 

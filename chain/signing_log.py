@@ -46,8 +46,19 @@ class SigningLogInUse(SigningLogError):
     """A signer that lives has it open."""
 
 
+class SignedMember(msgspec.Struct, frozen=True):
+    """One of the orders that a batch's signature is for. Amount in token units."""
+
+    order_id: UUID
+    to_address: str
+    amount: str
+    salt: str | None = None
+    officers: tuple[str, ...] = ()
+    """Names of the officers whose approvals of it were verified, where that was needed."""
+
+
 class SigningEntry(msgspec.Struct, frozen=True):
-    """One signature. Amount in token units, fees in wei per unit of gas."""
+    """One signature, of a batch with all that it is for. Amount in token units, fees in wei a unit of gas."""
 
     at_ns: int
     order_id: UUID
@@ -69,6 +80,8 @@ class SigningEntry(msgspec.Struct, frozen=True):
     """The signed bytes in base64; empty in lines older than this field."""
     officers: tuple[str, ...] = ()
     """Names of the officers whose approvals were verified, where that was needed."""
+    members: tuple[SignedMember, ...] = ()
+    """Of a batch; in the one line, so that all of it is in the log or nothing."""
 
 
 class RotationEntry(msgspec.Struct, frozen=True):
@@ -107,14 +120,16 @@ class SignedOrder:
     """By (max fee, tip)."""
 
     def is_of(self, order: Order) -> bool:
-        """Whether the order still says what was signed."""
+        """Whether the order still says what was signed, and each of its members, and there are no others."""
         first = self.first
-        return (first.kind, first.token, first.to_address, int(first.amount), first.salt) == (
+        signed = [(one.order_id, one.to_address, int(one.amount), one.salt) for one in first.members]
+        return (first.kind, first.token, first.to_address, int(first.amount), first.salt, signed) == (
             order.kind,
             order.token,
             order.to_address,
             order.amount,
             order.salt,
+            [(one.id, one.to_address, one.amount, one.salt) for one in order.members],
         )
 
 
@@ -126,6 +141,7 @@ class SigningLog:
         self.path: Final = path
         self._previous = BEGINNING
         self._orders: dict[UUID, SignedOrder] = {}
+        self._batch_of: dict[UUID, UUID] = {}
         self._order_of_nonce: dict[tuple[str | None, int], UUID] = {}
         self._recent: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
         self._rotations: list[RotationEntry] = []
@@ -146,8 +162,12 @@ class SigningLog:
             self._descriptor = -1
 
     def signed(self, order_id: UUID) -> SignedOrder | None:
-        """What was signed for an order, if anything."""
+        """What was signed for an order, if anything; for a member of a batch that is the batch's."""
         return self._orders.get(order_id)
+
+    def batch_of(self, order_id: UUID) -> UUID | None:
+        """The batch in which an order was signed, if it was in one."""
+        return self._batch_of.get(order_id)
 
     def signed_bytes(self, line: _Line) -> bytes:
         """The signed bytes of a line; empty where the line is older than their being kept."""
@@ -267,6 +287,7 @@ class SigningLog:
             first = msgspec.structs.replace(entry, raw="")
             order = self._orders[entry.order_id] = SignedOrder(first, entry.from_address)
             self._order_of_nonce[entry.from_address, entry.nonce] = entry.order_id
+            self._batch_of.update((member.order_id, entry.order_id) for member in entry.members)
             self._recent[entry.token].append((entry.at_ns, int(entry.amount)))
         fees = (entry.max_fee_per_gas, entry.max_priority_fee_per_gas)
         order.lines[fees] = _Line(entry.tx_hash, offset, len(line))

@@ -89,7 +89,12 @@ async def write_arrivals(
     if owners:
         await session.execute(
             upsert(TreasuryUnswept)
-            .values([{"address": address, "token": token.address} for address in sorted(owners)])
+            .values(
+                [
+                    {"address": address, "token": token.address, "since": clock.now()}
+                    for address in sorted(owners)
+                ]
+            )
             .on_conflict_do_nothing()
         )
     cursor.dust_units = Decimal(dust)

@@ -1,19 +1,21 @@
 """Departures: what left custody in final blocks, each tied to the order that sent it.
 
-A departure belongs to an order if one of the order's signed attempts made it and
-it pays what the order says, to the letter. Anything else left without our will:
-it trips the breaker in the same database transaction that writes it down.
+A departure belongs to an order if one of the order's signed attempts made it, or one
+of the batch that it goes in, and it pays what the order says, to the letter, for the
+first time. Anything else left without our will: it trips the breaker in the same
+database transaction that writes it down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.models import ChainAttempt, ChainOrder, OrderKind
+from chain.models import ChainAttempt, ChainBatchMember, ChainOrder, OrderKind
 from chain.observations import TransferObservation, transfers_out_of
 from foundation.clock import Clock
 from treasury.breaker import trip_breaker
@@ -32,11 +34,14 @@ async def write_departures(
     )
     if not departures:
         return 0
-    orders = await _orders(session, departures)
+    payments = await _payments(session, departures)
+    paid = await _paid_before(session, payments)
     rows = []
     for one in departures:
-        order_id = _fulfilled(custody, one, orders.get(one.tx_hash))
-        if order_id is None:
+        order_id = _fulfilled(custody, one, payments[one.tx_hash], paid)
+        if order_id is not None:
+            paid.add(order_id)
+        else:
             await trip_breaker(
                 session,
                 clock,
@@ -62,23 +67,46 @@ async def write_departures(
     return len(rows)
 
 
-async def _orders(session: AsyncSession, departures: Sequence[TransferObservation]) -> dict[str, ChainOrder]:
-    """The orders whose attempts the departures' txs are, by tx hash."""
-    rows = await session.execute(
+async def _payments(
+    session: AsyncSession, departures: Sequence[TransferObservation]
+) -> Mapping[str, Sequence[ChainOrder]]:
+    """What the departures' txs were signed to pay, by tx hash: one withdrawal, or those of a batch."""
+    found: defaultdict[str, list[ChainOrder]] = defaultdict(list)
+    alone = select(ChainAttempt.tx_hash, ChainOrder).join(ChainOrder, ChainOrder.id == ChainAttempt.order_id)
+    together = (
         select(ChainAttempt.tx_hash, ChainOrder)
-        .join(ChainOrder, ChainOrder.id == ChainAttempt.order_id)
-        .where(ChainAttempt.tx_hash.in_({one.tx_hash for one in departures}))
+        .join(ChainBatchMember, ChainBatchMember.batch_id == ChainAttempt.order_id)
+        .join(ChainOrder, ChainOrder.id == ChainBatchMember.member_id)
     )
-    return {row.tx_hash: row.ChainOrder for row in rows}
+    hashes = {one.tx_hash for one in departures}
+    for query in (alone, together):
+        rows = await session.execute(
+            query.where(ChainAttempt.tx_hash.in_(hashes), ChainOrder.kind == OrderKind.WITHDRAWAL)
+        )
+        for row in rows:
+            found[row.tx_hash].append(row.ChainOrder)
+    return found
 
 
-def _fulfilled(custody: Custody, departure: TransferObservation, order: ChainOrder | None) -> UUID | None:
-    """The order's id, if the departure is exactly what it ordered."""
-    if order is None or order.kind != OrderKind.WITHDRAWAL:
-        return None
-    paid = (departure.from_address, departure.token, departure.to_address, departure.value)
-    ordered = (custody.vault, order.token, order.to_address, int(order.amount))
-    return order.id if paid == ordered else None
+async def _paid_before(session: AsyncSession, payments: Mapping[str, Sequence[ChainOrder]]) -> set[UUID]:
+    """Which of these orders have a departure already: none, unless a token lies or the vault failed."""
+    ids = [order.id for orders in payments.values() for order in orders]
+    found = await session.scalars(
+        select(TreasuryDeparture.order_id).where(TreasuryDeparture.order_id.in_(ids))
+    )
+    return {one for one in found if one is not None}
+
+
+def _fulfilled(
+    custody: Custody, departure: TransferObservation, orders: Sequence[ChainOrder], paid: Collection[UUID]
+) -> UUID | None:
+    """The id of the order that the departure pays, to the letter; of a batch's no two are equal in it."""
+    given = (departure.from_address, departure.token, departure.to_address, departure.value)
+    for order in orders:
+        ordered = (custody.vault, order.token, order.to_address, int(order.amount))
+        if given == ordered and order.id not in paid:
+            return order.id
+    return None
 
 
 def _asset_code(custody: Custody, token: str) -> str:

@@ -12,7 +12,8 @@ from sqlalchemy import func, select
 from chain.calldata import calldata, hexadecimal
 from chain.contract_reads import ContractRead, read_contracts
 from chain.errors import RPCError
-from chain.models import ChainAttempt, ChainOrder
+from chain.lanes import is_signed
+from chain.models import ChainOrder
 from chain.orders import read_order, withdrawal_word
 from chain.rpc import RPC
 from foundation.database import Database
@@ -21,12 +22,19 @@ from treasury.models import TreasuryWithdrawal
 
 
 async def why_unpayable(
-    database: Database, rpc: RPC, custody: Custody, withdrawal: TreasuryWithdrawal, *, sender: str
+    database: Database,
+    rpc: RPC,
+    custody: Custody,
+    withdrawal: TreasuryWithdrawal,
+    *,
+    sender: str,
+    beside: int = 0,
 ) -> str | None:
     """What would make the vault refuse the payment from ``sender`` now; None if nothing would.
 
-    Payments that are signed and not closed count as made, so several that each could
-    be paid are not sent together when their sum could not. Raises the RPC's errors.
+    Payments that are signed and not closed count as made, and so do ``beside``: units
+    of the token that are about to be sent with it. So several that each could be paid
+    are not sent together when their sum could not. Raises the RPC's errors.
     """
     async with database.session() as session:
         order = await read_order(session, withdrawal.id)
@@ -37,7 +45,7 @@ async def why_unpayable(
             .where(
                 ChainOrder.token == order.token,
                 TreasuryWithdrawal.closed_at.is_(None),
-                TreasuryWithdrawal.id.in_(select(ChainAttempt.order_id)),
+                is_signed(TreasuryWithdrawal.id),
             )
         )
     held, allowed = await read_contracts(
@@ -50,7 +58,7 @@ async def why_unpayable(
     # A node that lags may not have the contracts at its head yet: it answers nothing.
     if held is None or allowed is None:
         return "the vault or the token does not answer"
-    needed = order.amount + int(promised or 0)
+    needed = order.amount + int(promised or 0) + beside
     if needed > held:
         return "the vault holds too little"
     if needed > allowed:

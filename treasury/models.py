@@ -286,6 +286,8 @@ class TreasuryUnswept(Base):
         Text, ForeignKey("treasury_deposit_address.address"), primary_key=True
     )
     token: Mapped[str] = mapped_column(Text, primary_key=True)
+    since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When something first came to it since it was last empty; null where that is not known: long ago."""
 
 
 class TreasurySweep(Base):

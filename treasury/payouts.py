@@ -1,7 +1,8 @@
 """Payouts: carries held withdrawals on, from approval to the ledger's last word.
 
 One step looks at every open withdrawal, reads from ledger, chain tables and node how
-far it is, and does what comes next. What counts as paid is a departure: a Transfer
+far it is, and does what comes next. What may be sent goes together where that is
+cheaper (treasury.payout_batches). What counts as paid is a departure: a Transfer
 log of one of its attempts, in a final block of our own mirror, to the letter of the
 order. What counts as impossible is an order that was revoked before anything was
 signed, or whose nonce is finally used without paying. Nothing else moves money.
@@ -9,6 +10,7 @@ signed, or whose nonce is finally used without paying. Nothing else moves money.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,10 +18,10 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from chain.errors import ChainCode, RPCError, RPCMalformed
-from chain.models import ChainAttempt, ChainOrder
+from chain.models import ChainOrder
 from chain.order_status import OrderState, OrderStatus
 from chain.orders import revoke_order
 from chain.rpc import RPC
@@ -32,7 +34,9 @@ from treasury.blocked_receivers import is_blocked
 from treasury.breaker import breaker_trip, trip_breaker
 from treasury.custody import Custody
 from treasury.liquidity import why_unpayable
-from treasury.models import TreasuryBookingCursor, TreasuryDeparture, TreasuryWithdrawal
+from treasury.models import TreasuryWithdrawal
+from treasury.open_withdrawals import OpenWithdrawal, booked_transfers, open_page
+from treasury.payout_batches import grouped, has_left_nothing, members_count, write_payout_batch
 from treasury.withdrawal_transfers import (
     hold_transfer_id,
     return_withdrawal,
@@ -42,9 +46,6 @@ from treasury.withdrawal_transfers import (
 )
 
 logger = structlog.get_logger()
-
-OPEN_PER_PAGE: Final = 1_000
-"""Open withdrawals looked at together; each step looks at all, page by page."""
 
 UNPAYABLE_SECONDS_MAX: Final = 86_400
 """How long a withdrawal waits for a vault that would refuse it; then it is returned."""
@@ -64,6 +65,9 @@ _NEVER_SIGNED = frozenset(
 )
 """Refusals of the signer that time does not change."""
 
+_BATCH_WAITS = frozenset({ChainCode.FEE_ABOVE_CAP, ChainCode.NONCE_MISMATCH})
+"""Refusals of a batch that its members would not be spared alone: they pass for all together."""
+
 
 @dataclass(slots=True)
 class PayoutReport:
@@ -71,23 +75,14 @@ class PayoutReport:
 
     approved: int = 0
     sent: int = 0
+    batches: int = 0
+    """Transactions that carried several of those that were sent."""
     paid: int = 0
     returned: int = 0
     waiting: int = 0
     """On their way or held up, none of it final."""
     troubles: list[str] = field(default_factory=list)
     """What went wrong, one each; the next step tries again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """An open withdrawal and how far it is."""
-
-    row: TreasuryWithdrawal
-    approved: bool
-    revoked: bool
-    signed: bool
-    departure: TreasuryDeparture | None
 
 
 async def advance_withdrawals(
@@ -101,11 +96,13 @@ async def advance_withdrawals(
     step = _Step(database, ledger, rpc, clock, custody, sender)
     await step.tend()
     after: UUID | None = None
-    while page := await _open_page(database, after):
+    while page := await open_page(database, after):
         after = page[-1].row.id
-        booked = await _booked(ledger, page)
+        booked = await booked_transfers(ledger, page)
         for one in page:
             await step.advance(one, booked)
+        await step.send_ready()
+    await step.send_unsigned_batches()
     return step.report
 
 
@@ -130,6 +127,12 @@ class _Step:
         self.report: Final = PayoutReport()
         self._statuses: Final[dict[UUID, OrderStatus]] = {}
         """Of the orders on their way, as they were when this step began."""
+        self._ready: list[OpenWithdrawal] = []
+        """What may be sent now, in the order in which it was asked for."""
+        self._of_batch: Final[defaultdict[UUID, list[OpenWithdrawal]]] = defaultdict(list)
+        """The same of those that go in a batch which is written and not signed, batch by batch."""
+        self._unsound: Final[set[UUID]] = set()
+        """Such batches of which a member may not be sent now."""
 
     async def tend(self) -> None:
         """Send again, or with a higher fee, what is on its way."""
@@ -138,7 +141,7 @@ class _Step:
         except (Unavailable, RPCError, RPCMalformed) as error:
             self.report.troubles.append(str(error))
 
-    async def advance(self, one: _Open, booked: set[int]) -> None:
+    async def advance(self, one: OpenWithdrawal, booked: set[int]) -> None:
         """The next step of one withdrawal; ``booked`` are the transfers that the ledger has."""
         row = one.row
         # Settled or returned, and the process died before it wrote that down.
@@ -155,15 +158,80 @@ class _Step:
                 await self._close(row.id)
                 self.report.paid += 1
             elif one.signed:
-                await self._look_after(row)
+                await self._look_after(one)
             elif one.revoked:
                 await self._return_unsigned(row)
-            elif await self._may_be_sent(one):
-                await self._send(row)
+            elif not await self._may_be_sent(one):
+                if one.batch_id is not None:
+                    self._unsound.add(one.batch_id)
+            elif one.batch_id is not None:
+                self._of_batch[one.batch_id].append(one)
+            else:
+                self._ready.append(one)
         except (Unavailable, RPCError, RPCMalformed) as error:
             self._wait(str(error))
 
-    async def _may_be_sent(self, one: _Open) -> bool:
+    async def send_ready(self) -> None:
+        """Send what may be sent, together where that is cheaper."""
+        ready, self._ready = self._ready, []
+        for group in grouped(ready):
+            try:
+                if len(group) == 1:
+                    await self._send(group[0].row)
+                else:
+                    await self._send_together(group)
+            except (Unavailable, RPCError, RPCMalformed) as error:
+                self._wait(str(error), count=len(group))
+
+    async def _send_together(self, group: Sequence[OpenWithdrawal]) -> None:
+        async with self._database.session() as session:
+            batch_id = await write_payout_batch(session, self._clock, self._custody, group)
+        if batch_id is None:
+            self._wait("one of a batch was stopped, or sent alone, meanwhile", count=len(group))
+            return
+        # Dies here: a batch that nothing was signed for; the next step finds it by its
+        # members and sends it, or dissolves it.
+        await self._send_batch(batch_id, len(group))
+
+    async def send_unsigned_batches(self) -> None:
+        """Carry on what an earlier step wrote and could not send: whole, or each member alone."""
+        for batch_id in self._of_batch.keys() | self._unsound:
+            ready = len(self._of_batch[batch_id])
+            try:
+                async with self._database.session() as session:
+                    count = await members_count(session, batch_id)
+                if batch_id in self._unsound and await self._dissolve(batch_id):
+                    self._wait("its batch was dissolved", count=ready)
+                # One that cannot be dissolved has a nonce, with which it may have been signed:
+                # whoever wants the next nonce would have to settle it first in any case.
+                elif batch_id in self._unsound or ready == count:
+                    await self._send_batch(batch_id, ready)
+                else:
+                    self._wait("another of its batch waits", count=ready)
+            except (Unavailable, RPCError, RPCMalformed) as error:
+                self._wait(str(error), count=ready)
+
+    async def _send_batch(self, batch_id: UUID, count: int) -> None:
+        """Have a batch sent; ``count`` is of the members that this step has not told of yet."""
+        try:
+            await self._sender.send(batch_id)
+        except Refusal as refusal:
+            logger.warning("batch refused", batch_id=str(batch_id), code=str(refusal.code))
+            signed = refusal.data.get("signed_before", True)
+            if refusal.code not in _BATCH_WAITS and not signed:
+                # Alone each is decided by itself: paid, waiting, or given back.
+                await self._dissolve(batch_id)
+            self._wait(str(refusal), count=count)
+        else:
+            self.report.sent += count
+            self.report.batches += 1
+
+    async def _dissolve(self, batch_id: UUID) -> bool:
+        """Have a batch never signed, so that its members go alone; false if that comes too late."""
+        async with self._database.session() as session:
+            return await revoke_order(session, self._clock, batch_id)
+
+    async def _may_be_sent(self, one: OpenWithdrawal) -> bool:
         """Approve it, unless withdrawals are stopped or the vault would refuse it."""
         row = one.row
         async with self._database.session() as session:
@@ -183,10 +251,16 @@ class _Step:
             await self._return_unsigned(row)
             return False
         # Dies here: approved; the next step sends it.
-        if not await self._signer_would_sign(row):
+        # Of a member the signer says only that it goes in a batch: it is asked for that.
+        if one.batch_id is None and not await self._signer_would_sign(row):
             return False
         unpayable = await why_unpayable(
-            self._database, self._rpc, self._custody, row, sender=await self._sender.address()
+            self._database,
+            self._rpc,
+            self._custody,
+            row,
+            sender=await self._sender.address(),
+            beside=self._about_to_be_sent(one.token),
         )
         if unpayable is None:
             return True
@@ -199,6 +273,11 @@ class _Step:
         else:
             self._wait(unpayable)
         return False
+
+    def _about_to_be_sent(self, token: str) -> int:
+        """Units of a token in what this step has found ready and not sent yet."""
+        batched = (one for members in self._of_batch.values() for one in members)
+        return sum(one.units for one in (*self._ready, *batched) if one.token == token)
 
     async def _signer_would_sign(self, row: TreasuryWithdrawal) -> bool:
         """Ask the signer before a nonce is given, so that what waits for officers takes none."""
@@ -219,7 +298,10 @@ class _Step:
 
     async def _refused(self, row: TreasuryWithdrawal, refusal: Refusal) -> None:
         """What the signer refuses waits, or goes back if time does not change it."""
-        if refusal.code is ChainCode.APPROVALS_MISSING:
+        if refusal.data.get("signed_before", False):
+            # It was signed, and our tables do not know it: nothing is given back for it.
+            self._wait(str(refusal))
+        elif refusal.code is ChainCode.APPROVALS_MISSING:
             since = row.awaits_officers_since
             if since is None:
                 await self._await_officers(row)
@@ -243,48 +325,62 @@ class _Step:
                 .values(awaits_officers_since=self._clock.now())
             )
 
-    async def _look_after(self, row: TreasuryWithdrawal) -> None:
+    async def _look_after(self, one: OpenWithdrawal) -> None:
         """A withdrawal that is signed: returned if it can never pay, else waited for."""
-        status = self._statuses.get(row.id) or await self._sender.status(row.id)
-        if status.state.never_pays:
-            await return_withdrawal(self._ledger, row)
-            # Dies here: returned; the next step finds the void and closes.
-            await self._close(row.id)
-            self.report.returned += 1
-            return
-        self._wait(status.trouble)
-        if status.state is OrderState.SUCCEEDED and status.block_number is not None:
-            await self._expect_departure(row, status.block_number)
+        sent_as = one.batch_id or one.row.id
+        status = self._statuses.get(sent_as) or await self._sender.status(sent_as)
+        if one.batch_id is not None and status.state.is_final:
+            await self._end_with_batch(one, status)
+        elif status.state.never_pays:
+            await self._return(one.row)
+        elif status.state is OrderState.SUCCEEDED and await self._left_nothing(one, status):
+            # A success in a block that is written down has left a departure, or the books are not one.
+            await self._trip(
+                f"withdrawal {one.row.id} succeeded in block {status.block_number} and left no transfer"
+            )
+        else:
+            self._wait(status.trouble)
+
+    async def _end_with_batch(self, one: OpenWithdrawal, batch: OrderStatus) -> None:
+        """Return what its batch did not pay, once the books and the vault both say so."""
+        if batch.state is not OrderState.DISPLACED and not await self._left_nothing(one, batch):
+            # Not written down yet, or paid: then the next step finds the departure.
+            self._wait(None)
+        elif (await self._sender.status(one.row.id)).state.never_pays:
+            # It is never paid later: its nonce is used, and the signer's log says for ever
+            # that it was signed in this batch. So this is its one end.
+            logger.info("not paid by its batch", withdrawal_id=str(one.row.id), batch_id=str(one.batch_id))
+            await self._return(one.row)
+        else:
+            await self._trip(f"withdrawal {one.row.id} was paid by its batch and left no transfer")
+
+    async def _left_nothing(self, one: OpenWithdrawal, sent: OrderStatus) -> bool:
+        async with self._database.session() as session:
+            return await has_left_nothing(session, self._custody, one, sent)
+
+    async def _return(self, row: TreasuryWithdrawal) -> None:
+        await return_withdrawal(self._ledger, row)
+        # Dies here: returned; the next step finds the void and closes.
+        await self._close(row.id)
+        self.report.returned += 1
 
     async def _return_unsigned(self, row: TreasuryWithdrawal) -> None:
         """Return what nothing is signed for, once nothing can be signed for it any more."""
         async with self._database.session() as session:
             revoked = await revoke_order(session, self._clock, row.id)
         if not revoked:
-            self._wait("a nonce was given: the chain decides")
+            self._wait("it has a nonce, or goes in a batch: the chain decides")
             return
         # Dies here: revoked; the next step comes here again and gives the money back.
-        await return_withdrawal(self._ledger, row)
-        await self._close(row.id)
-        self.report.returned += 1
+        await self._return(row)
 
-    async def _expect_departure(self, row: TreasuryWithdrawal, block_number: int) -> None:
-        """A success in a block that is written down has left a departure, or the books are not one."""
+    async def _trip(self, reason: str) -> None:
         async with self._database.session() as session:
-            token = self._custody_token(row)
-            cursor = await session.get(TreasuryBookingCursor, (self._custody.chain_id, token))
-            if cursor is None or cursor.booked_number < block_number:
-                return
-            departure = select(TreasuryDeparture).where(TreasuryDeparture.order_id == row.id)
-            if await session.scalar(departure) is None:
-                reason = f"withdrawal {row.id} succeeded in block {block_number} and left no transfer"
-                await trip_breaker(session, self._clock, self._custody.chain_id, reason=reason)
+            await trip_breaker(session, self._clock, self._custody.chain_id, reason=reason)
+        self._wait(reason)
 
-    def _custody_token(self, row: TreasuryWithdrawal) -> str:
-        return next(token.address for token in self._custody.tokens if token.asset.code == row.asset)
-
-    def _wait(self, trouble: str | None) -> None:
-        self.report.waiting += 1
+    def _wait(self, trouble: str | None, *, count: int = 1) -> None:
+        self.report.waiting += count
         if trouble is not None:
             self.report.troubles.append(trouble)
 
@@ -295,48 +391,3 @@ class _Step:
                 .where(TreasuryWithdrawal.id == withdrawal, TreasuryWithdrawal.closed_at.is_(None))
                 .values(closed_at=self._clock.now())
             )
-
-
-async def _open_page(database: Database, after: UUID | None) -> list[_Open]:
-    async with database.session() as session:
-        query = (
-            select(TreasuryWithdrawal, ChainOrder)
-            .join(ChainOrder, ChainOrder.id == TreasuryWithdrawal.id)
-            .where(TreasuryWithdrawal.closed_at.is_(None))
-            .order_by(TreasuryWithdrawal.id)
-            .limit(OPEN_PER_PAGE)
-        )
-        if after is not None:
-            query = query.where(TreasuryWithdrawal.id > after)
-        rows = (await session.execute(query)).all()
-        ids = [row.TreasuryWithdrawal.id for row in rows]
-        signed = set(
-            await session.scalars(select(ChainAttempt.order_id).where(ChainAttempt.order_id.in_(ids)))
-        )
-        departures = await session.scalars(
-            select(TreasuryDeparture).where(TreasuryDeparture.order_id.in_(ids))
-        )
-        left = {departure.order_id: departure for departure in departures}
-    return [
-        _Open(
-            row=row.TreasuryWithdrawal,
-            approved=row.ChainOrder.approved_at is not None,
-            revoked=row.ChainOrder.revoked_at is not None,
-            signed=row.ChainOrder.id in signed,
-            departure=left.get(row.ChainOrder.id),
-        )
-        for row in rows
-    ]
-
-
-async def _booked(ledger: Ledger, page: Sequence[_Open]) -> set[int]:
-    ids = [
-        transfer.int
-        for one in page
-        for transfer in (
-            hold_transfer_id(one.row.id),
-            settlement_transfer_id(one.row.id),
-            void_transfer_id(one.row.id),
-        )
-    ]
-    return {transfer.id for transfer in await ledger.lookup_transfers(ids)}

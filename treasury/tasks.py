@@ -139,6 +139,7 @@ async def _advance_withdrawals(tools: TreasuryTools) -> None:
             "withdrawals",
             approved=report.approved,
             sent=report.sent,
+            batches=report.batches,
             paid=report.paid,
             returned=report.returned,
             waiting=report.waiting,
@@ -154,6 +155,7 @@ async def _sweep_deposits(tools: TreasuryTools) -> None:
             ordered=report.ordered,
             closed=report.closed,
             open=report.open,
+            waiting=report.waiting,
             troubles=sorted(set(report.troubles)),
         )
 

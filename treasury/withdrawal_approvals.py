@@ -26,7 +26,7 @@ from chain.approvals import (
 )
 from chain.deployments import Deployment
 from chain.models import ChainLane, ChainOrder
-from chain.orders import Order, read_order
+from chain.orders import Order, goes_in_batch, read_order
 from foundation.assets import asset_by_code
 from foundation.clock import SECOND_NS, Clock
 from foundation.errors import Refusal
@@ -68,6 +68,7 @@ async def awaited_withdrawals(session: AsyncSession, clock: Clock) -> list[Await
             TreasuryWithdrawal.closed_at.is_(None),
             ChainOrder.revoked_at.is_(None),
             ~exists().where(ChainLane.order_id == ChainOrder.id),
+            ~goes_in_batch(ChainOrder.id),
         )
         .order_by(TreasuryWithdrawal.awaits_officers_since, TreasuryWithdrawal.id)
         .limit(LISTED_MAX)
@@ -164,6 +165,7 @@ async def _awaited_order(session: AsyncSession, withdrawal_id: UUID) -> Order:
     if row is None or order is None:
         raise Refusal(TreasuryCode.WITHDRAWAL_NOT_FOUND, "There is no such withdrawal.")
     has_nonce = await session.scalar(select(exists().where(ChainLane.order_id == withdrawal_id)))
-    if row.closed_at is not None or row.awaits_officers_since is None or order.revoked or has_nonce:
+    on_its_way = has_nonce or order.batch_id is not None
+    if row.closed_at is not None or row.awaits_officers_since is None or order.revoked or on_its_way:
         raise Refusal(TreasuryCode.APPROVAL_NOT_AWAITED, "This withdrawal awaits no officers.")
     return order

@@ -27,7 +27,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.addresses import checksum
-from chain.models import ChainAttempt, ChainOrder, OrderKind
+from chain.lanes import attempts_for
+from chain.models import ChainOrder, OrderKind
 from foundation.assets import Asset, asset_by_code
 from foundation.clock import Clock
 from foundation.database import Database
@@ -287,12 +288,7 @@ async def _views(database: Database, ledger: Ledger, rows: Sequence[TreasuryWith
         return []
     ids = [row.id for row in rows]
     async with database.session() as session:
-        attempts = await session.execute(
-            select(ChainAttempt.order_id, ChainAttempt.tx_hash)
-            .where(ChainAttempt.order_id.in_(ids))
-            .order_by(ChainAttempt.max_fee_per_gas, ChainAttempt.max_priority_fee_per_gas)
-        )
-        hashes = {row.order_id: row.tx_hash for row in attempts}
+        hashes = {one: attempts[-1].tx_hash for one, attempts in (await attempts_for(session, ids)).items()}
         departures = await session.execute(
             select(TreasuryDeparture.order_id, TreasuryDeparture.tx_hash).where(
                 TreasuryDeparture.order_id.in_(ids)

@@ -156,6 +156,7 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     ChainCode.ORDER_NOT_FOUND: ProblemKind(500, _ASK_US),
     ChainCode.ORDER_NOT_APPROVED: ProblemKind(500, _ASK_US),
     ChainCode.ORDER_REVOKED: ProblemKind(500, _ASK_US),
+    ChainCode.ORDER_IN_BATCH: ProblemKind(500, _ASK_US),
     ChainCode.ORDER_UNEXPLAINED: ProblemKind(500, _ASK_US),
     ChainCode.CONTRACT_NOT_ALLOWED: ProblemKind(500, _ASK_US),
     ChainCode.CAP_PER_TRANSACTION_EXCEEDED: ProblemKind(500, _ASK_US),

@@ -137,7 +137,7 @@ class TestSocket:
             found = (contracts.home / "signer.sock").stat()
         assert (oct(found.st_mode & 0o777), found.st_gid) == ("0o660", group.gr_gid)
 
-    async def test_the_signer_reads_two_tables_and_needs_no_other_right(
+    async def test_the_signer_reads_three_tables_and_needs_no_other_right(
         self, orders: Orders, database_url: str, clock: SettableClock
     ) -> None:
         reader, said = Database(database_url), []
@@ -152,7 +152,11 @@ class TestSocket:
             await orders.sign(signer, order_id)
         await reader.close()
         read = [re.findall(r"FROM (\w+)", one) for one in said if "pg_catalog" not in one]
-        assert {tuple(tables) for tables in read if tables} == {("chain_order",), ("chain_approval",)}
+        assert {table for tables in read for table in tables} == {
+            "chain_order",
+            "chain_approval",
+            "chain_batch_member",
+        }
         assert all(one.lower().startswith(("select", "show")) for one in said), said
 
     @pytest.mark.usefixtures("signer")

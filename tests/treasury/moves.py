@@ -66,14 +66,19 @@ async def move_out_of(treasury: Treasury, vault: str, units: int) -> None:
 
 
 async def pause_first(treasury: Treasury) -> None:
-    """Pause the vault in a block that leaves the waiting payment out, then mine that."""
+    """Pause the vault in a block before the waiting payment, and mine that."""
+    await call_first(treasury, treasury.custody.vault, "pause()")
+
+
+async def call_first(treasury: Treasury, contract: str, signature: str, *arguments: Any) -> None:
+    """Have the administrator's call stand before what waits in the pool, and mine both."""
     node = treasury.contracts.node
-    guardian = treasury.contracts.administrator.address
-    node.call("anvil_impersonateAccount", guardian)
+    administrator = treasury.contracts.administrator.address
+    node.call("anvil_impersonateAccount", administrator)
     tx = {
-        "from": guardian,
-        "to": treasury.custody.vault,
-        "data": "0x" + calldata("pause()").hex(),
+        "from": administrator,
+        "to": contract,
+        "data": "0x" + calldata(signature, *arguments).hex(),
         "gas": hex(100_000),
         "maxFeePerGas": hex(10**12),
         "maxPriorityFeePerGas": hex(10**11),

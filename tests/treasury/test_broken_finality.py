@@ -297,6 +297,30 @@ async def test_payment_that_was_taken_back_is_named_until_it_is_mined_again(trea
     assert treasury.contracts.balance(OUTSIDE) == 100_000_000
 
 
+async def test_batch_that_was_taken_back_is_sent_again_and_pays_each_member_once(treasury: Treasury) -> None:
+    wallet_id = await treasury.wallet()
+    await treasury.fund(wallet_id, "250.000000")
+    treasury.contracts.node.mine(10)
+    receivers = [f"0x{0xBEEF:04x}{number:036x}" for number in range(3)]
+    for receiver in receivers:
+        await treasury.request(wallet_id, "20.000000", to_address=receiver)
+    assert (await treasury.advance()).batches == 1
+    for _ in range(3):
+        await settle(treasury)
+        await treasury.advance()
+    assert await treasury.held(AccountCode.WITHDRAWAL_IN_FLIGHT) == "0.000000"
+    node, depth = treasury.contracts.node, 0
+    while treasury.contracts.balance(receivers[0], block=hex(node.block_number() - depth)):
+        depth += 1
+    node.reorg(depth)
+    assert [treasury.contracts.balance(one) for one in receivers] == [0, 0, 0]
+    await settle(treasury)
+    assert [treasury.contracts.balance(one) for one in receivers] == [20_000_000] * 3
+    found = await usdt(treasury)
+    assert (found.agrees, found.items) == (True, ())
+    assert await tripped(treasury) is not None
+
+
 @pytest.mark.parametrize("last", range(1, 13))
 async def test_death_after_any_effect_of_the_correction_leaves_it_to_be_done_once(
     treasury: Treasury, last: int

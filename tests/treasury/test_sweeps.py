@@ -10,7 +10,7 @@ from foundation.assets import DMMK, USDT
 from tests.fixtures.contracts import CAPS
 from tests.treasury.conftest import OUTSIDE, Treasury
 from tests.treasury.mortality import Died, Fate, MortalRPC
-from tests.treasury.moves import administer, mortal_treasury, signed_by
+from tests.treasury.moves import administer, call_first, mortal_treasury, signed_by
 from treasury.models import TreasuryBookingCursor, TreasuryDepositAddress, TreasurySweep, TreasuryUnswept
 from treasury.sweeps import RETRY_SECONDS, _forget_empty
 
@@ -98,15 +98,17 @@ class TestSweepDeposits:
 
     async def test_sweep_that_fails_is_tried_again_after_a_pause(self, treasury: Treasury) -> None:
         _, address = await funded(treasury)
-        token = treasury.contracts.token()
-        await administer(treasury, token, "freeze(address)", address)
+        node, token = treasury.contracts.node, treasury.contracts.token()
+        node.set_automine(on=False)
         await treasury.sweep()
+        await call_first(treasury, token, "freeze(address)", address)
+        node.set_automine(on=True)
         await treasury.finalize()
         await treasury.sweep()
         assert await sweeps(treasury) == [(address, "reverted")]
+        await administer(treasury, token, "unfreeze(address)", address)
         for _ in range(3):
             assert (await treasury.sweep()).ordered == 0
-        await administer(treasury, token, "unfreeze(address)", address)
         treasury.clock.advance(seconds=RETRY_SECONDS + 1)
         await treasury.finalize()
         assert (await treasury.sweep()).ordered == 1
