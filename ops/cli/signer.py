@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -17,9 +20,13 @@ import typer
 
 if TYPE_CHECKING:
     from foundation.settings import Settings
+    from ops.processes import ProcessMark
 
 SUPERVISED_TRIES_MAX = 5
 """How often a signer that ``up`` starts again is ended, until its log can be had."""
+
+RELOAD_SECONDS_MAX = 10
+"""How long a signer may take to read its policy again; it finishes what it decides first."""
 
 app = typer.Typer(help="Be the signer process; rotate its key; say which officers it believes.")
 
@@ -45,9 +52,19 @@ def rotate() -> None:
     typer.echo(asyncio.run(_rotate()))
 
 
+@app.command("reload")
+def reload() -> None:
+    """Have the running signer read its policy again: whole, or not at all.
+
+    A policy that is not valid is refused here already. Without ``nugpay up`` send the
+    signer's process SIGHUP; its log says what came of it.
+    """
+    typer.echo(_reload())
+
+
 @app.command("policy")
 def policy() -> None:
-    """Print the policy that the signer has from its next start on."""
+    """Print the policy's file, which the signer has from its next reload or start on."""
     import msgspec
 
     from chain.signer_policy import load_policy
@@ -65,18 +82,44 @@ def trust(
         list[str], typer.Option(help="Ids of the officer's person and wallet; once for each.")
     ],
 ) -> None:
-    """Believe an officer's device from the signer's next start on; an earlier key of the name goes."""
+    """Believe an officer's device from the signer's next reload on; an earlier key of the name goes."""
     typer.echo(_trust(name, json.loads(key.read_text()), tuple(UUID(one) for one in known_as)))
 
 
 @app.command("distrust")
 def distrust(name: Annotated[str, typer.Argument(help="The officer's name in the policy.")]) -> None:
-    """Believe an officer no more, from the signer's next start on."""
+    """Believe an officer no more, from the signer's next reload on."""
     typer.echo(_distrust(name))
+
+
+def _reload() -> str:
+    from chain.signer_client import SignerClient
+    from chain.signer_policy import load_policy, policy_hash
+    from identity.keys import PublicKey
+    from ops.errors import OperationError
+    from ops.wiring import current_settings
+
+    settings = current_settings()
+    wanted = load_policy(settings.home)
+    wanted.officers_with(PublicKey.from_jwk)
+    mark = _supervised(settings)
+    if mark is None:
+        raise OperationError(
+            "No signer of ./nugpay up runs here", "Send SIGHUP to the signer's process, and read its log."
+        )
+    os.kill(mark.pid, signal.SIGHUP)
+    client = SignerClient(settings.signer_socket)
+    deadline = time.monotonic() + RELOAD_SECONDS_MAX
+    while asyncio.run(client.identity()).policy != policy_hash(wanted):
+        if time.monotonic() > deadline:
+            raise OperationError("The signer keeps its old policy", "Its log says why.")
+        time.sleep(0.05)
+    return f"the signer decides by policy {policy_hash(wanted)[:16]} from now on"
 
 
 async def _rotate() -> str:
     from chain.deployments import load_deployment
+    from chain.key_providers import KEYSTORE
     from chain.keystore import ADMINISTRATOR_KEY, development_key
     from chain.rotation import rotate_signer
     from chain.rpc import RPC
@@ -85,6 +128,11 @@ async def _rotate() -> str:
     from ops.wiring import current_settings, open_parts
 
     settings = current_settings()
+    if settings.signer_key_service != KEYSTORE:
+        raise OperationError(
+            f"The key service {settings.signer_key_service} holds the signer's key, not the keystore",
+            "Rotate it there, and give its address the vault's role as docs/signer.md describes.",
+        )
     deployment = load_deployment(settings.home, settings.chain_id)
     development = settings.environment == "development"
     administrator = development_key(settings.home, ADMINISTRATOR_KEY) if development else None
@@ -122,11 +170,21 @@ async def _rotate() -> str:
 
 def _end_supervised(settings: Settings) -> None:
     """End the signer of this home's ``up``, if there is one; its supervisor starts it again."""
-    from ops.processes import end_processes, running_roster
+    from ops.processes import end_processes
+
+    mark = _supervised(settings)
+    end_processes([mark] if mark is not None else [])
+
+
+def _supervised(settings: Settings) -> ProcessMark | None:
+    """The signer of this home's ``up``, if it runs."""
+    from ops.processes import running_roster
 
     roster = running_roster(settings.home)
-    children = roster.children if roster is not None else ()
-    end_processes([child.mark for child in children if child.name == "signer" and child.mark is not None])
+    for child in roster.children if roster is not None else ():
+        if child.name == "signer" and child.mark is not None and child.mark.process() is not None:
+            return child.mark
+    return None
 
 
 def _trust(name: str, jwk: dict[str, str], known_as: tuple[UUID, ...]) -> str:
@@ -143,7 +201,7 @@ def _trust(name: str, jwk: dict[str, str], known_as: tuple[UUID, ...]) -> str:
     # Read as the signer will read it, so that what it would not start with is not written.
     [key_id] = [one.key.key_id for one in changed.officers_with(PublicKey.from_jwk) if one.name == name]
     write_policy(home, changed)
-    return f"the signer believes {name} (key {key_id}) from its next start on"
+    return f"the signer believes {name} (key {key_id}) from its next reload or start on"
 
 
 def _distrust(name: str) -> str:
@@ -159,4 +217,4 @@ def _distrust(name: str) -> str:
     if others == policy.officers:
         raise OperationError(f"The policy names no officer {name}", "./nugpay signer policy shows it.")
     write_policy(home, msgspec.structs.replace(policy, officers=others))
-    return f"the signer does not believe {name} from its next start on"
+    return f"the signer does not believe {name} from its next reload or start on"
