@@ -125,7 +125,7 @@ async def test_receivers_are_blocked_and_listed(api, may, hla):
 async def test_whoever_is_no_officer_hears_so_at_every_call(api, ko, subtests):
     stranger = officer_of(api, ko)
     trip_id = await trip(api.database, api.clock, "a drill")
-    calls = {
+    calls: dict[str, Any] = {
         "awaited": stranger.awaited,
         "approval_statement": lambda: stranger.approval_statement(uuid4()),
         "breaker": stranger.breaker,
