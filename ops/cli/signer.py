@@ -9,9 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -20,13 +17,9 @@ import typer
 
 if TYPE_CHECKING:
     from foundation.settings import Settings
-    from ops.processes import ProcessMark
 
 SUPERVISED_TRIES_MAX = 5
 """How often a signer that ``up`` starts again is ended, until its log can be had."""
-
-RELOAD_SECONDS_MAX = 10
-"""How long a signer may take to read its policy again; it finishes what it decides first."""
 
 app = typer.Typer(help="Be the signer process; rotate its key; say which officers it believes.")
 
@@ -59,7 +52,10 @@ def reload() -> None:
     A policy that is not valid is refused here already. Without ``nugpay up`` send the
     signer's process SIGHUP; its log says what came of it.
     """
-    typer.echo(_reload())
+    from ops.signer_reload import reload_signer
+    from ops.wiring import current_settings
+
+    typer.echo(reload_signer(current_settings()))
 
 
 @app.command("policy")
@@ -90,31 +86,6 @@ def trust(
 def distrust(name: Annotated[str, typer.Argument(help="The officer's name in the policy.")]) -> None:
     """Believe an officer no more, from the signer's next reload on."""
     typer.echo(_distrust(name))
-
-
-def _reload() -> str:
-    from chain.signer_client import SignerClient
-    from chain.signer_policy import load_policy, policy_hash
-    from identity.keys import PublicKey
-    from ops.errors import OperationError
-    from ops.wiring import current_settings
-
-    settings = current_settings()
-    wanted = load_policy(settings.home)
-    wanted.officers_with(PublicKey.from_jwk)
-    mark = _supervised(settings)
-    if mark is None:
-        raise OperationError(
-            "No signer of ./nugpay up runs here", "Send SIGHUP to the signer's process, and read its log."
-        )
-    os.kill(mark.pid, signal.SIGHUP)
-    client = SignerClient(settings.signer_socket)
-    deadline = time.monotonic() + RELOAD_SECONDS_MAX
-    while asyncio.run(client.identity()).policy != policy_hash(wanted):
-        if time.monotonic() > deadline:
-            raise OperationError("The signer keeps its old policy", "Its log says why.")
-        time.sleep(0.05)
-    return f"the signer decides by policy {policy_hash(wanted)[:16]} from now on"
 
 
 async def _rotate() -> str:
@@ -171,20 +142,10 @@ async def _rotate() -> str:
 def _end_supervised(settings: Settings) -> None:
     """End the signer of this home's ``up``, if there is one; its supervisor starts it again."""
     from ops.processes import end_processes
+    from ops.signer_reload import supervised_signer
 
-    mark = _supervised(settings)
+    mark = supervised_signer(settings)
     end_processes([mark] if mark is not None else [])
-
-
-def _supervised(settings: Settings) -> ProcessMark | None:
-    """The signer of this home's ``up``, if it runs."""
-    from ops.processes import running_roster
-
-    roster = running_roster(settings.home)
-    for child in roster.children if roster is not None else ():
-        if child.name == "signer" and child.mark is not None and child.mark.process() is not None:
-            return child.mark
-    return None
 
 
 def _trust(name: str, jwk: dict[str, str], known_as: tuple[UUID, ...]) -> str:
