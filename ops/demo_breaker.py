@@ -29,7 +29,7 @@ from treasury.reconciliation import last_reconciliations
 
 async def trip_and_release(stage: Stage, aye: Wallet, tag: str) -> None:
     """Somebody takes tokens out past every order; nothing is paid until two officers have signed."""
-    stage.chapter(9, "Tokens leave without an order: the breaker trips, two officers sign, and it goes on")
+    stage.chapter(9, "Tokens leave without an order: the breaker trips, and two officers sign")
     async with _officers(stage, tag) as (may, hla):
         lost = Money.parse("5", USDT)
         stage.asked("thief", "move 5 USDT out of the vault without an order")
@@ -58,11 +58,11 @@ async def trip_and_release(stage: Stage, aye: Wallet, tag: str) -> None:
             signed = await officer.sign_release(trip.id, statement)
             stage.answered(f"signed by {', '.join(signed.signed_by)}")
         released = await may.release(trip.id)
-        stage.answered(f"released by {', '.join(released.released_by)}; the signer has read both signatures")
+        stage.answered(f"released by {', '.join(released.released_by)}")
         await waiting
         done = await aye.wait_for_withdrawal(order.id)
     arrived = await stage.token_balance(USDT, outside)
-    stage.answered(f"the withdrawal is {done.state}; the address holds {arrived}")
+    stage.answered(f"the signer has verified both signatures: {done.state}; the address holds {arrived}")
     expect(done.state == "paid" and arrived == Money.parse("2", USDT), "2 USDT arrived outside")
     await stage.books()
 

@@ -46,7 +46,7 @@ async def _mine_unless(stage: Stage, sending: asyncio.Task[str]) -> bool:
 
 async def stuck(stage: Stage, ko: Wallet) -> None:
     """A payment that the base fee has left behind gets a higher fee under the same nonce."""
-    stage.chapter(8, "A payment is stuck below the base fee, is replaced under its nonce, and is paid once")
+    stage.chapter(8, "A payment is stuck, is replaced under its nonce, and is paid once")
     outside = "0x" + secrets.token_hex(20)
     order = ko.withdrawal_order(outside, "3.00", "USDT")
     signer = SignerClient(stage.settings.signer_socket)
