@@ -55,6 +55,10 @@ class ChainCode(RefusalCode):
     """The nonce is not the one that the order was given for ever."""
     FEE_ABOVE_CAP = "fee_above_cap"
     """The fee per gas is above what the signer accepts."""
+    FEES_PER_DAY_EXCEEDED = "fees_per_day_exceeded"
+    """More wei than the signer's cap for a day might be burned in fees; time gives the room back."""
+    SIGNING_STOPPED = "signing_stopped"
+    """The breaker has tripped, and two officers of the signer's policy have not signed its release."""
 
 
 class RPCError(NUGPayError):

@@ -29,6 +29,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -228,6 +229,55 @@ class ChainApproval(Base):
     """Whole seconds, as signed; from then on it counts for nothing."""
     signature: Mapped[bytes] = mapped_column(LargeBinary)
     """64 bytes over ``chain.approvals.statement``."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class ChainTrip(Base):
+    """A trip of the breaker: while one is not released, nothing that pays out is signed.
+
+    The table has the name of the room that it began in. ``treasury`` writes it, and says
+    in ``released_at`` when it goes on itself; the signer believes the trip, and of its
+    release only the officers' signatures.
+    """
+
+    __tablename__ = "treasury_breaker"
+    __table_args__ = (
+        Index(
+            "uq_treasury_breaker_tripped",
+            "chain_id",
+            unique=True,
+            postgresql_where=text("released_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    chain_id: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Text)
+    tripped_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    released_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    released_by: Mapped[str | None] = mapped_column(Text)
+
+
+class ChainRelease(Base):
+    """An officer's signature under the release of one trip; a row proves nothing but by it."""
+
+    __tablename__ = "chain_release"
+    __table_args__ = (
+        UniqueConstraint("trip_id", "key_id", "expires_at"),
+        CheckConstraint("octet_length(signature) = 64", name="signature"),
+        CheckConstraint("signed_at < expires_at", name="lifetime"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    trip_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("treasury_breaker.id"))
+    key_id: Mapped[str] = mapped_column(Text)
+    """RFC 7638 thumbprint of the officer's device key."""
+    signed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    """Whole seconds, as signed."""
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    """Whole seconds, as signed; from then on it releases nothing."""
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+    """64 bytes over ``chain.breaker.release_statement``."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 

@@ -3,11 +3,11 @@
 It believes nobody. It is told an order's id, reads the order itself, builds the
 transaction from it, and holds it against its own policy and its own log. Whoever
 has everything else (API, worker, their credentials) gets signatures to the caps,
-each order once, and above the threshold only what two officers signed to the letter
-with keys that the policy names. What it guarantees: for one order there is one key
-and one nonce for ever, alone or as a member of one batch, and its amount counts once;
-a signature is in the log, on disk, before it leaves; the same request gives the same
-bytes.
+each order once, above the threshold only what two officers signed to the letter with
+keys that the policy names, and after a trip of the breaker nothing until two of them
+signed its release. What it guarantees: for one order there is one key and one nonce for
+ever, alone or as a member of one batch, and its amount counts once; a signature is in
+the log, on disk, before it leaves; the same request gives the same bytes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from chain.errors import ChainCode
 from chain.key_services import KeyService, sign_with
 from chain.models import OrderKind
 from chain.orders import Order, read_order, withdrawal_word
+from chain.signer_breaker import SignerBreaker
 from chain.signer_messages import CheckRequest, SignRequest
 from chain.signer_policy import SignerPolicy
 from chain.signer_rules import Rules, refused
@@ -59,9 +60,10 @@ class Signer:
         log.refuse_another_key(key.address)
         self._key: Final = key
         self.deployment: Final = deployment
-        self._policy: Final = policy
-        self._rules: Final = Rules(policy, policy.officers_with(read_key), deployment, log)
+        self._read_key: Final = read_key
+        self._rules = Rules(policy, policy.officers_with(read_key), deployment, log)
         self._log: Final = log
+        self._breaker: Final = SignerBreaker(log, clock)
         self._database: Final = database
         self._clock: Final = clock
         self._one_at_a_time: Final = asyncio.Lock()
@@ -97,29 +99,60 @@ class Signer:
             if given is not None:
                 return given
             officers: dict[UUID, tuple[str, ...]] = {}
+            now_ns = self._clock.now_ns()
             if before is None:
-                now_ns = self._clock.now_ns()
+                self._refuse_stopped(order)
                 officers = self._rules.refuse_first_signature(order, approvals, now_ns=now_ns)
-            gas_limit = before.first.gas_limit if before is not None else self._policy.gas_limit(order)
+            gas_limit = before.first.gas_limit if before is not None else self.policy.gas_limit(order)
+            self._rules.refuse_fees_of_day(
+                order.id,
+                gas_limit * request.max_fee_per_gas,
+                now_ns=now_ns,
+                signed_before=before is not None,
+            )
             signed = await sign_with(self._key, self._transaction(request, order, gas_limit))
             return self._logged(request, order, before, signed, gas_limit, officers)
 
     async def check(self, request: CheckRequest) -> None:
         """Raise the ``Refusal`` that signing the order for the first time would raise now.
 
-        Decides nothing and writes nothing; what is refused here needs no nonce.
+        Decides nothing and writes nothing but a trip of the breaker that it sees; what is
+        refused here needs no nonce.
         """
         async with self._one_at_a_time:
             before = self._log.signed(request.order_id)
             found, approvals = await self._read(request.order_id)
             order = self._refuse_unexplained(request, found, before)
             if before is None:
+                self._refuse_stopped(order)
                 self._rules.refuse_first_signature(order, approvals, now_ns=self._clock.now_ns())
+
+    async def look(self) -> None:
+        """See whether the breaker has tripped or is released, as every question does too.
+
+        Somebody has to look while nobody asks: a trip's row may be taken away again, and
+        officers' signatures live for a while only. Raises as ``sign`` does.
+        """
+        async with self._one_at_a_time, self._database.session() as session:
+            await self._breaker.look(session, self._rules)
+
+    async def replace_policy(self, policy: SignerPolicy) -> None:
+        """Decide by another policy from now on. Raises ``PolicyError`` and keeps the old one."""
+        rules = Rules(policy, policy.officers_with(self._read_key), self.deployment, self._log)
+        # What is being decided is decided by one policy from its beginning to its end.
+        async with self._one_at_a_time:
+            self._rules = rules
+
+    @property
+    def policy(self) -> SignerPolicy:
+        """What it decides by now."""
+        return self._rules.policy
 
     async def _read(self, order_id: UUID) -> tuple[Order | None, dict[UUID, list[Approval]]]:
         """The order with its members, and the approvals of each payment that needs some."""
         keys = {officer.key.key_id for officer in self._rules.officers}
         async with self._database.session() as session:
+            await self._breaker.look(session, self._rules)
             order = await read_order(session, order_id)
             asked = [one.id for one in order.payments if self._rules.officers_asked(one)] if order else []
             return order, {one: await read_approvals(session, one, key_ids=keys) for one in asked}
@@ -188,6 +221,15 @@ class Signer:
             detail = "The address to sweep is not the deposit address of its salt."
             raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, "deposit_address", before)
 
+    def _refuse_stopped(self, order: Order) -> None:
+        """Refuse to begin a payment while the breaker is tripped.
+
+        What was signed before is followed to its end, with a higher fee too: it may be mined
+        in any case. A sweep takes nothing out.
+        """
+        if order.kind not in {OrderKind.SWEEP, OrderKind.SWEEP_BATCH}:
+            self._breaker.refuse_stopped()
+
     def _refuse_nonce(self, request: SignRequest, before: SignedOrder | None) -> None:
         """One key and nonce an order, one order a nonce, for ever: this is what pays once."""
         signed_by = self.address if before is None else before.from_address or self.address
@@ -207,8 +249,8 @@ class Signer:
         if request.max_priority_fee_per_gas > request.max_fee_per_gas:
             detail = "The tip is above the whole fee."
             raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, "tip_above_fee", before)
-        if request.max_fee_per_gas > self._policy.max_fee_per_gas:
-            detail = f"The fee is above {self._policy.max_fee_per_gas} wei per unit of gas."
+        if request.max_fee_per_gas > self.policy.max_fee_per_gas:
+            detail = f"The fee is above {self.policy.max_fee_per_gas} wei per unit of gas."
             # The chain's base fee falls again; then the same order can be signed.
             raise _refused(ChainCode.FEE_ABOVE_CAP, detail, "fee", before, Retryable.YES)
 

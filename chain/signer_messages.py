@@ -94,6 +94,8 @@ class IdentityAnswer(msgspec.Struct, frozen=True, tag="identity"):
     chain_id: int
     genesis_hash: str
     vault: str
+    policy: str = ""
+    """Hash of the policy that it decides by."""
 
 
 Request = SignRequest | CheckRequest | IdentityRequest

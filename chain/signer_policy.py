@@ -8,6 +8,7 @@ is not signed for at all, and what the file leaves out is the stricter choice.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -32,8 +33,15 @@ HOUR_SECONDS: Final = 3_600
 DAY_SECONDS: Final = 86_400
 """The window of the daily cap: what was signed in the last 86,400 s counts."""
 
+SECONDS_MAX: Final = 2**40
+"""A time in seconds since 1970 beyond which there is a mistake of unit."""
+
 GWEI: Final = 10**9
 """A billion wei, the usual measure of fees."""
+
+
+FEES_PER_DAY: Final = 10 * 10**18
+"""Cap on a day's fees in wei where the policy has none: 10 ether, 100 withdrawals at the highest fee."""
 
 
 class PolicyError(NUGPayError):
@@ -99,6 +107,10 @@ class SignerPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Wei per unit of gas beyond which nothing is signed: bounds what fees can burn."""
     withdrawal_gas: int = 200_000
     """Gas limit of a withdrawal; 101,230 measured with our token."""
+    fees_per_day: str = str(FEES_PER_DAY)
+    """Most wei that what is signed in a day may burn in fees, gas limit × fee per gas, each nonce once."""
+    breaker_since: int = 0
+    """Seconds since 1970: what the database says of trips before it is believed. 0: each needs officers."""
     sweep_gas: int = 300_000
     """Gas limit of a sweep of one address; 93,555 measured with the creation of its code."""
     batch_members_max: int = MEMBERS_MAX
@@ -180,6 +192,10 @@ def load_policy(home: Path) -> SignerPolicy:
             raise PolicyError(f"{path}: the caps of {asset} are whole numbers of token units")
     if policy.sweep_gas + policy.batch_sweep_gas * (MEMBERS_MAX - 1) > TRANSACTION_GAS_MAX:
         raise PolicyError(f"{path}: a sweep of {MEMBERS_MAX} would have more gas than a transaction may")
+    if not (policy.fees_per_day.isascii() and policy.fees_per_day.isdigit()):
+        raise PolicyError(f"{path}: fees_per_day is a whole number of wei, as text")
+    if not 0 <= policy.breaker_since <= SECONDS_MAX:
+        raise PolicyError(f"{path}: breaker_since is in seconds since 1970")
     for address in (*policy.allowed_receivers, *policy.blocked_receivers):
         try:
             parse_address(address)
@@ -198,7 +214,7 @@ def _refuse_writable_by_others(path: Path) -> None:
 
 
 def write_policy(home: Path, policy: SignerPolicy) -> None:
-    """Put a policy in place, whole or not at all; a running signer reads it at its next start."""
+    """Put a policy in place, whole or not at all; a running signer reads it when it is told to."""
     path = policy_path(home)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_suffix(f".{os.getpid()}")
@@ -209,6 +225,11 @@ def write_policy(home: Path, policy: SignerPolicy) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def policy_hash(policy: SignerPolicy) -> str:
+    """SHA-256 of what the policy says, in hex: by it one knows whether a signer has it."""
+    return hashlib.sha256(msgspec.json.encode(policy, order="sorted")).hexdigest()
 
 
 WHOLE_TOKENS: Final[Mapping[str, int]] = {

@@ -122,6 +122,19 @@ class Rules:
                 detail = f"More than {cap} units in {window}; {spent} are signed already."
                 raise _refused(code, detail, why, Retryable.YES)
 
+    def refuse_fees_of_day(self, order_id: UUID, wei: int, *, now_ns: int, signed_before: bool) -> None:
+        """Refuse a signature by which an order may burn ``wei``, where the day's fees would pass the cap.
+
+        A replacement counts by what it allows above the order's signatures before it, since
+        one of them is mined.
+        """
+        cap = int(self.policy.fees_per_day)
+        spent = self.log.spent_on_fees(now_ns=now_ns, seconds=DAY_SECONDS, without=order_id)
+        if spent + wei > cap:
+            detail = f"Fees of more than {cap} wei in a day; {spent} may be burned already."
+            code = ChainCode.FEES_PER_DAY_EXCEEDED
+            raise refused(code, detail, "fees_per_day", signed_before=signed_before, retryable=Retryable.YES)
+
     def _caps_of(self, order: Order) -> Caps | None:
         asset = self.deployment.asset_at(order.token)
         return self.policy.caps_of(asset) if asset is not None else None

@@ -22,8 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chain.approvals import ReadKey
 from chain.deployments import Deployment, load_deployment
+from chain.key_providers import open_key_service
 from chain.key_services import KeyService
-from chain.keystore import SIGNER_KEY, development_key, stored_key
 from chain.signer import Signer
 from chain.signer_messages import (
     LINE_BYTES_MAX,
@@ -39,7 +39,8 @@ from chain.signer_messages import (
     encode_line,
     request_decoder,
 )
-from chain.signer_policy import development_policy, load_policy, signer_dir
+from chain.signer_policy import development_policy, load_policy, policy_hash, signer_dir
+from chain.signer_upkeep import kept_up
 from chain.signing_log import SigningLog
 from foundation.clock import Clock, SystemClock
 from foundation.database import Database
@@ -66,14 +67,14 @@ async def run_signer(
 
     Needs the deployment of ``settings.chain_id`` in ``settings.home``; in development
     makes its key and policy where there are none. ``read_key`` reads officers' public
-    keys; ``key`` is a key service, by default the keystore of ``settings.home``.
+    keys; ``key`` is a key service, by default the one that the settings name.
     ``ready`` is called once it listens. Raises ``Refusal`` (no deployment),
-    ``KeystoreError``, ``PolicyError``, ``SigningLogError``.
+    ``KeystoreError``, ``KeyProviderError``, ``PolicyError``, ``SigningLogError``.
     """
     deployment = load_deployment(settings.home, settings.chain_id)
     development = settings.environment == "development"
     if key is None:
-        key = (development_key if development else stored_key)(settings.home, SIGNER_KEY)
+        key = open_key_service(settings)
     policy = development_policy(settings.home, deployment) if development else load_policy(settings.home)
     log = SigningLog(signing_log_path(settings.home, deployment))
     database = Database(database_url, pool_size=1, pool_overflow=0)
@@ -90,9 +91,10 @@ async def run_signer(
         )
         async with serving(signer, settings.signer_socket, group=settings.signer_group) as failed:
             logger.info("signer listens", address=signer.address, chain_id=deployment.chain_id)
-            if ready is not None:
-                ready()
-            raise await failed
+            async with kept_up(signer, settings.home, failed):
+                if ready is not None:
+                    ready()
+                raise await failed
     finally:
         await database.close()
         log.close()
@@ -186,6 +188,7 @@ async def _answer(signer: Signer, line: bytes) -> Answer:
             chain_id=deployment.chain_id,
             genesis_hash=deployment.genesis_hash,
             vault=deployment.vault,
+            policy=policy_hash(signer.policy),
         )
     return await _decided(signer, request)
 

@@ -8,7 +8,9 @@ the key; a signer that finds it damaged does not start.
 
 One log a chain; two signers cannot have it open at once. Its keys follow one another:
 a line of another kind says which key gave way to which, and what was signed before
-counts against the caps of the next.
+counts against the caps of the next. Trips of the breaker that the signer has seen, and
+their release, are lines too: what is taken out of the database afterwards is not
+forgotten here.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ import hashlib
 import os
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
 
+from chain.breaker import BreakerTrip
 from chain.orders import Order
 from chain.signer_policy import HOUR_SECONDS
 from foundation.clock import SECOND_NS
@@ -96,6 +100,39 @@ class RotationEntry(msgspec.Struct, frozen=True):
     previous: str
 
 
+class TripEntry(msgspec.Struct, frozen=True):
+    """The signer has seen that the breaker tripped; nothing that pays out is signed until its release."""
+
+    at_ns: int
+    kind: Literal["trip"]
+    trip_id: UUID
+    reason: str
+    tripped_at: datetime
+    previous: str
+
+
+class ReleaseEntry(msgspec.Struct, frozen=True):
+    """Two officers' signatures under a trip's release were verified."""
+
+    at_ns: int
+    kind: Literal["release"]
+    trip_id: UUID
+    officers: tuple[str, ...]
+    """Their names."""
+    previous: str
+
+
+Entry = SigningEntry | RotationEntry | TripEntry | ReleaseEntry
+"""A line of the log."""
+
+_OTHER_KINDS: Final[dict[str, type[Entry]]] = {
+    "rotation": RotationEntry,
+    "trip": TripEntry,
+    "release": ReleaseEntry,
+}
+"""Every other kind is an order's, and the line a signature."""
+
+
 class _Kind(msgspec.Struct, frozen=True):
     kind: str
 
@@ -145,6 +182,9 @@ class SigningLog:
         self._order_of_nonce: dict[tuple[str | None, int], UUID] = {}
         self._recent: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
         self._rotations: list[RotationEntry] = []
+        self._trips: dict[UUID, BreakerTrip] = {}
+        self._released: set[UUID] = set()
+        self._fees: dict[UUID, tuple[int, int]] = {}
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -221,7 +261,25 @@ class SigningLog:
         since = now_ns - seconds * SECOND_NS
         return sum(amount for at_ns, amount in recent if at_ns > since)
 
-    def append(self, entry: SigningEntry | RotationEntry) -> None:
+    @property
+    def trips(self) -> tuple[BreakerTrip, ...]:
+        """Trips of the breaker that were seen and are not released, the first seen first."""
+        return tuple(self._trips.values())
+
+    @property
+    def known_trips(self) -> frozenset[UUID]:
+        """Every trip that was ever seen."""
+        return frozenset(self._trips) | frozenset(self._released)
+
+    def spent_on_fees(self, *, now_ns: int, seconds: int, without: UUID) -> int:
+        """Wei that what was signed in the last ``seconds`` may burn, ``without`` what one order may.
+
+        An order counts with the most that any of its signatures allows, from its last one on.
+        """
+        since = now_ns - seconds * SECOND_NS
+        return sum(wei for order, (at_ns, wei) in self._fees.items() if at_ns > since and order != without)
+
+    def append(self, entry: Entry) -> None:
         """Write an entry and have it on disk before returning.
 
         Raises ``InvariantViolation`` if the disk does not take it: then the signature
@@ -275,11 +333,19 @@ class SigningLog:
             self._note(entry, line, offset)
             offset += len(line)
 
-    def _note(self, entry: SigningEntry | RotationEntry, line: bytes, offset: int) -> None:
+    def _note(self, entry: Entry, line: bytes, offset: int) -> None:
         self._previous = hashlib.sha256(line).hexdigest()
-        if isinstance(entry, RotationEntry):
+        if isinstance(entry, SigningEntry):
+            self._note_signature(entry, line, offset)
+        elif isinstance(entry, RotationEntry):
             self._note_rotation(entry)
-            return
+        elif isinstance(entry, TripEntry):
+            self._trips[entry.trip_id] = BreakerTrip(entry.trip_id, entry.reason, entry.tripped_at)
+        else:
+            self._trips.pop(entry.trip_id, None)
+            self._released.add(entry.trip_id)
+
+    def _note_signature(self, entry: SigningEntry, line: bytes, offset: int) -> None:
         order = self._orders.get(entry.order_id)
         if order is None:
             # A replacement is the same payment with higher fees: only the first counts.
@@ -291,6 +357,17 @@ class SigningLog:
             self._recent[entry.token].append((entry.at_ns, int(entry.amount)))
         fees = (entry.max_fee_per_gas, entry.max_priority_fee_per_gas)
         order.lines[fees] = _Line(entry.tx_hash, offset, len(line))
+        self._note_fees(entry)
+
+    def _note_fees(self, entry: SigningEntry) -> None:
+        # Taken out and put in again, so that the oldest stays first.
+        _, most = self._fees.pop(entry.order_id, (0, 0))
+        self._fees[entry.order_id] = (entry.at_ns, max(most, entry.gas_limit * entry.max_fee_per_gas))
+        while True:
+            oldest = next(iter(self._fees))
+            if self._fees[oldest][0] > entry.at_ns - REMEMBERED_SECONDS * SECOND_NS:
+                return
+            del self._fees[oldest]
 
     def _note_rotation(self, rotation: RotationEntry) -> None:
         self._rotations.append(rotation)
@@ -304,10 +381,9 @@ class SigningLog:
         }
 
 
-def _decoded(line: bytes) -> SigningEntry | RotationEntry:
-    if msgspec.json.decode(line, type=_Kind).kind == "rotation":
-        return msgspec.json.decode(line, type=RotationEntry)
-    return msgspec.json.decode(line, type=SigningEntry)
+def _decoded(line: bytes) -> Entry:
+    kind: type[Entry] = _OTHER_KINDS.get(msgspec.json.decode(line, type=_Kind).kind, SigningEntry)
+    return msgspec.json.decode(line, type=kind)
 
 
 def _sync_directory(directory: Path) -> None:

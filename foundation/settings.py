@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     """A second endpoint, run by others: only what is final for both is credited. Unset: one is believed."""
     chain_id: int = 31337
     """The chain that the node must be on; another one refuses to start."""
+    signer_key_service: str = "keystore"
+    """Who holds the signer's key: ``keystore``, or the name of an entry point of ``nugpay.key_services``."""
     signer_group: str | None = None
     """Unix group whose members may ask the signer, where it is its own user; unset: its user only."""
     signer_socket_path: Path | None = None

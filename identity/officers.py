@@ -7,6 +7,8 @@ written here by a thief is worth a look at a list.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -14,7 +16,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from foundation.clock import Clock
-from identity.models import OfficerRow
+from identity.keys import KeyAlgorithm, PublicKey
+from identity.models import Device, OfficerRow
 
 
 async def officer_name(session: AsyncSession, person_id: UUID) -> str | None:
@@ -23,6 +26,28 @@ async def officer_name(session: AsyncSession, person_id: UUID) -> str | None:
         select(OfficerRow.name).where(OfficerRow.person_id == person_id, OfficerRow.dismissed_at.is_(None))
     )
     return name
+
+
+@dataclass(frozen=True, slots=True)
+class OfficerKey:
+    """A device key of somebody who is an officer now."""
+
+    name: str
+    """The officer's."""
+    key: PublicKey
+
+
+async def officer_keys(session: AsyncSession, key_ids: Collection[str]) -> list[OfficerKey]:
+    """Those of the keys that are officers' own, of devices that are not revoked."""
+    rows = await session.execute(
+        select(OfficerRow.name, Device.algorithm, Device.public_key)
+        .join(Device, Device.person_id == OfficerRow.person_id)
+        .where(Device.key_id.in_(key_ids), Device.revoked_at.is_(None), OfficerRow.dismissed_at.is_(None))
+        .order_by(Device.id)
+    )
+    return [
+        OfficerKey(row.name, PublicKey(KeyAlgorithm(row.algorithm), row.public_key)) for row in rows.all()
+    ]
 
 
 async def appoint_officer(session: AsyncSession, clock: Clock, *, person_id: UUID, name: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 
 from nugpay_client import InsufficientFunds, NUGPayClientError, Payment, PaymentOrder, Wallet
 from rich.console import Console
@@ -17,29 +16,25 @@ from rich.text import Text
 
 from foundation.assets import DMMK, USDT
 from foundation.errors import NUGPayError
+from foundation.logs import configure_logging
 from foundation.money import Money
 from foundation.settings import Settings
-from ops.demo_stage import POLL_SECONDS, Stage, open_stage
-from ops.errors import OperationError
+from ops.demo_breaker import trip_and_release
+from ops.demo_chain import reorg, stuck
+from ops.demo_checks import StoryBrokeError, expect, until
+from ops.demo_stage import Stage, open_stage
 from treasury.reconciliation import last_reconciliations
 
 PAYMENTS_UNDER_FIRE = 2_000
 """How many payments are on their way when the ledger process is killed."""
 CALLERS = 24
 """How many of them at a time."""
-WAIT_SECONDS_MAX = 60
-"""How long the story waits for the chain and the worker."""
-
-
-class StoryBrokeError(OperationError):
-    """Something did not go as the story promises."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(what, "./nugpay status shows the processes and both books.")
 
 
 def run(settings: Settings) -> int:
     """Play the story; 0 when it went as told, else 1 and what broke."""
+    # The story steps into the worker's part once; what that logs is not the story.
+    configure_logging("demo", "error")
     console = Console(highlight=False)
     began = time.monotonic()
     try:
@@ -64,9 +59,11 @@ async def _play(console: Console, settings: Settings) -> None:
             await _deposit(stage, aye)
             order = await _pay(stage, aye, f"@ko_{tag}")
             await _refuse_overdraft(stage, aye, f"@ko_{tag}")
-            await _reorg(stage, ko)
+            await reorg(stage, ko)
             await _pay_under_fire(stage, aye, ko, f"@ko_{tag}")
             await _withdraw(stage, ko)
+            await stuck(stage, ko)
+            await trip_and_release(stage, aye, tag)
             await _compare_books(stage, order)
 
 
@@ -88,12 +85,12 @@ async def _deposit(stage: Stage, aye: Wallet) -> None:
                 states.append(deposit.state)
         return sum(states[-1] == "credited" for states in seen.values()) == 2
 
-    await _until(credited, "the deposits are not credited")
+    await until(credited, "the deposits are not credited")
     stage.answered("; ".join(f"{asset}: {' → '.join(states)}" for asset, states in seen.items()))
     balances = await aye.balances()
     stage.answered(f"balance {balances['USDT'].available} USDT, {balances['DMMK'].available} DMMK")
-    _expect(str(balances["USDT"].available) == "250.000000", "250 USDT were deposited")
-    _expect(str(balances["DMMK"].available) == "1000000.00", "1,000,000 DMMK were deposited")
+    expect(str(balances["USDT"].available) == "250.000000", "250 USDT were deposited")
+    expect(str(balances["DMMK"].available) == "1000000.00", "1,000,000 DMMK were deposited")
     await stage.books()
 
 
@@ -107,7 +104,7 @@ async def _pay(stage: Stage, aye: Wallet, payee: str) -> PaymentOrder:
     stage.asked("@aye", "the same order again, as after a lost answer")
     again = await aye.pay(order)
     stage.answered(f"the same payment of {again.created_at.isoformat()}; nothing moved")
-    _expect(again == first, "the second answer is the first")
+    expect(again == first, "the second answer is the first")
     await stage.books()
     return order
 
@@ -122,33 +119,7 @@ async def _refuse_overdraft(stage: Stage, aye: Wallet, payee: str) -> None:
         stage.answered(f"{refusal.problem.code}: {refusal.problem.detail}")
     else:
         raise StoryBrokeError("a payment above the balance went through")
-    _expect((await aye.balances())["USDT"].available == before, "a refused payment moves nothing")
-
-
-async def _reorg(stage: Stage, ko: Wallet) -> None:
-    stage.chapter(5, "A reorg takes a deposit away before it is final: nothing was ever credited")
-    address = await ko.deposit_address("USDT")
-    async with stage.blocks_by_hand():
-        stage.asked("outside", f"send 77 USDT to {address.address}")
-        sending = asyncio.create_task(stage.issue(USDT, address.address, "77"))
-        await _until(lambda: _mine_unless(stage, sending), "the deposit was not mined")
-        tx_hash = await sending
-        await ko.wait_for_deposit(tx_hash, states={"seen"})
-        stage.answered(f"{tx_hash[:10]}… is seen, and cannot be spent yet")
-        await stage.rpc.call("anvil_reorg", 1, [])
-        stage.note("the chain drops the block for another one without it")
-        await ko.wait_for_deposit(tx_hash, states={"orphaned"})
-        stage.answered(f"{tx_hash[:10]}… is orphaned")
-    _expect(str((await ko.balances())["USDT"].balance) == "25.000000", "the lost deposit is not credited")
-    await stage.books()
-
-
-async def _mine_unless(stage: Stage, sending: asyncio.Task[str]) -> bool:
-    if not sending.done():
-        pending = await stage.rpc.call("txpool_status")
-        if int(pending["pending"], 16):
-            await stage.rpc.call("evm_mine")
-    return sending.done()
+    expect((await aye.balances())["USDT"].available == before, "a refused payment moves nothing")
 
 
 async def _pay_under_fire(stage: Stage, aye: Wallet, ko: Wallet, payee: str) -> None:
@@ -175,10 +146,10 @@ async def _pay_under_fire(stage: Stage, aye: Wallet, ko: Wallet, payee: str) -> 
     stage.answered(f"{len(paid):,} acknowledged, {rate:,.0f} a second with the crash in between")
     in_history = [line.id async for line in ko.history(asset="DMMK", page=100)]
     acknowledged = {payment.id for payment in paid}
-    _expect(len(in_history) == len(set(in_history)), "no payment is in the history twice")
-    _expect(acknowledged == set(in_history), "every acknowledged payment is in the history, and no other")
+    expect(len(in_history) == len(set(in_history)), "no payment is in the history twice")
+    expect(acknowledged == set(in_history), "every acknowledged payment is in the history, and no other")
     gained = (await ko.balances())["DMMK"].balance - before
-    _expect(gained == len(orders), "the balance rose by every payment exactly once")
+    expect(gained == len(orders), "the balance rose by every payment exactly once")
     stage.answered(f"each is in the history exactly once; @ko has {gained} DMMK more")
     await stage.books()
 
@@ -194,12 +165,12 @@ async def _withdraw(stage: Stage, ko: Wallet) -> None:
     done = await ko.wait_for_withdrawal(order.id)
     arrived = await stage.token_balance(USDT, outside)
     stage.answered(f"{done.state} in {(done.tx_hash or '')[:10]}…; the address holds {arrived}")
-    _expect(done.state == "paid" and arrived == Money.parse("10", USDT), "10 USDT arrived outside")
+    expect(done.state == "paid" and arrived == Money.parse("10", USDT), "10 USDT arrived outside")
     await stage.books()
 
 
 async def _compare_books(stage: Stage, order: PaymentOrder) -> None:
-    stage.chapter(8, "Reconciliation: both books agree to the last unit")
+    stage.chapter(10, "Reconciliation: both books agree to the last unit")
     head = int(await stage.rpc.call("eth_blockNumber"), 16)
 
     async def reconciled() -> bool:
@@ -207,7 +178,7 @@ async def _compare_books(stage: Stage, order: PaymentOrder) -> None:
             results = await last_reconciliations(session, stage.custody)
         return bool(results) and all(r.block_number >= head for r in results)
 
-    await _until(reconciled, "no final block was reconciled")
+    await until(reconciled, "no final block was reconciled")
     async with stage.database.session() as session:
         results = await last_reconciliations(session, stage.custody)
     for result in results:
@@ -218,20 +189,7 @@ async def _compare_books(stage: Stage, order: PaymentOrder) -> None:
             f"block {result.block_number}: {result.asset.code} on chain {chain.format()}, "
             f"in the ledger {ledger.format()}, unexplained {result.unexplained_units}"
         )
-        _expect(result.agrees and chain == ledger, f"the {result.asset.code} books are equal")
+        expect(result.agrees and chain == ledger, f"the {result.asset.code} books are equal")
     await stage.books()
     (transfer,) = await stage.ledger.lookup_transfers([order.id.int])
     stage.note(f"payment {order.id} is transfer {transfer.timestamp} of the ledger, for ever")
-
-
-async def _until(condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
-    for _ in range(int(WAIT_SECONDS_MAX / POLL_SECONDS)):
-        if await condition():
-            return
-        await asyncio.sleep(POLL_SECONDS)
-    raise StoryBrokeError(otherwise)
-
-
-def _expect(holds: bool, what: str) -> None:
-    if not holds:
-        raise StoryBrokeError(f"it does not hold that {what}")

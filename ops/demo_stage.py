@@ -13,7 +13,7 @@ import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from nugpay_client import DeviceKey, Wallet
+from nugpay_client import DeviceKey, RetryPolicy, Wallet
 from rich.console import Console
 from rich.text import Text
 
@@ -38,8 +38,8 @@ from treasury.custody import Custody, custody_of
 from treasury.custody_addresses import custody_addresses
 from treasury.custody_balances import units_at
 
-POLL_SECONDS = 0.1
-"""Between two looks at something that is awaited."""
+PATIENT = RetryPolicy(attempts=120, pause_seconds=0.25, pause_seconds_max=1.0)
+"""How a phone of the story asks again while it is told to wait."""
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ class Stage:
         async with self.database.session() as session:
             code = await issue_enrolment_code(session, self.clock)
         key = DeviceKey.generate("ed25519" if algorithm == "ed25519" else "ecdsa-p256-sha256")
-        wallet = Wallet(self.api, key)
+        wallet = Wallet(self.api, key, retry=PATIENT)
         self.asked(f"@{handle}", f"enrol this {algorithm} key with the one-time code {code[:8]}-…")
         device = await wallet.enrol(code)
         self.answered(f"device {device}")

@@ -338,24 +338,3 @@ class TreasuryReconciliation(Base):
     unexplained_units: Mapped[Decimal] = mapped_column(Word)
     """Chain minus what the ledger and the items say; 0 when the books agree."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-
-
-class TreasuryBreaker(Base):
-    """A stop of withdrawals; while a row is unreleased nothing new is signed."""
-
-    __tablename__ = "treasury_breaker"
-    __table_args__ = (
-        Index(
-            "uq_treasury_breaker_tripped",
-            "chain_id",
-            unique=True,
-            postgresql_where=text("released_at IS NULL"),
-        ),
-    )
-
-    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    chain_id: Mapped[int] = mapped_column(BigInteger)
-    reason: Mapped[str] = mapped_column(Text)
-    tripped_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    released_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    released_by: Mapped[str | None] = mapped_column(Text)

@@ -13,8 +13,9 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.breaker import BreakerTrip
 from chain.observations import finality_hold
-from treasury.breaker import BreakerTrip, breaker_trip
+from treasury.breaker import breaker_trip
 from treasury.custody import Custody, CustodyToken
 from treasury.models import TreasuryReconciliation
 from treasury.reconciliation import ItemKind, Reconciliation, last_reconciliations

@@ -26,6 +26,8 @@ from wallet_api.errors import ApiCode
 from wallet_api.gate import REQUEST_ID_KEY, Gate
 from wallet_api.mobile import (
     balances,
+    blocked_receivers,
+    breaker,
     deposits,
     enrolments,
     fees,
@@ -45,7 +47,8 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 """Opens what the routes need, and closes it at the end."""
 
 RESOURCES = (
-    payments, balances, history, wallet, fees, deposits, withdrawals, enrolments, health, reserves, officers
+    payments, balances, history, wallet, fees, deposits, withdrawals, enrolments, health, reserves, officers,
+    breaker, blocked_receivers,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

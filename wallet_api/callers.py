@@ -5,9 +5,12 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.types import Scope
 
+from foundation.errors import Refusal
 from foundation.settings import Settings
 from identity.devices import Device
+from identity.officers import officer_name
 from identity.signatures import SignedRequest
+from treasury.errors import TreasuryCode
 from wallet_api.connections import connections_of
 from wallet_api.hosts import base_url
 from wallets.wallets import Wallet
@@ -22,6 +25,15 @@ async def wallet_of(request: Request) -> Wallet:
     """The wallet of the person whose device signed the request."""
     device = await device_of(request)
     return await connections_of(request).wallets.by_person(device.person_id)
+
+
+async def officer_of(request: Request) -> Device:
+    """The officer's device that signed the request; anybody else hears that nothing is here."""
+    device = await device_of(request)
+    async with connections_of(request).database.session() as session:
+        if await officer_name(session, device.person_id) is None:
+            raise Refusal(TreasuryCode.APPROVER_IS_NO_OFFICER, "There is nothing at this path.")
+    return device
 
 
 async def signed_request(request: Request) -> SignedRequest:

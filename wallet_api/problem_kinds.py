@@ -38,6 +38,7 @@ _ASK_US: Final = "This is not for a client to solve; tell us the request_id."
 _RECEIVER: Final = "Give an address that belongs to the receiver."
 _NEW_QUOTE: Final = "Ask for a new quote: POST /v1/withdrawals/quotes."
 _SIGN_APPROVAL: Final = "Sign the statement that the list shows now, as docs/signer.md describes."
+_SIGN_RELEASE: Final = "Sign the statement that the trip shows now, as docs/signer.md describes."
 _NEW_CODE: Final = "Ask whoever gave the code for a new one."
 
 PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
@@ -148,6 +149,18 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     TreasuryCode.APPROVAL_TIMES_MALFORMED: ProblemKind(422, _SIGN_APPROVAL),
     TreasuryCode.APPROVAL_EXPIRED: ProblemKind(422, _SIGN_APPROVAL),
     TreasuryCode.APPROVAL_SIGNATURE_WRONG: ProblemKind(422, _SIGN_APPROVAL),
+    TreasuryCode.TRIP_NOT_FOUND: ProblemKind(404, "Look at the breaker's trips again."),
+    TreasuryCode.RELEASE_TIMES_MALFORMED: ProblemKind(422, _SIGN_RELEASE),
+    TreasuryCode.RELEASE_EXPIRED: ProblemKind(422, _SIGN_RELEASE),
+    TreasuryCode.RELEASE_SIGNATURE_WRONG: ProblemKind(422, _SIGN_RELEASE),
+    TreasuryCode.RELEASE_SIGNATURES_MISSING: ProblemKind(409, "Two officers sign this trip's release first."),
+    TreasuryCode.RELEASE_AWAITS_CORRECTION: ProblemKind(409, "The worker corrects it; wait for it."),
+    TreasuryCode.RELEASE_BOOKS_NOT_COMPARED: ProblemKind(
+        409, "The worker compares them at the next final block; so does ./nugpay reconcile."
+    ),
+    TreasuryCode.RELEASE_BOOKS_DIFFER: ProblemKind(
+        409, "Find the difference first; ./nugpay reconcile shows what explains the rest of it."
+    ),
     TreasuryCode.CUSTODY_UNIT_TOO_COARSE: ProblemKind(500, _ASK_US),
     ChainCode.ADDRESS_MALFORMED: ProblemKind(422, "An address is 0x and 40 hexadecimal digits."),
     ChainCode.ADDRESS_CHECKSUM_MISMATCH: ProblemKind(422, "Copy the address again: a character is wrong."),
@@ -167,6 +180,8 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     ChainCode.APPROVALS_MISSING: ProblemKind(500, _ASK_US),
     ChainCode.NONCE_MISMATCH: ProblemKind(500, _ASK_US),
     ChainCode.FEE_ABOVE_CAP: ProblemKind(500, _ASK_US),
+    ChainCode.FEES_PER_DAY_EXCEEDED: ProblemKind(500, _ASK_US),
+    ChainCode.SIGNING_STOPPED: ProblemKind(500, _ASK_US),
     FollowerStopCode.WRONG_CHAIN_ID: ProblemKind(500, _ASK_US),
     FollowerStopCode.WRONG_GENESIS: ProblemKind(500, _ASK_US),
     FollowerStopCode.REORG_TOO_DEEP: ProblemKind(500, _ASK_US),

@@ -8,7 +8,10 @@ the full scale. Times are UTC in RFC 3339.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -69,6 +72,12 @@ TimeAnswer = Annotated[
     str, Field(description="UTC, RFC 3339 with microseconds.", examples=["2026-11-23T14:05:09.123456Z"])
 ]
 """A time in an answer."""
+
+
+SignatureText = Annotated[
+    str, Field(min_length=88, max_length=88, description="64 bytes of the device's key, in base64.")
+]
+"""A device's signature under a statement."""
 
 
 class Asked(BaseModel):
@@ -135,6 +144,19 @@ def answered(answer: Answer, *, status: int = 200, replayed: bool = False) -> Re
 def time_text(ns: int) -> str:
     """Nanoseconds since 1970 as RFC 3339 in UTC, cut to microseconds."""
     return datetime_from_ns(ns).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def instant_text(at: datetime) -> str:
+    """An aware time as RFC 3339 in UTC, with microseconds."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def signature_of(text: str) -> bytes:
+    """The bytes of a signature in base64; what is none verifies under nothing."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return b""
 
 
 def handle_text(handle: str) -> str:

@@ -1,81 +1,148 @@
-"""``nugpay breaker``: why withdrawals stand still, and letting them go on."""
+"""``nugpay breaker``: why withdrawals stand still, and two officers who let them go on."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
-OFFICERS_MIN = 2
-"""What can hurt is decided by two people."""
+if TYPE_CHECKING:
+    from nugpay_client import DeviceKey
 
-app = typer.Typer(no_args_is_help=True, help="Show or release the breaker that stops withdrawals.")
+    from ops.wiring import Parts
+    from treasury.breaker_release import TripState
+
+app = typer.Typer(no_args_is_help=True, help="Show the breaker that stops withdrawals, sign its release.")
+
+Trip = Annotated[str | None, typer.Option(help="A trip's id; without it the one that stops withdrawals.")]
+"""Which trip is meant."""
 
 
 @app.command("show")
 def show() -> None:
-    """Say whether withdrawals are stopped, since when and why."""
+    """Say whether withdrawals are stopped, and list the last trips and who signed their release."""
     typer.echo(asyncio.run(_show()))
 
 
-@app.command("release")
-def release(
-    officer: Annotated[list[str], typer.Option(help="Who decided it; give it once for each officer.")],
+@app.command("sign")
+def sign(
+    key: Annotated[Path, typer.Option(help="The officer's device key (PEM).")],
+    passphrase: Annotated[str, typer.Option(prompt=True, hide_input=True, help="Opens the key.")],
+    trip: Trip = None,
 ) -> None:
-    """Let withdrawals go on, by decision of two officers, once the newest books agree again.
+    """Show a trip, and sign its release with an officer's device key once they agree.
 
-    What the difference was must be known and mended first: a release repairs nothing.
+    A trip that is released already can be signed again, for a signer that was away.
     """
-    typer.echo(asyncio.run(_release(sorted({name.strip() for name in officer if name.strip()}))))
+    from nugpay_client import DeviceKey
+
+    device_key = DeviceKey.load(key, passphrase.encode())
+
+    def agree(said: str) -> bool:
+        typer.echo(said)
+        return typer.confirm("Sign this?")
+
+    typer.echo(asyncio.run(_sign(_id(trip), device_key, agree)))
+
+
+@app.command("release")
+def release(trip: Trip = None) -> None:
+    """Let withdrawals go on, once two officers have signed the trip's release and the books agree.
+
+    What the difference was must be known and mended first: a release repairs nothing. The
+    signer goes on by itself, by the same two signatures.
+    """
+    typer.echo(asyncio.run(_release(_id(trip))))
+
+
+def _id(text: str | None) -> UUID | None:
+    from foundation.ids import parse_id
+
+    return None if text is None else parse_id(text)
 
 
 async def _show() -> str:
+    from chain.deployments import load_deployment
     from ops.wiring import current_settings, open_parts
+    from treasury.breaker_release import list_trips
+
+    settings = current_settings()
+    deployment = load_deployment(settings.home, settings.chain_id)
+    async with open_parts(settings) as parts, parts.database.session() as session:
+        trips = await list_trips(session, parts.clock, deployment)
+    stopping = [one for one in trips if one.released_at is None]
+    if not trips:
+        return "withdrawals go on; the breaker has not tripped"
+    first = "withdrawals go on"
+    if stopping:
+        trip = stopping[0].trip
+        first = f"withdrawals are stopped since {trip.tripped_at.isoformat()}: {trip.reason}"
+    return "\n".join([first, *map(_line, trips)])
+
+
+def _line(one: TripState) -> str:
+    state = "not released"
+    if one.released_at is not None:
+        state = f"released {one.released_at.isoformat()} by {', '.join(one.released_by)}"
+    signed = ", ".join(one.signed_by) or "nobody"
+    tripped = one.trip.tripped_at.isoformat()
+    return f"{one.trip.id}  tripped {tripped}: {one.trip.reason}  {state}; signed now by {signed}"
+
+
+async def _sign(trip_id: UUID | None, key: DeviceKey, agree: Callable[[str], bool]) -> str:
+    from chain.breaker import ReleaseSignature
+    from chain.deployments import load_deployment
+    from ops.officer_devices import enrolled_device
+    from ops.wiring import current_settings, open_parts
+    from treasury.breaker_release import sign_release, statement_of_release
+
+    settings = current_settings()
+    deployment = load_deployment(settings.home, settings.chain_id)
+    async with open_parts(settings) as parts:
+        device = await enrolled_device(parts, key)
+        chosen = trip_id or await _stopping(parts)
+        async with parts.database.session() as session:
+            said, signed_at, expires_at = await statement_of_release(
+                session, parts.clock, deployment, trip_id=chosen
+            )
+        if not agree(said.decode()):
+            return "not signed"
+        signed = ReleaseSignature(device.key.key_id, signed_at, expires_at, key.sign(said))
+        async with parts.database.session() as session:
+            state = await sign_release(
+                session, parts.clock, deployment, device=device, trip_id=chosen, signed=signed
+            )
+    return f"signed; signed now by {', '.join(state.signed_by)}"
+
+
+async def _release(trip_id: UUID | None) -> str:
+    from chain.deployments import load_deployment
+    from ops.wiring import current_settings, open_parts
+    from treasury.breaker_release import release_breaker
+    from treasury.custody import custody_of
+
+    settings = current_settings()
+    deployment = load_deployment(settings.home, settings.chain_id)
+    async with open_parts(settings) as parts:
+        chosen = trip_id or await _stopping(parts)
+        async with parts.database.session() as session:
+            state = await release_breaker(
+                session, parts.clock, custody_of(deployment), deployment, trip_id=chosen
+            )
+    return f"released by {', '.join(state.released_by)}"
+
+
+async def _stopping(parts: Parts) -> UUID:
+    """The trip that stops withdrawals now."""
+    from ops.errors import OperationError
     from treasury.breaker import breaker_trip
 
-    async with open_parts(current_settings()) as parts, parts.database.session() as session:
+    async with parts.database.session() as session:
         trip = await breaker_trip(session, parts.settings.chain_id)
     if trip is None:
-        return "withdrawals go on; the breaker has not tripped"
-    return f"withdrawals are stopped since {trip.tripped_at.isoformat()}: {trip.reason}"
-
-
-async def _release(officers: list[str]) -> str:
-    from chain.deployments import load_deployment
-    from ops.errors import OperationError
-    from ops.wiring import current_settings, open_parts
-    from treasury.breaker import release_breaker
-    from treasury.custody import custody_of
-    from treasury.reserves import read_reserves
-    from treasury.reversals import unhandled_breaks
-
-    if len(officers) < OFFICERS_MIN:
-        raise OperationError(
-            "One officer cannot release the breaker", "Name two: --officer NAME --officer NAME"
-        )
-    settings = current_settings()
-    async with open_parts(settings) as parts, parts.database.session() as session:
-        custody = custody_of(load_deployment(settings.home, settings.chain_id))
-        if await unhandled_breaks(session, settings.chain_id):
-            raise OperationError(
-                "What a broken finality took back is not corrected yet", "The worker does it; wait for it."
-            )
-        found = await read_reserves(session, custody)
-        for reserve in found.reserves:
-            result = reserve.books
-            if found.trip is not None and reserve.created_at < found.trip.tripped_at:
-                raise OperationError(
-                    f"The {result.asset.code} books have not been compared since the breaker tripped",
-                    "The worker compares them at the next final block; so does ./nugpay reconcile.",
-                )
-            if not result.agrees:
-                raise OperationError(
-                    f"The {result.asset.code} books still differ by {result.unexplained_units} units "
-                    f"at block {result.block_number}",
-                    "Find the difference first; ./nugpay reconcile shows what explains the rest of it.",
-                )
-        released = await release_breaker(
-            session, parts.clock, settings.chain_id, released_by=", ".join(officers)
-        )
-    return "released; withdrawals go on" if released else "the breaker had not tripped"
+        raise OperationError("The breaker has not tripped", "./nugpay breaker show lists the last trips.")
+    return trip.id

@@ -113,24 +113,16 @@ async def _awaited() -> str:
 
 
 async def _approve(withdrawal_id: UUID, key: DeviceKey, agree: Callable[[str], bool]) -> str:
-    from nugpay_client import key_id
-
     from chain.deployments import load_deployment
-    from identity.devices import DeviceDirectory, list_devices
-    from ops.errors import OperationError
+    from ops.officer_devices import enrolled_device
     from ops.wiring import current_settings, open_parts
     from treasury.withdrawal_approvals import approval_statement, approve_withdrawal
 
     settings = current_settings()
     deployment = load_deployment(settings.home, settings.chain_id)
     async with open_parts(settings) as parts:
-        device = await DeviceDirectory(parts.database).find(key_id(key.public_jwk))
-        if device is None:
-            raise OperationError("No enrolled device has this key", "Enrol it first: ./nugpay invite")
+        device = await enrolled_device(parts, key)
         async with parts.database.session() as session:
-            for known in await list_devices(session, device.person_id):
-                if known.id == device.id and known.revoked_at is not None:
-                    raise OperationError("This device was revoked", "Sign with one that is not.")
             said, approved_at, expires_at = await approval_statement(
                 session, parts.clock, deployment, withdrawal_id=withdrawal_id
             )

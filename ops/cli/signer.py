@@ -45,9 +45,22 @@ def rotate() -> None:
     typer.echo(asyncio.run(_rotate()))
 
 
+@app.command("reload")
+def reload() -> None:
+    """Have the running signer read its policy again: whole, or not at all.
+
+    A policy that is not valid is refused here already. Without ``nugpay up`` send the
+    signer's process SIGHUP; its log says what came of it.
+    """
+    from ops.signer_reload import reload_signer
+    from ops.wiring import current_settings
+
+    typer.echo(reload_signer(current_settings()))
+
+
 @app.command("policy")
 def policy() -> None:
-    """Print the policy that the signer has from its next start on."""
+    """Print the policy's file, which the signer has from its next reload or start on."""
     import msgspec
 
     from chain.signer_policy import load_policy
@@ -65,18 +78,19 @@ def trust(
         list[str], typer.Option(help="Ids of the officer's person and wallet; once for each.")
     ],
 ) -> None:
-    """Believe an officer's device from the signer's next start on; an earlier key of the name goes."""
+    """Believe an officer's device from the signer's next reload on; an earlier key of the name goes."""
     typer.echo(_trust(name, json.loads(key.read_text()), tuple(UUID(one) for one in known_as)))
 
 
 @app.command("distrust")
 def distrust(name: Annotated[str, typer.Argument(help="The officer's name in the policy.")]) -> None:
-    """Believe an officer no more, from the signer's next start on."""
+    """Believe an officer no more, from the signer's next reload on."""
     typer.echo(_distrust(name))
 
 
 async def _rotate() -> str:
     from chain.deployments import load_deployment
+    from chain.key_providers import KEYSTORE
     from chain.keystore import ADMINISTRATOR_KEY, development_key
     from chain.rotation import rotate_signer
     from chain.rpc import RPC
@@ -85,6 +99,11 @@ async def _rotate() -> str:
     from ops.wiring import current_settings, open_parts
 
     settings = current_settings()
+    if settings.signer_key_service != KEYSTORE:
+        raise OperationError(
+            f"The key service {settings.signer_key_service} holds the signer's key, not the keystore",
+            "Rotate it there, and give its address the vault's role as docs/signer.md describes.",
+        )
     deployment = load_deployment(settings.home, settings.chain_id)
     development = settings.environment == "development"
     administrator = development_key(settings.home, ADMINISTRATOR_KEY) if development else None
@@ -122,11 +141,11 @@ async def _rotate() -> str:
 
 def _end_supervised(settings: Settings) -> None:
     """End the signer of this home's ``up``, if there is one; its supervisor starts it again."""
-    from ops.processes import end_processes, running_roster
+    from ops.processes import end_processes
+    from ops.signer_reload import supervised_signer
 
-    roster = running_roster(settings.home)
-    children = roster.children if roster is not None else ()
-    end_processes([child.mark for child in children if child.name == "signer" and child.mark is not None])
+    mark = supervised_signer(settings)
+    end_processes([mark] if mark is not None else [])
 
 
 def _trust(name: str, jwk: dict[str, str], known_as: tuple[UUID, ...]) -> str:
@@ -143,7 +162,7 @@ def _trust(name: str, jwk: dict[str, str], known_as: tuple[UUID, ...]) -> str:
     # Read as the signer will read it, so that what it would not start with is not written.
     [key_id] = [one.key.key_id for one in changed.officers_with(PublicKey.from_jwk) if one.name == name]
     write_policy(home, changed)
-    return f"the signer believes {name} (key {key_id}) from its next start on"
+    return f"the signer believes {name} (key {key_id}) from its next reload or start on"
 
 
 def _distrust(name: str) -> str:
@@ -159,4 +178,4 @@ def _distrust(name: str) -> str:
     if others == policy.officers:
         raise OperationError(f"The policy names no officer {name}", "./nugpay signer policy shows it.")
     write_policy(home, msgspec.structs.replace(policy, officers=others))
-    return f"the signer does not believe {name} from its next start on"
+    return f"the signer does not believe {name} from its next reload or start on"

@@ -10,7 +10,9 @@ import msgspec
 import pytest
 from sqlalchemy import event
 
+from chain.breaker import BreakerTrip
 from chain.errors import ChainCode
+from chain.models import ChainTrip
 from chain.signer_client import SignerClient
 from chain.signer_policy import SignerPolicy
 from chain.signer_server import signing_log_path
@@ -18,6 +20,7 @@ from chain.signing_log import SigningLog, SigningLogError
 from foundation.clock import SettableClock
 from foundation.database import Database
 from foundation.errors import Unavailable
+from foundation.ids import uuid7
 from tests.fixtures.contracts import (
     CAPS,
     WHOLE,
@@ -137,7 +140,7 @@ class TestSocket:
             found = (contracts.home / "signer.sock").stat()
         assert (oct(found.st_mode & 0o777), found.st_gid) == ("0o660", group.gr_gid)
 
-    async def test_the_signer_reads_three_tables_and_needs_no_other_right(
+    async def test_the_signer_reads_five_tables_and_needs_no_other_right(
         self, orders: Orders, database_url: str, clock: SettableClock
     ) -> None:
         reader, said = Database(database_url), []
@@ -148,6 +151,11 @@ class TestSocket:
         order_id = await orders.withdrawal()
         for officer in (may, hla):
             await officer.approve(orders.database, clock, orders.contracts.deployment, order_id)
+        async with orders.database.session() as session:
+            trip = BreakerTrip(uuid7(clock), "a drill", clock.now())
+            session.add(ChainTrip(id=trip.id, chain_id=31337, reason="a drill", tripped_at=trip.tripped_at))
+        for officer in (may, hla):
+            await officer.sign_release(orders.database, clock, orders.contracts.deployment, trip)
         async with running_signer(orders.contracts, reader, clock, policy=policy) as signer:
             await orders.sign(signer, order_id)
         await reader.close()
@@ -156,6 +164,8 @@ class TestSocket:
             "chain_order",
             "chain_approval",
             "chain_batch_member",
+            "treasury_breaker",
+            "chain_release",
         }
         assert all(one.lower().startswith(("select", "show")) for one in said), said
 

@@ -19,15 +19,14 @@ from foundation.errors import Refusal
 from foundation.ids import uuid7
 from foundation.settings import get_settings
 from identity.devices import revoke_device
-from identity.enrolment import issue_enrolment_code
 from identity.keys import PublicKey
-from identity.models import Device, EnrolmentCode, Person
-from identity.officers import appoint_officer
+from identity.models import Device
 from ops.cli import app
 from ops.cli.blocked import _add, _list, _remove
 from ops.cli.officers import _approve, _awaited, _dismiss
 from ops.cli.signer import _distrust, _trust
 from ops.errors import OperationError
+from tests.fixtures.officers import enrol_officer
 from treasury.models import TreasuryWithdrawal
 
 ADDRESS = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
@@ -48,27 +47,7 @@ def home(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 async def enrolled_officer(database: Database, key: DeviceKey, name: str) -> UUID:
     """A person with a device who is an officer."""
-    clock = SystemClock()
-    public = PublicKey.from_jwk(key.public_jwk)
-    async with database.session() as session:
-        person = Person(id=uuid7(clock), created_at=clock.now())
-        session.add(person)
-        await session.flush()
-        await issue_enrolment_code(session, clock, person_id=person.id)
-        code = await session.scalar(select(EnrolmentCode.id).where(EnrolmentCode.person_id == person.id))
-        session.add(
-            Device(
-                id=uuid7(clock),
-                person_id=person.id,
-                key_id=public.key_id,
-                algorithm=public.algorithm.value,
-                public_key=public.raw,
-                enrolment_code_id=code,
-                created_at=clock.now(),
-            )
-        )
-        await appoint_officer(session, clock, person_id=person.id, name=name)
-    return person.id
+    return await enrol_officer(database, SystemClock(), PublicKey.from_jwk(key.public_jwk), name)
 
 
 async def test_officers_sign_what_awaits_them_and_are_dismissed(home: Path, database_url: str) -> None:

@@ -12,9 +12,11 @@ from chain.sender import Sender
 from chain.signer_client import SignerClient
 from chain.signer_policy import SignerPolicy
 from tests.fixtures.contracts import running_signer
+from tests.fixtures.officers import OfficerDevice
 from tests.treasury.conftest import Treasury
 from tests.treasury.mortality import Fate, MortalDatabase, MortalLedger, MortalRPC, MortalSigner
 from treasury.breaker import breaker_trip
+from treasury.breaker_release import TripState, release_breaker
 from treasury.tasks import TreasuryTools
 from treasury.withdrawals import Withdrawal, withdrawal_by_id
 
@@ -52,6 +54,18 @@ async def tripped(treasury: Treasury) -> str | None:
     async with treasury.database.session() as session:
         trip = await breaker_trip(session, treasury.custody.chain_id)
     return None if trip is None else trip.reason
+
+
+async def release(treasury: Treasury, *officers: OfficerDevice) -> TripState:
+    """The open trip, signed by enrolled officers and released."""
+    deployment, clock = treasury.contracts.deployment, treasury.clock
+    async with treasury.database.session() as session:
+        trip = await breaker_trip(session, treasury.custody.chain_id)
+    assert trip is not None
+    for officer in officers:
+        await officer.sign_release(treasury.database, clock, deployment, trip)
+    async with treasury.database.session() as session:
+        return await release_breaker(session, clock, treasury.custody, deployment, trip_id=trip.id)
 
 
 async def move_out_of(treasury: Treasury, vault: str, units: int) -> None:

@@ -3,16 +3,27 @@
 from sqlalchemy import delete, update
 
 from chain.models import ChainOrder
+from chain.signer_policy import SignerPolicy
 from foundation.assets import USDT
+from tests.fixtures.contracts import CAPS
+from tests.fixtures.officers import OfficerDevice, p256_officer
 from tests.treasury.conftest import Treasury
-from tests.treasury.moves import move_out_of, seen, tripped
-from treasury.breaker import release_breaker, trip_breaker
+from tests.treasury.moves import move_out_of, release, seen, signed_by, tripped
+from treasury.breaker import trip_breaker
 from treasury.models import TreasuryDeparture
 from treasury.withdrawals import WithdrawalState
 
 
 class TestTheBreaker:
     async def test_stops_what_is_not_signed_and_lets_go_on_what_is(self, treasury: Treasury) -> None:
+        may, hla = OfficerDevice("may"), p256_officer("hla")
+        for officer in (may, hla):
+            await officer.enrol(treasury.database, treasury.clock)
+        policy = SignerPolicy(caps=CAPS, officers=(may.in_policy(), hla.in_policy()))
+        async with signed_by(treasury, policy):
+            await self._stops_and_goes_on(treasury, may, hla)
+
+    async def _stops_and_goes_on(self, treasury: Treasury, may: OfficerDevice, hla: OfficerDevice) -> None:
         wallet_id = await treasury.wallet()
         await treasury.fund(wallet_id, "250.000000")
         first = await treasury.request(wallet_id, "10.000000")
@@ -25,11 +36,28 @@ class TestTheBreaker:
         assert (report.paid, report.approved, report.sent, report.waiting) == (1, 0, 0, 1)
         assert (await seen(treasury, wallet_id, first.id)).state is WithdrawalState.PAID
         assert (await seen(treasury, wallet_id, second.id)).state is WithdrawalState.HELD
-        async with treasury.database.session() as session:
-            await release_breaker(
-                session, treasury.clock, treasury.custody.chain_id, released_by="two officers"
-            )
+        await release(treasury, may, hla)
         assert (await treasury.advance()).sent == 1
+
+    async def test_released_by_a_row_it_holds_the_payment_until_the_signer_has_two_signatures(
+        self, treasury: Treasury
+    ) -> None:
+        may, hla = OfficerDevice("may"), p256_officer("hla")
+        for officer in (may, hla):
+            await officer.enrol(treasury.database, treasury.clock)
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        await treasury.request(wallet_id, "10.000000")
+        async with treasury.database.session() as session:
+            await trip_breaker(session, treasury.clock, treasury.custody.chain_id, reason="a drill")
+        # This signer's policy names no officers: for treasury it is released, for the signer not.
+        await release(treasury, may, hla)
+        report = await treasury.advance()
+        assert (report.sent, report.returned, report.waiting) == (0, 0, 1)
+        assert any("signing_stopped" in trouble for trouble in report.troubles), report.troubles
+        policy = SignerPolicy(caps=CAPS, officers=(may.in_policy(), hla.in_policy()))
+        async with signed_by(treasury, policy):
+            assert (await treasury.advance()).sent == 1
 
     async def test_tokens_that_leave_without_an_order_trip_it(self, treasury: Treasury) -> None:
         await treasury.finalize()

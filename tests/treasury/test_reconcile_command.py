@@ -4,13 +4,17 @@ import io
 from collections.abc import Iterator
 
 import pytest
+from nugpay_client import DeviceKey
 from rich.console import Console
 
+from foundation.errors import Refusal
+from identity.keys import PublicKey
 from ops.cli import breaker, reconcile
-from ops.errors import OperationError
+from tests.fixtures.officers import enrol_officer
 from tests.treasury.conftest import Treasury
 from tests.treasury.moves import move_out_of
 from treasury.breaker import trip_breaker
+from treasury.errors import TreasuryCode
 from treasury.reserves import Reserves, read_reserves
 
 
@@ -65,9 +69,14 @@ async def test_breaker_is_not_released_before_the_books_are_compared_again(
     treasury.clock.advance(seconds=5)
     async with treasury.database.session() as session:
         await trip_breaker(session, treasury.clock, treasury.custody.chain_id, reason="a doubt")
-    with pytest.raises(OperationError, match="not been compared since"):
-        await breaker._release(["aye", "ko"])
+    keys = [DeviceKey.generate(), DeviceKey.generate("ecdsa-p256-sha256")]
+    for name, key in zip(("aye", "ko"), keys, strict=True):
+        await enrol_officer(treasury.database, treasury.clock, PublicKey.from_jwk(key.public_jwk), name)
+        await breaker._sign(None, key, lambda _said: True)
+    with pytest.raises(Refusal) as early:
+        await breaker._release(None)
+    assert early.value.code is TreasuryCode.RELEASE_BOOKS_NOT_COMPARED
     treasury.clock.advance(seconds=5)
     await treasury.finalize()
     await treasury.reconcile()
-    assert await breaker._release(["aye", "ko"]) == "released; withdrawals go on"
+    assert await breaker._release(None) == "released by aye, ko"

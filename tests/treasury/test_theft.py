@@ -9,6 +9,7 @@ after hour, and what arrives at their addresses is counted on chain.
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -18,10 +19,11 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 
 from chain.approvals import Approval, read_approvals, store_approval
+from chain.breaker import BreakerTrip, ReleaseSignature, store_release
 from chain.calldata import calldata, hexadecimal
 from chain.errors import ChainCode
 from chain.fees import Fees
-from chain.models import ChainApproval, ChainAttempt, ChainLane, ChainOrder
+from chain.models import ChainApproval, ChainAttempt, ChainLane, ChainOrder, ChainRelease, ChainTrip
 from chain.orders import withdrawal_word
 from chain.signer_client import SignerClient
 from chain.signer_policy import CapsText, SignerPolicy
@@ -34,6 +36,7 @@ from tests.fixtures.contracts import WHOLE, running_signer
 from tests.fixtures.officers import OfficerDevice
 from tests.treasury.conftest import OUTSIDE, Treasury
 from tests.treasury.moves import administer
+from treasury.breaker import breaker_trip, trip_breaker
 
 HOUR = 3_600
 CAPS = CapsText(
@@ -136,6 +139,19 @@ class Thief:
     async def change(self, order_id: UUID, **values: Any) -> None:
         async with self.treasury.database.session() as session:
             await session.execute(update(ChainOrder).where(ChainOrder.id == order_id).values(values))
+
+    async def trip(self, reason: str) -> BreakerTrip:
+        """The breaker trips, as the worker has it trip: the thief could not keep that from happening."""
+        treasury = self.treasury
+        async with treasury.database.session() as session:
+            await trip_breaker(session, treasury.clock, 31337, reason=reason)
+            trip = await breaker_trip(session, 31337)
+        assert trip is not None
+        return trip
+
+    async def write_of_trip(self, trip: BreakerTrip, **values: Any) -> None:
+        async with self.treasury.database.session() as session:
+            await session.execute(update(ChainTrip).where(ChainTrip.id == trip.id).values(values))
 
     async def forget_everything(self) -> None:
         """Wipe what our tables say of the past."""
@@ -240,6 +256,49 @@ class TestTricks:
             await thief.take(order_id, nonce=0)
 
         assert thief.stolen() == 50 * WHOLE
+
+    async def test_no_trick_releases_the_breaker_for_the_signer(self, scene: Scene) -> None:
+        thief, treasury = scene.thief, scene.treasury
+        deployment = treasury.contracts.deployment
+        earlier = await thief.trip("an earlier trip")
+        for officer in (scene.may, scene.hla):
+            await officer.sign_release(treasury.database, treasury.clock, deployment, earlier)
+        assert await thief.take(await thief.order(WHOLE)), "what both officers signed is released"
+        await thief.write_of_trip(earlier, released_at=treasury.clock.now(), released_by="may, hla")
+        pass_time(treasury, 60)
+        trip = await thief.trip("the books differ: somebody steals")
+
+        # Marked as released before the signer has looked once, in real officers' names.
+        await thief.write_of_trip(trip, released_at=treasury.clock.now(), released_by="may, hla")
+        assert not await thief.take(await thief.order(WHOLE))
+        # Officers that the thief appointed, by their rows and by their own good signatures.
+        for device in thief.officers:
+            await device.sign_release(treasury.database, treasury.clock, deployment, trip)
+        assert not await thief.take(await thief.order(WHOLE))
+        # The real officers' signatures under the earlier trip, carried over to this one.
+        async with treasury.database.session() as session:
+            await session.execute(update(ChainRelease).values(trip_id=trip.id))
+        assert not await thief.take(await thief.order(WHOLE))
+        # The earlier trip's content in this one's row, so that those signatures would be right.
+        await thief.write_of_trip(trip, reason=earlier.reason, tripped_at=earlier.tripped_at)
+        assert not await thief.take(await thief.order(WHOLE))
+        # A lie in the real officers' names, and one real signature beside it.
+        async with treasury.database.session() as session:
+            now = treasury.clock.now_ns() // 10**9
+            lie = ReleaseSignature(scene.hla.key.key_id, now, now + 60, b"\x01" * 64)
+            await store_release(session, treasury.clock, trip.id, lie)
+        await scene.may.sign_release(treasury.database, treasury.clock, deployment, trip)
+        assert not await thief.take(await thief.order(WHOLE))
+        # The trip's row taken away, moved to another chain or long ago: the signer has seen it.
+        for change in ({"chain_id": 1}, {"tripped_at": datetime(1970, 1, 2, tzinfo=UTC)}):
+            await thief.write_of_trip(trip, **change)
+            assert not await thief.take(await thief.order(WHOLE))
+        async with treasury.database.session() as session:
+            await session.execute(delete(ChainRelease))
+            await session.execute(delete(ChainTrip))
+        await thief.drain()
+        assert set(thief.refusals) == {ChainCode.SIGNING_STOPPED}
+        assert thief.stolen() == WHOLE, "nothing but what was paid before the trip"
 
     async def test_sweeps_and_other_kinds_of_orders_pay_nobody(self, scene: Scene) -> None:
         thief = scene.thief

@@ -18,8 +18,10 @@ from ledger.chart import AccountCode, TransferCode, wallet_account_id
 from ledger.client import LedgerClient
 from ledger.contract import Transfer
 from ledger.interface import LedgerUnavailable
+from tests.fixtures.officers import OfficerDevice
 from tests.treasury.conftest import OUTSIDE, Treasury
-from treasury.breaker import breaker_trip, release_breaker, trip_breaker
+from tests.treasury.moves import release
+from treasury.breaker import breaker_trip, trip_breaker
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryWithdrawal
 from treasury.withdrawal_fees import withdrawal_fee
@@ -275,13 +277,10 @@ class TestRequestWithdrawal:
         assert refused.retryable is Retryable.YES
         # What was asked for before is still answered.
         assert (await treasury.request(wallet_id, "10.000000", withdrawal_id=known.id)).id == known.id
-        async with treasury.database.session() as session:
-            assert await release_breaker(
-                session, treasury.clock, treasury.custody.chain_id, released_by="officers"
-            )
-            assert not await release_breaker(
-                session, treasury.clock, treasury.custody.chain_id, released_by="officers"
-            )
+        may, hla = OfficerDevice("may"), OfficerDevice("hla")
+        for officer in (may, hla):
+            await officer.enrol(treasury.database, treasury.clock)
+        assert (await release(treasury, may, hla)).released_by == ("hla", "may")
         assert (await treasury.request(wallet_id, "10.000000")).state is WithdrawalState.HELD
 
     async def test_many_requests_at_once_never_hold_more_than_there_is(self, treasury: Treasury) -> None:

@@ -7,8 +7,6 @@ convinces the signer process, which never sees a request, the second only this A
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -17,11 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chain.errors import ChainCode
-from foundation.clock import SECOND_NS
-from foundation.errors import FoundationCode, Refusal
+from foundation.errors import FoundationCode
 from foundation.ids import parse_id
-from identity.devices import Device
-from identity.officers import officer_name
 from treasury.errors import TreasuryCode
 from treasury.withdrawal_approvals import (
     AwaitedWithdrawal,
@@ -29,7 +24,7 @@ from treasury.withdrawal_approvals import (
     approve_withdrawal,
     awaited_withdrawals,
 )
-from wallet_api.callers import device_of
+from wallet_api.callers import officer_of
 from wallet_api.connections import connections_of
 from wallet_api.operations import SIGNED, WITH_BODY, asks, problems, signed
 from wallet_api.wire import (
@@ -37,12 +32,14 @@ from wallet_api.wire import (
     Answer,
     Asked,
     AssetText,
+    SignatureText,
     TimeAnswer,
     UUIDText,
     answered,
+    instant_text,
     read,
     shown,
-    time_text,
+    signature_of,
 )
 
 router = APIRouter(tags=["officers"], prefix="/officers")
@@ -102,9 +99,7 @@ class ApprovalRequest(Asked):
 
     approved_at: Annotated[int, Field(ge=0, le=2**40)]
     expires_at: Annotated[int, Field(ge=0, le=2**40)]
-    signature: Annotated[
-        str, Field(min_length=88, max_length=88, description="64 bytes of the device's key, in base64.")
-    ]
+    signature: SignatureText
 
 
 class ApprovalAnswer(Answer):
@@ -128,7 +123,7 @@ WithdrawalId = Annotated[str, Path(max_length=36, description="The withdrawal's 
 async def awaited(request: Request) -> Response:
     """What awaits officers."""
     connections = connections_of(request)
-    await _officer_of(request)
+    await officer_of(request)
     async with connections.database.session() as session:
         found = await awaited_withdrawals(session, connections.clock)
     return answered(AwaitedListAnswer(withdrawals=[_answer(each) for each in found]))
@@ -153,7 +148,7 @@ async def awaited(request: Request) -> Response:
 async def statement_to_sign(request: Request, withdrawal_id: WithdrawalId) -> Response:
     """The statement of a withdrawal."""
     connections = connections_of(request)
-    await _officer_of(request)
+    await officer_of(request)
     async with connections.database.session() as session:
         said, approved_at, expires_at = await approval_statement(
             session, connections.clock, connections.deployment(), withdrawal_id=parse_id(withdrawal_id)
@@ -189,7 +184,7 @@ async def statement_to_sign(request: Request, withdrawal_id: WithdrawalId) -> Re
 async def approve(request: Request, withdrawal_id: WithdrawalId) -> Response:
     """Take in the approval of the officer whose device sent it."""
     connections = connections_of(request)
-    device = await _officer_of(request)
+    device = await officer_of(request)
     asked = read(ApprovalRequest, await request.body())
     async with connections.database.session() as session:
         approvals = await approve_withdrawal(
@@ -200,26 +195,9 @@ async def approve(request: Request, withdrawal_id: WithdrawalId) -> Response:
             withdrawal_id=parse_id(withdrawal_id),
             approved_at=asked.approved_at,
             expires_at=asked.expires_at,
-            signature=_signature(asked.signature),
+            signature=signature_of(asked.signature),
         )
     return answered(ApprovalAnswer(approvals=approvals), status=201)
-
-
-async def _officer_of(request: Request) -> Device:
-    """The officer's device that signed the request; anybody else hears that nothing is here."""
-    device = await device_of(request)
-    async with connections_of(request).database.session() as session:
-        if await officer_name(session, device.person_id) is None:
-            raise Refusal(TreasuryCode.APPROVER_IS_NO_OFFICER, "There is nothing at this path.")
-    return device
-
-
-def _signature(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        # No signature, so it verifies under nothing.
-        return b""
 
 
 def _answer(awaited: AwaitedWithdrawal) -> AwaitedAnswer:
@@ -230,6 +208,6 @@ def _answer(awaited: AwaitedWithdrawal) -> AwaitedAnswer:
         amount=awaited.amount.format(),
         fee=awaited.fee.format(),
         to_address=awaited.to_address,
-        awaits_since=time_text(int(awaited.awaits_since.timestamp() * 1_000_000) * (SECOND_NS // 1_000_000)),
+        awaits_since=instant_text(awaited.awaits_since),
         approvals=awaited.approvals,
     )

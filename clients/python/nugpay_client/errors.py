@@ -105,6 +105,18 @@ class IdAlreadyUsed(RequestRefused):
     """The id was used for something else, or was refused before."""
 
 
+class NotAnOfficer(RequestRefused):
+    """The device's person is no officer, or not any more."""
+
+
+class ApprovalRefused(RequestRefused):
+    """The approval does not count: expired, of another content, or of an own withdrawal."""
+
+
+class ReleaseRefused(RequestRefused):
+    """The breaker stays tripped: signatures are missing or wrong, or the books do not agree yet."""
+
+
 class NotFound(RequestRefused):
     """There is no such thing, or it is not yours."""
 
@@ -170,6 +182,20 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "withdrawal_exists_with_different_receiver": IdAlreadyUsed,
     "payment_not_found": NotFound,
     "withdrawal_not_found": NotFound,
+    "trip_not_found": NotFound,
+    "approver_is_no_officer": NotAnOfficer,
+    "approval_not_awaited": ApprovalRefused,
+    "approval_of_own_withdrawal": ApprovalRefused,
+    "approval_times_malformed": ApprovalRefused,
+    "approval_expired": ApprovalRefused,
+    "approval_signature_wrong": ApprovalRefused,
+    "release_times_malformed": ReleaseRefused,
+    "release_expired": ReleaseRefused,
+    "release_signature_wrong": ReleaseRefused,
+    "release_signatures_missing": ReleaseRefused,
+    "release_awaits_correction": ReleaseRefused,
+    "release_books_not_compared": ReleaseRefused,
+    "release_books_differ": ReleaseRefused,
 }
 
 

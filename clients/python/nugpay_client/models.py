@@ -201,6 +201,65 @@ class Withdrawal:
     refusal_code: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class AwaitedWithdrawal:
+    """A withdrawal that is not paid before two officers have approved it."""
+
+    id: UUID
+    requester: UUID
+    """Who asked for it; cannot approve it."""
+    asset: str
+    amount: Decimal
+    fee: Decimal
+    to_address: str
+    awaits_since: datetime
+    approvals: int
+    """Officers whose approval is there and has not expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A text that an officer reads before their device signs it, and its lifetime."""
+
+    text: str
+    begins_at: int
+    """Seconds since 1970."""
+    expires_at: int
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A trip of the breaker, and how far its release is."""
+
+    id: UUID
+    reason: str
+    tripped_at: datetime
+    signed_by: tuple[str, ...]
+    """Officers whose signature is there and has not expired."""
+    released_at: datetime | None
+    """None while it stops withdrawals."""
+    released_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Whether withdrawals stand still, and the last trips, the newest first."""
+
+    stopped: bool
+    trips: tuple[Trip, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedReceiver:
+    """An address that is never paid."""
+
+    address: str
+    reason: str
+    blocked_by: str
+    blocked_at: datetime
+
+
 def amount_text(amount: str | int | Decimal) -> str:
     """An amount as it is sent: a plain decimal, never a float."""
     if isinstance(amount, bool) or not isinstance(amount, str | int | Decimal):
@@ -232,7 +291,11 @@ def _value(kind: type[Any], name: str, value: Any) -> Any:
         return Decimal(value)
     if declared.startswith("datetime"):
         return datetime.fromisoformat(value)
-    expected = {"int": int, "str": str, "str | None": str}[declared]
+    if declared == "tuple[str, ...]":
+        if not all(isinstance(each, str) for each in value):
+            raise TypeError(f"{name} is not text only")
+        return tuple(value)
+    expected = {"int": int, "bool": bool, "str": str, "str | None": str}[declared]
     if not isinstance(value, expected):
         raise TypeError(f"{name} is {type(value).__name__}")
     return value

@@ -11,17 +11,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-import httpx
-
-from nugpay_client.clock import DeviceClock
-from nugpay_client.connection import Connection, NoAnswer, RetryPolicy
+from nugpay_client.connection import NoAnswer
 from nugpay_client.errors import NotFound, OutcomeUnknown, RequestRefused, ServiceUnavailable, WaitedTooLong
 from nugpay_client.ids import new_id
-from nugpay_client.keys import RequestSigner
 from nugpay_client.models import (
     Balance,
     Deposit,
@@ -37,14 +32,12 @@ from nugpay_client.models import (
     amount_text,
     read,
 )
+from nugpay_client.sessions import Session
 
 Amount = str | int | Decimal
 """What callers may give as an amount; a float is refused."""
 
 Found = TypeVar("Found")
-
-TIMEOUT_SECONDS = 15.0
-"""How long one attempt may take."""
 
 _DECIDED = frozenset({400, 409, 422})
 """Statuses of refusals for which the server has looked at the order itself."""
@@ -53,41 +46,8 @@ WITHDRAWAL_ENDS = frozenset({"paid", "returned", "refused"})
 """States after which a withdrawal never changes."""
 
 
-class Wallet:
+class Wallet(Session):
     """A device's wallet at one server; use it as an async context manager, or ``close`` it."""
-
-    def __init__(
-        self,
-        base_url: str,
-        signer: RequestSigner,
-        *,
-        http: httpx.AsyncClient | None = None,
-        clock: DeviceClock | None = None,
-        retry: RetryPolicy | None = None,
-    ) -> None:
-        """``base_url`` is where /v1 is: ``https://pay.example.org``. A given ``http`` stays the caller's."""
-        self._own_http = http is None
-        self._http = http or httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
-        self._connection = Connection(
-            base_url,
-            signer,
-            http=self._http,
-            clock=clock or DeviceClock(),
-            retry=retry or RetryPolicy(),
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connections that this wallet opened."""
-        if self._own_http:
-            await self._http.aclose()
 
     # Enrolment -----------------------------------------------------------------
 

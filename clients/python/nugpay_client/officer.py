@@ -1,0 +1,129 @@
+"""The officer: approve large withdrawals, sign the breaker's release, block receivers.
+
+What an officer decides is a signature of their device under a text. The server gives
+the text, the caller shows it, and only then it is signed; a text that is not about what
+was asked for is not signed at all. Everything here is safe to repeat.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from nugpay_client.errors import AnswerMalformed
+from nugpay_client.models import AwaitedWithdrawal, BlockedReceiver, Breaker, Statement, Trip, read
+from nugpay_client.sessions import Session
+
+_APPROVAL = "NUG Pay withdrawal approval, version 1"
+_RELEASE = "NUG Pay breaker release, version 1"
+
+
+class Officer(Session):
+    """An officer's device at one server; ``NotAnOfficer`` is raised to anybody else."""
+
+    # Withdrawals ---------------------------------------------------------------
+
+    async def awaited(self) -> list[AwaitedWithdrawal]:
+        """Withdrawals that await officers, the longest waiting first."""
+        content = (await self._connection.send("GET", "/v1/officers/withdrawals")).content
+        return [read(AwaitedWithdrawal, each) for each in content["withdrawals"]]
+
+    async def approval_statement(self, withdrawal_id: UUID) -> Statement:
+        """One withdrawal, whole, as the text to sign: show it before you ``approve``.
+
+        ``NotFound``, or ``ApprovalRefused`` when it awaits nobody.
+        """
+        path = f"/v1/officers/withdrawals/{withdrawal_id}/statement"
+        content = (await self._connection.send("GET", path)).content
+        return _statement(content, "approved_at")
+
+    async def approve(self, withdrawal_id: UUID, statement: Statement) -> int:
+        """Sign a statement that the officer has read, and send it; how many have approved now.
+
+        ``ApprovalRefused`` when it does not count. Two officers must, neither of them the
+        requester.
+        """
+        body = self._signed(statement, _APPROVAL, f"withdrawal: {withdrawal_id}", "approved")
+        path = f"/v1/officers/withdrawals/{withdrawal_id}/approvals"
+        content = (await self._connection.send("POST", path, body)).content
+        return int(content["approvals"])
+
+    # The breaker ---------------------------------------------------------------
+
+    async def breaker(self) -> Breaker:
+        """Whether withdrawals stand still, and the last trips."""
+        content = (await self._connection.send("GET", "/v1/officers/breaker")).content
+        trips: list[Trip] = [read(Trip, each) for each in content["trips"]]
+        return Breaker(bool(content["stopped"]), tuple(trips))
+
+    async def release_statement(self, trip_id: UUID) -> Statement:
+        """One trip as the text to sign: show it before you ``sign_release``."""
+        path = f"/v1/officers/breaker/{trip_id}/statement"
+        content = (await self._connection.send("GET", path)).content
+        return _statement(content, "signed_at")
+
+    async def sign_release(self, trip_id: UUID, statement: Statement) -> Trip:
+        """Sign a statement that the officer has read, and send it; releases nothing yet.
+
+        ``ReleaseRefused`` when the signature does not count.
+        """
+        body = self._signed(statement, _RELEASE, f"trip: {trip_id}", "signed")
+        path = f"/v1/officers/breaker/{trip_id}/signatures"
+        return _trip((await self._connection.send("POST", path, body)).content)
+
+    async def release(self, trip_id: UUID) -> Trip:
+        """Let withdrawals go on after a trip that two officers signed.
+
+        ``ReleaseRefused`` while signatures are missing or the books do not agree.
+        """
+        body = {"trip_id": str(trip_id)}
+        return _trip((await self._connection.send("POST", "/v1/officers/breaker/releases", body)).content)
+
+    # Receivers -----------------------------------------------------------------
+
+    async def blocked_receivers(self) -> list[BlockedReceiver]:
+        """Addresses that are never paid, the newest first."""
+        content = (await self._connection.send("GET", "/v1/officers/blocked_receivers")).content
+        return [read(BlockedReceiver, each) for each in content["receivers"]]
+
+    async def block_receiver(self, address: str, reason: str) -> list[BlockedReceiver]:
+        """Never pay an address from now on; the first reason stays. Every blocked address."""
+        body = {"address": address, "reason": reason}
+        content = (await self._connection.send("POST", "/v1/officers/blocked_receivers", body)).content
+        return [read(BlockedReceiver, each) for each in content["receivers"]]
+
+    # Inside --------------------------------------------------------------------
+
+    def _signed(self, statement: Statement, title: str, subject: str, begins: str) -> dict[str, Any]:
+        """A statement's times and the device's signature under it, once it is about what is meant."""
+        lines = statement.text.split("\n")
+        needed = (f"{begins}: {statement.begins_at}", f"expires: {statement.expires_at}", "")
+        # A server that is not honest could give the text of something else to sign.
+        if lines[0] != title or subject not in lines or tuple(lines[-3:]) != needed:
+            raise AnswerMalformed(f"the statement is not about {subject}")
+        signature = self._connection.signer.sign(statement.text.encode())
+        return {
+            f"{begins}_at": statement.begins_at,
+            "expires_at": statement.expires_at,
+            "signature": base64.b64encode(signature).decode(),
+        }
+
+
+def _statement(content: Mapping[str, Any], begins: str) -> Statement:
+    try:
+        named = {
+            "text": content["statement"],
+            "begins_at": content[begins],
+            "expires_at": content["expires_at"],
+        }
+    except (KeyError, TypeError) as error:
+        raise AnswerMalformed(f"not a Statement: {error!r}") from error
+    found: Statement = read(Statement, named)
+    return found
+
+
+def _trip(content: Any) -> Trip:
+    found: Trip = read(Trip, content)
+    return found
