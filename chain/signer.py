@@ -189,7 +189,7 @@ class Signer:
 
     def _refuse_unsound_batch(self, batch: Order, before: SignedOrder | None) -> None:
         """Refuse a batch that is none, or one with a member that was signed in another way."""
-        fault = batch_fault(batch, vault=self.deployment.vault, members_max=self._policy.batch_members_max)
+        fault = batch_fault(batch, vault=self.deployment.vault, members_max=self.policy.batch_members_max)
         # What was signed was sound, and has not changed; a policy that is stricter by now
         # must not keep it from being replaced.
         if fault is not None and before is None:
