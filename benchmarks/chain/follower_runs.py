@@ -15,7 +15,7 @@ from benchmarks.chain.sizes import Sizes
 from benchmarks.laboratory import fresh_database
 from chain.follower import WINDOW_BLOCKS, FollowerConfig, FollowReport, follow_once, follow_to_head
 from chain.rpc import RPC, Call
-from chain.transfer_logs import TRANSFER_TOPIC
+from chain.transfer_columns import TRANSFER_TOPIC
 from foundation.clock import SystemClock
 from foundation.database import Database
 from ops.bench import Options, Row, Target
