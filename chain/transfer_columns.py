@@ -265,7 +265,7 @@ def _addresses(texts: Sequence[str]) -> Texts:
 
 def _characters(column: Texts) -> Bytes:
     """A column's characters, one row for each text; the same memory."""
-    return column.view(np.uint8).reshape(len(column), -1)
+    return column.view(np.uint8).reshape(len(column), column.itemsize)
 
 
 def _digits_of_64_bits(values: NDArray[np.uint64]) -> Integers:
