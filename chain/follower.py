@@ -21,6 +21,7 @@ from chain.errors import FollowerStopCode, FollowerStopped, RPCUnavailable
 from chain.finality import broken
 from chain.mirror import Cursor, Mirror, MirrorBlock
 from chain.rpc import RPC, Header
+from chain.transfer_columns import NO_LOGS
 from chain.transfer_logs import block_key, fetch_transfer_logs
 from chain.windows import GET_BLOCK, Window, fetch_headers, linked_windows
 from foundation.clock import Clock
@@ -210,7 +211,7 @@ async def _windows(
             cursor = await _append(mirror, cursor, view, window)
             yield _report(cursor, view, blocks=len(window.headers), logs=len(window.logs), windows=1)
     # With nothing to add, the block that is final may still have become another one.
-    moved = await _append(mirror, cursor, view, Window([], []))
+    moved = await _append(mirror, cursor, view, Window([], NO_LOGS))
     if moved != cursor:
         yield _report(moved, view)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import DateTime, delete, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,7 +23,7 @@ from chain.models import (
     ChainTransferLog,
     ChainWatchedToken,
 )
-from chain.transfer_logs import TransferLog
+from chain.transfer_columns import COLUMNS, COPY_HEADER, COPY_TRAILER, TransferLogs
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import NUGPayError
@@ -108,7 +107,7 @@ class Mirror:
             return {row.number: row.hash for row in rows}
 
     async def begin(
-        self, genesis_hash: str, tokens: Sequence[str], block: MirrorBlock, logs: Sequence[TransferLog]
+        self, genesis_hash: str, tokens: Sequence[str], block: MirrorBlock, logs: TransferLogs
     ) -> Cursor:
         """Write the first block, its logs, the tokens and the cursor; refused if there is one."""
         cursor = Cursor(self.chain_id, genesis_hash, block.number, block.number, block.hash, block.number - 1)
@@ -131,7 +130,7 @@ class Mirror:
         return cursor
 
     async def append(
-        self, at: Cursor, blocks: Sequence[MirrorBlock], logs: Sequence[TransferLog], finalized_number: int
+        self, at: Cursor, blocks: Sequence[MirrorBlock], logs: TransferLogs, finalized_number: int
     ) -> Cursor:
         """Write blocks that follow ``at``, their logs and the cursor, all or nothing.
 
@@ -188,19 +187,17 @@ class Mirror:
                 )
             return await self._move(session, at, number, block_hash, min(number, at.finalized_number))
 
-    async def add_logs(self, at: Cursor, logs: Sequence[TransferLog], complete: Sequence[str] = ()) -> None:
+    async def add_logs(self, at: Cursor, logs: TransferLogs, complete: Sequence[str] = ()) -> None:
         """Logs of tokens watched from now on, of blocks already mirrored; may be repeated.
 
         ``complete`` names the tokens that have all their logs with this write.
         """
         async with self._database.session() as session:
             await self._lock(session, at)
-            for first in range(0, len(logs), ROWS_PER_INSERT):
-                rows = [
-                    {"chain_id": self.chain_id, **msgspec.structs.asdict(log)}
-                    for log in logs[first : first + ROWS_PER_INSERT]
-                ]
-                await session.execute(upsert(ChainTransferLog).values(rows).on_conflict_do_nothing())
+            rows = logs.fields(self.chain_id)
+            for first in range(0, len(rows), ROWS_PER_INSERT):
+                part = rows[first : first + ROWS_PER_INSERT]
+                await session.execute(upsert(ChainTransferLog).values(part).on_conflict_do_nothing())
             await self._write_tokens(session, complete)
 
     async def hold_finality(self, at: Cursor, reason: str | None) -> Cursor:
@@ -243,27 +240,25 @@ class Mirror:
             f"{self.chain_id}\t{block.number}\t{block.hash}\t{block.parent_hash}\t{block.timestamp}\n"
             for block in blocks
         ]
-        await _copy(session, "chain_block (chain_id, number, hash, parent_hash, timestamp)", lines)
+        # Only numbers and hex, which need no escaping.
+        if lines:
+            columns = "chain_id, number, hash, parent_hash, timestamp"
+            await _copy(session, f"COPY chain_block ({columns}) FROM STDIN", "".join(lines).encode())
 
-    async def _copy_logs(self, session: AsyncSession, logs: Sequence[TransferLog]) -> None:
-        chain_id = self.chain_id
-        lines = [
-            f"{chain_id}\t{log.block_number}\t{log.log_index}\t{log.block_hash}\t{log.tx_hash}\t"
-            f"{log.token}\t{log.from_address}\t{log.to_address}\t{log.value}\n"
-            for log in logs
-        ]
-        columns = ", ".join(("chain_id", *TransferLog.__struct_fields__))
-        await _copy(session, f"chain_transfer_log ({columns})", lines)
+    async def _copy_logs(self, session: AsyncSession, logs: TransferLogs) -> None:
+        if not len(logs):
+            return
+        statement = f"COPY chain_transfer_log ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+        rows = logs.rows(self.chain_id).tobytes()
+        await _copy(session, statement, COPY_HEADER, rows, COPY_TRAILER)
 
 
-async def _copy(session: AsyncSession, target: str, lines: Sequence[str]) -> None:
-    """COPY rows that hold only numbers and hex, which need no escaping."""
-    if not lines:
-        return
+async def _copy(session: AsyncSession, statement: str, *data: bytes) -> None:
     connection = await (await session.connection()).get_raw_connection()
     driver: Any = connection.driver_connection
-    async with driver.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
-        await copy.write("".join(lines))
+    async with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for part in data:
+            await copy.write(part)
 
 
 def _cursor(row: ChainCursor) -> Cursor:

@@ -34,6 +34,8 @@ ANSWER_BYTES_MAX = 256 * 1024 * 1024
 READ_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
 """Pauses before a read is tried again; after them it is unavailable."""
 
+_BEGINNING_BYTES = 1_024
+"""Where an answer's first character is looked for; white space before it may be as long."""
 _READ_PREFIXES = ("eth_get", "eth_call", "eth_chainId", "eth_blockNumber", "eth_estimateGas",
                   "eth_feeHistory", "eth_gasPrice", "eth_maxPriorityFeePerGas", "web3_", "net_")  # fmt: skip
 
@@ -230,7 +232,7 @@ class RPC:
             else:
                 return _matched(method, received, len(calls), answer)
 
-    async def _post(self, method: str, body: bytes, *, may_repeat: bool) -> bytes:
+    async def _post(self, method: str, body: bytes, *, may_repeat: bool) -> bytearray:
         try:
             async with self._client.stream("POST", self.url, content=body) as response:
                 received = bytearray()
@@ -249,7 +251,7 @@ class RPC:
             raise RPCUnavailable(method, "too many requests", outcome_unknown=False)
         if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise RPCUnavailable(method, f"HTTP {response.status_code}", outcome_unknown=not may_repeat)
-        return bytes(received)
+        return received
 
 
 def _may_repeat(calls: Sequence[Call]) -> bool:
@@ -257,12 +259,13 @@ def _may_repeat(calls: Sequence[Call]) -> bool:
     return all(name.startswith(_READ_PREFIXES) for name, _ in calls)
 
 
-def _matched(method: str, body: bytes, count: int, answer: type[T]) -> list[_Answer[T]]:
+def _matched(method: str, body: bytearray, count: int, answer: type[T]) -> list[_Answer[T]]:
     """The answers in the order of the calls; each id exactly once."""
     kind: Any = answer  # For mypy a type is not hashable.
     try:
-        # A node that refuses the batch as a whole answers one object.
-        if body.lstrip()[:1] == b"{":
+        # A node that refuses the batch as a whole answers one object. Only its beginning is
+        # looked at: an answer may be long, and must not be copied for that.
+        if body[:_BEGINNING_BYTES].lstrip()[:1] == b"{":
             single = msgspec.json.decode(body, type=_Answer[Any])
             if single.error is not None:
                 raise _error(method, single.error)

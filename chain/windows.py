@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from chain.errors import RPCMalformed, RPCUnavailable
 from chain.rpc import RPC, Call, Header
-from chain.transfer_logs import TransferLog, block_key, fetch_transfer_logs, prefetch_ranges
+from chain.transfer_columns import TransferLogs
+from chain.transfer_logs import block_key, fetch_transfer_logs, prefetch_ranges
 
 GET_BLOCK = "eth_getBlockByNumber"
 """The method that answers headers."""
@@ -30,7 +31,7 @@ class Window:
     """Blocks ``headers`` and every watched Transfer in them, in order."""
 
     headers: list[Header]
-    logs: list[TransferLog]
+    logs: TransferLogs
 
 
 async def linked_windows(

@@ -48,9 +48,13 @@ class ReadAhead(Generic[Item]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            if not self._ended:
+            is_reading = not self._ended
+        try:
+            if is_reading:
                 self._interrupt()
-        self._thread.join()
+        finally:
+            # A server that cannot be told to stop is one that is gone: reading ends with it.
+            self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -61,7 +65,8 @@ class ReadAhead(Generic[Item]):
                         break
                     self._read.append(item)
                     self._changed.notify_all()
-        except BaseException as error:  # noqa: BLE001  # it is raised to who asks for the next item
+        # Whatever it is, nobody sees it in this thread: it is raised where the next item is asked for.
+        except BaseException as error:  # noqa: BLE001
             self._failure = error
         with self._changed:
             self._ended = True

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from chain.transfer_logs import TRANSFER_TOPIC
+from chain.transfer_columns import TRANSFER_TOPIC
 from ops.node import anvil_program, free_port
 
 START_SECONDS_MAX = 30.0

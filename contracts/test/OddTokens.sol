@@ -151,6 +151,49 @@ contract PartialToken is OpenToken {
     }
 }
 
+/// @dev Takes deposits that nobody signed, and while it does so calls the vault back by every way that is open
+/// to anyone. It keeps how each call ended; the first four bytes of what a refused one answered.
+contract CallingBackDepositToken is OpenToken {
+    Vault private immutable VAULT;
+    bytes4 public depositRefused;
+    bytes4 public sweepRefused;
+    bool private _inside;
+
+    constructor(Vault vault) {
+        VAULT = vault;
+    }
+
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256,
+        uint256,
+        bytes32,
+        uint8,
+        bytes32,
+        bytes32
+    ) external {
+        _mint(to, value);
+        if (_inside) return;
+        _inside = true;
+        Authorization memory again = unsigned(from, value);
+        bytes32 other = "another wallet";
+        depositRefused = refusal(abi.encodeCall(Vault.depositWithAuthorization, (IERC20(address(this)), other, again)));
+        bytes32[] memory salts = new bytes32[](1);
+        salts[0] = other;
+        sweepRefused = refusal(abi.encodeCall(Vault.sweep, (IERC20(address(this)), salts)));
+        _inside = false;
+    }
+
+    function refusal(bytes memory call) private returns (bytes4) {
+        (bool done, bytes memory answer) = address(VAULT).call(call);
+        // The selector of an error is its first four bytes.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return done ? bytes4(0) : bytes4(answer);
+    }
+}
+
 /// @dev Everything that a stranger may want to try, as one authorization that nobody signed.
 function unsigned(address from, uint256 value) pure returns (Authorization memory) {
     return Authorization(from, value, 0, type(uint40).max, "unsigned", 27, bytes32(0), bytes32(0));

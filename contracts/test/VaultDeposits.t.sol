@@ -4,10 +4,11 @@ pragma solidity 0.8.37;
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
 import {ERC3009} from "@openzeppelin/contracts/token/ERC20/extensions/draft-ERC3009.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {Authorization, DepositAddress} from "../src/DepositAddress.sol";
 import {StableToken} from "../src/StableToken.sol";
 import {Vault} from "../src/Vault.sol";
-import {AgreeingToken, PartialToken, unsigned} from "./OddTokens.sol";
+import {AgreeingToken, CallingBackDepositToken, PartialToken, unsigned} from "./OddTokens.sol";
 import {VaultTestCase} from "./VaultStage.sol";
 
 /// @dev Deposits that the holder signs and somebody else pays the gas for.
@@ -101,5 +102,18 @@ contract VaultDepositsTest is VaultTestCase {
         vm.expectEmit(true, true, true, true, address(vault));
         emit Vault.DepositReceived(odd, vault.depositAddress(SALT), SALT, ann, 5, "unsigned");
         vault.depositWithAuthorization(odd, SALT, unsigned(ann, 10));
+    }
+
+    function test_a_token_that_calls_back_makes_no_second_deposit_and_no_sweep_inside_the_first() external {
+        CallingBackDepositToken odd = new CallingBackDepositToken(vault);
+        bytes32 other = "another wallet";
+        // What a sweep inside would find.
+        odd.mint(vault.depositAddress(other), 3);
+        vault.depositWithAuthorization(odd, SALT, unsigned(ann, 10));
+        bytes4 guarded = ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector;
+        require(odd.depositRefused() == guarded, "a deposit inside");
+        require(odd.sweepRefused() == guarded, "a sweep inside");
+        assertEq(odd.balanceOf(address(vault)), 10);
+        assertEq(odd.balanceOf(vault.depositAddress(other)), 3);
     }
 }

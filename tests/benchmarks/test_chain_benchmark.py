@@ -12,7 +12,9 @@ def test_every_figure_is_measured_with_its_target_and_baseline() -> None:
     assert [(row.name, str(row.target or "")) for row in rows] == [
         (follower_runs.FINAL, "≥ 50,000"),
         (follower_runs.BESIDE, "≥ 0.35 × baseline"),
+        (follower_runs.PARSED, ""),
         (follower_runs.YOUNG, ""),
+        (follower_runs.YOUNG_PARSED, ""),
         ("reconciliation of 40 deposit addresses, beside the bare balances", "≤ 2"),
     ]
     assert all(row.value > 0 for row in rows)

@@ -11,7 +11,7 @@ from chain.mirror import Mirror
 from chain.models import ChainBlock, ChainTransferLog
 from chain.observations import watched_tokens
 from chain.rpc import RPC
-from chain.transfer_logs import TRANSFER_TOPIC
+from chain.transfer_columns import TRANSFER_TOPIC
 from foundation.clock import SettableClock
 from foundation.database import Database
 from tests.chain.mirror_checks import CHAIN_ID, config_of, count

@@ -80,3 +80,22 @@ def test_what_has_ended_is_not_interrupted() -> None:
     assert list(reading) == [1]
     reading.close()
     assert not interrupted.is_set()
+
+
+def test_a_close_that_cannot_interrupt_still_waits_for_the_thread() -> None:
+    going, threads = threading.Event(), []
+
+    def items() -> Iterator[int]:
+        threads.append(threading.current_thread())
+        yield 1
+        assert going.wait(SECONDS_MAX)
+
+    def fails() -> None:
+        going.set()
+        raise OSError("the server is gone")
+
+    reading = ReadAhead(items(), 3, fails)
+    assert next(reading) == 1
+    with pytest.raises(OSError, match="the server is gone"):
+        reading.close()
+    assert not threads[0].is_alive()

@@ -90,9 +90,9 @@ class SteppedIntake(Intake):
         super().__init__()
         self._pass_time = pass_time
 
-    def take(self, wait_seconds: float, expected: int = 1) -> list[Command]:  # noqa: ARG002  # the real one's
-        """The next group."""
-        return super().take(0)
+    def take(self, wait_seconds: float, expected: int = 1) -> list[Command]:
+        """The next group; whoever is expected has no time in which to come."""
+        return super().take(min(wait_seconds, 0), expected)
 
     def pause(self, seconds: float) -> bool:
         """Let time pass."""

@@ -27,7 +27,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from benchmarks.laboratory import fresh_database
-from chain.transfer_logs import TRANSFER_TOPIC
+from chain.transfer_columns import TRANSFER_TOPIC
 from foundation.assets import USDT
 from foundation.clock import SettableClock
 from foundation.database import Database
