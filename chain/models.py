@@ -50,6 +50,8 @@ class OrderKind(StrEnum):
     """Pay ``amount`` units of ``token`` from the vault to ``to_address``."""
     SWEEP = "sweep"
     """Move all of ``token`` from the deposit address ``to_address`` to the vault."""
+    COLD_MOVE = "cold_move"
+    """Move ``amount`` units of ``token`` from the vault to its cold address, which is ``to_address``."""
 
 
 class ChainCursor(Base):
@@ -156,11 +158,11 @@ class ChainOrder(Base):
 
     __tablename__ = "chain_order"
     __table_args__ = (
-        CheckConstraint("kind IN ('withdrawal', 'sweep')", name="kind"),
+        CheckConstraint("kind IN ('withdrawal', 'sweep', 'cold_move')", name="kind"),
         CheckConstraint(f"token ~ '{ADDRESS_PATTERN}'", name="token"),
         CheckConstraint(f"to_address ~ '{ADDRESS_PATTERN}'", name="to_address"),
         CheckConstraint(f"salt ~ '{HASH_PATTERN}'", name="salt"),
-        CheckConstraint("(kind = 'withdrawal') = (amount > 0)", name="amount"),
+        CheckConstraint("(kind IN ('withdrawal', 'cold_move')) = (amount > 0)", name="amount"),
         CheckConstraint("(kind = 'sweep') = (salt IS NOT NULL)", name="sweep_has_salt"),
     )
 
@@ -169,7 +171,7 @@ class ChainOrder(Base):
     """A member of ``OrderKind``."""
     token: Mapped[str] = mapped_column(Text)
     to_address: Mapped[str] = mapped_column(Text)
-    """Withdrawal: who is paid. Sweep: the deposit address that is emptied."""
+    """Withdrawal: who is paid. Sweep: the deposit address that is emptied. Cold move: the cold address."""
     amount: Mapped[Decimal] = mapped_column(Word)
     """Units of the token; 0 in a sweep means all."""
     salt: Mapped[str | None] = mapped_column(Text)

@@ -125,10 +125,11 @@ async def _displaced(
     rpc: RPC, deployment: Deployment, order: Order, attempts: list[Attempt], finalized: Header
 ) -> OrderStatus:
     """Another transaction has the nonce, finally; the vault is asked whether it paid all the same."""
-    if order.is_withdrawal:
+    if order.is_withdrawal or order.is_cold_move:
+        asked = "paid(bytes32)" if order.is_withdrawal else "moved(bytes32)"
         [paid] = await read_contracts(
             rpc,
-            [ContractRead(deployment.vault, "paid(bytes32)", "bool", (withdrawal_word(order.id),))],
+            [ContractRead(deployment.vault, asked, "bool", (withdrawal_word(order.id),))],
             block=finalized.number,
         )
         # Paid by bytes that are not in our tables: a database restored from before they

@@ -1,7 +1,7 @@
 """Orders: what may be signed, written by those who may decide it.
 
-An order is a row of ``chain_order``: pay so much of a token to an address, or
-empty a deposit address into the vault. It never changes; it is approved, and it
+An order is a row of ``chain_order``: pay so much of a token to an address, move so
+much to the cold address, or empty a deposit address into the vault. It never changes; it is approved, and it
 may be revoked while nothing was signed for it. The signer reads it here by its
 id, so that nobody has to be believed about what to sign.
 """
@@ -37,12 +37,17 @@ class Order:
 
     @property
     def is_withdrawal(self) -> bool:
-        """Whether it pays somebody; otherwise it is a sweep."""
+        """Whether it pays somebody."""
         return self.kind == OrderKind.WITHDRAWAL
+
+    @property
+    def is_cold_move(self) -> bool:
+        """Whether it moves tokens to the cold address; what is neither is a sweep."""
+        return self.kind == OrderKind.COLD_MOVE
 
 
 def withdrawal_word(order_id: UUID) -> bytes:
-    """The withdrawal id that the vault remembers: the order's id, followed by 16 zero bytes."""
+    """The withdrawal or move id that the vault remembers: the order's id, followed by 16 zero bytes."""
     return order_id.bytes + bytes(16)
 
 

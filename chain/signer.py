@@ -19,6 +19,7 @@ from uuid import UUID
 from chain.addresses import ZERO_ADDRESS, deposit_address
 from chain.approvals import Approval, ReadKey, read_approvals
 from chain.calldata import calldata
+from chain.cold_moves import cold_move_data, why_no_cold_move
 from chain.deployments import Deployment
 from chain.errors import ChainCode
 from chain.key_services import KeyService, sign_with
@@ -141,6 +142,11 @@ class Signer:
             if order.to_address in self._no_receivers:
                 detail = "The receiver is zero, a contract of ours or the signer."
                 raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, "receiver", before)
+        elif order.is_cold_move:
+            why = why_no_cold_move(order, self.deployment)
+            if why is not None:
+                detail = "The move names an address that cannot be the cold one, or no amount."
+                raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, why, before)
         elif self._deposit_address(order) != order.to_address:
             detail = "The address to sweep is not the deposit address of its salt."
             raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, "deposit_address", before)
@@ -231,6 +237,8 @@ class Signer:
                 order.amount,
                 withdrawal_word(order.id),
             )
+        elif order.is_cold_move:
+            data = cold_move_data(order)
         else:
             data = calldata("sweep(address,bytes32[])", order.token, [_salt(order)])
         return Transaction(
@@ -249,7 +257,9 @@ class Signer:
         )
 
     def _gas_limit(self, order: Order) -> int:
-        return self._policy.withdrawal_gas if order.is_withdrawal else self._policy.sweep_gas
+        # A move costs less than a withdrawal: it asks no bucket.
+        takes_out = order.is_withdrawal or order.is_cold_move
+        return self._policy.withdrawal_gas if takes_out else self._policy.sweep_gas
 
 
 def _salt(order: Order) -> bytes:

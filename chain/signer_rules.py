@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chain.approvals import OFFICERS_NEEDED, Approval, Officer, count_approvals
+from chain.cold_moves import refuse_beyond_cold_cap
 from chain.deployments import Deployment
 from chain.errors import ChainCode
 from chain.orders import Order
@@ -66,8 +67,12 @@ class Rules:
         """Refuse a withdrawal that the policy does not allow now; the officers who approved it.
 
         What time never changes comes first, so that its money goes back at once. A sweep
-        takes nothing out and is not asked about.
+        takes nothing out and is not asked about; a move to the cold address has a cap of
+        its own, and uses up none of the others.
         """
+        if order.is_cold_move:
+            refuse_beyond_cold_cap(order, self._caps_of(order), self.log, now_ns=now_ns)
+            return ()
         if not order.is_withdrawal:
             return ()
         caps = self._caps_of(order)

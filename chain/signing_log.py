@@ -26,6 +26,7 @@ from uuid import UUID
 
 import msgspec
 
+from chain.models import OrderKind
 from chain.orders import Order
 from chain.signer_policy import HOUR_SECONDS
 from foundation.clock import SECOND_NS
@@ -127,7 +128,7 @@ class SigningLog:
         self._previous = BEGINNING
         self._orders: dict[UUID, SignedOrder] = {}
         self._order_of_nonce: dict[tuple[str | None, int], UUID] = {}
-        self._recent: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
+        self._recent: defaultdict[tuple[str, bool], deque[tuple[int, int]]] = defaultdict(deque)
         self._rotations: list[RotationEntry] = []
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -190,12 +191,14 @@ class SigningLog:
         """Keys that gave way to others."""
         return frozenset(rotation.from_address for rotation in self._rotations)
 
-    def spent(self, token: str, *, now_ns: int, seconds: int) -> int:
+    def spent(self, token: str, *, now_ns: int, seconds: int, to_cold: bool = False) -> int:
         """Units of a token signed away in the last ``seconds``, each order once.
 
-        What the clock says is in the future counts too: a clock set back frees nothing.
+        With ``to_cold`` those that were moved to the cold address, which count by themselves:
+        they stay ours. What the clock says is in the future counts too: a clock set back
+        frees nothing.
         """
-        recent = self._recent[token]
+        recent = self._recent[token, to_cold]
         while recent and recent[0][0] <= now_ns - REMEMBERED_SECONDS * SECOND_NS:
             recent.popleft()
         since = now_ns - seconds * SECOND_NS
@@ -267,7 +270,8 @@ class SigningLog:
             first = msgspec.structs.replace(entry, raw="")
             order = self._orders[entry.order_id] = SignedOrder(first, entry.from_address)
             self._order_of_nonce[entry.from_address, entry.nonce] = entry.order_id
-            self._recent[entry.token].append((entry.at_ns, int(entry.amount)))
+            to_cold = entry.kind == OrderKind.COLD_MOVE
+            self._recent[entry.token, to_cold].append((entry.at_ns, int(entry.amount)))
         fees = (entry.max_fee_per_gas, entry.max_priority_fee_per_gas)
         order.lines[fees] = _Line(entry.tx_hash, offset, len(line))
 
