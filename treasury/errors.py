@@ -1,6 +1,6 @@
-"""Refusals of the treasury: deposits and withdrawals that cannot be.
+"""Refusals of the treasury: deposits, withdrawals, moves and payments of debts that cannot be.
 
-Members stand in the order in which a withdrawal is checked. What the ledger
+Members stand in the order in which a withdrawal is checked, those of operators last. What the ledger
 refused for a passing reason has burned the withdrawal's id: the codes that say so
 ask for a new one.
 """
@@ -69,5 +69,35 @@ class TreasuryCode(RefusalCode):
     """The approval's time is over; sign a new one."""
     APPROVAL_SIGNATURE_WRONG = "approval_signature_wrong"
     """The signature is not this device's under this withdrawal's content."""
+    COLD_ADDRESS_NOT_THE_VAULTS = "cold_address_not_the_vaults"
+    """The vault does not name this address as its cold one."""
+    COLD_ADDRESS_NOT_FRESH = "cold_address_not_fresh"
+    """The address has paid before, or holds tokens that our books never saw; it cannot become custody."""
+    COLD_ADDRESS_NOT_RECORDED = "cold_address_not_recorded"
+    """The vault's cold address is not recorded as custody, or it has none; nothing is moved there."""
+    COLD_MOVE_AMOUNT_NOT_POSITIVE = "cold_move_amount_not_positive"
+    """A move to the cold address moves something."""
+    COLD_MOVE_EXISTS_DIFFERENTLY = "cold_move_exists_differently"
+    """The id was used for a move of another asset or another amount."""
+    COLD_MOVE_NOT_FOUND = "cold_move_not_found"
+    """There is no such move to the cold address."""
+    COLD_MOVE_NOT_AWAITED = "cold_move_not_awaited"
+    """The move is under way, or over, already."""
+    DEBT_NOT_FOUND = "debt_not_found"
+    """No reversed deposit has this id."""
+    DEBT_NOT_FINAL = "debt_not_final"
+    """The ledger has not undone the deposit yet; until then nobody knows what is owed."""
+    DEBT_AMOUNT_NOT_POSITIVE = "debt_amount_not_positive"
+    """Nothing, or less, is no payment of a debt."""
+    DEBT_PAYMENT_EXISTS_DIFFERENTLY = "debt_payment_exists_differently"
+    """The id was used for a payment of another debt, of another kind or amount."""
+    DEBT_DECIDED_BY_TOO_FEW = "debt_decided_by_too_few"
+    """A write-off is decided by two officers."""
+    DEBT_IS_LESS = "debt_is_less"
+    """Less is owed than this would pay."""
+    DEBTOR_HAS_LESS = "debtor_has_less"
+    """The debtor's wallet does not have that much, or its account is closed."""
+    FEES_ARE_LESS = "fees_are_less"
+    """The bank has not earned that much in fees; what it cannot cover stays owed."""
     CUSTODY_UNIT_TOO_COARSE = "custody_unit_too_coarse"
     """A token has fewer decimals than the ledger's asset; such a token is not taken in."""
