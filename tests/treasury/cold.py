@@ -58,6 +58,13 @@ async def carry(treasury: Treasury) -> ColdMoveReport:
     )
 
 
+def arrived(treasury: Treasury) -> int:
+    """USDT at the cold address, with all that is on its way there."""
+    # What was sent is mined a moment after the node has answered.
+    treasury.contracts.node.mine(1)
+    return treasury.contracts.balance(COLD)
+
+
 async def books(treasury: Treasury, asset: Asset = USDT) -> Reconciliation:
     """The asset's books at a new final block."""
     await treasury.finalize()
