@@ -1,5 +1,7 @@
 """What tests do around the cold: name and record an address, move tokens to it and out of it."""
 
+from typing import Any
+
 from chain.calldata import calldata
 from foundation.assets import USDT, Asset
 from foundation.ids import uuid7
@@ -39,15 +41,15 @@ async def with_cold(treasury: Treasury) -> None:
     assert await record(treasury)
 
 
-async def ask(treasury: Treasury, text: str, asset: Asset = USDT, **fields: object) -> TreasuryColdMove:
-    chosen = {"move_id": uuid7(treasury.clock), "asked_by": "aye"} | fields
+async def ask(treasury: Treasury, text: str, asset: Asset = USDT, **fields: Any) -> TreasuryColdMove:
+    chosen: dict[str, Any] = {"move_id": uuid7(treasury.clock), "asked_by": "aye"} | fields
     return await ask_cold_move(
         treasury.database,
         treasury.rpc,
         treasury.clock,
         treasury.custody,
         amount=Money.parse(text, asset),
-        **chosen,  # type: ignore[arg-type]
+        **chosen,
     )
 
 
