@@ -37,6 +37,8 @@ SIGNATURES = {
         "unpause()",
         "hasRole(bytes32,address)",
         "paid(bytes32)",
+        "moved(bytes32)",
+        "coldAddress()",
         "depositAddress(bytes32)",
         "withdrawable(address)",
         "IMPLEMENTATION()",

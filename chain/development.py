@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chain.addresses import contract_address
+from chain.addresses import ZERO_ADDRESS, contract_address
 from chain.administration import AdministrativeCall, execute, next_nonce
 from chain.artifacts import load_artifact
 from chain.calldata import calldata, creation_data, role
@@ -57,14 +57,17 @@ _CREATION_GAS = 5_000_000
 _CALL_GAS = 200_000
 
 
-async def deploy(rpc: RPC, home: Path, *, administrator: SigningKey, withdrawer: str) -> Deployment:
+async def deploy(
+    rpc: RPC, home: Path, *, administrator: SigningKey, withdrawer: str, cold: str | None = None
+) -> Deployment:
     """Have the development contracts on the node's chain, and record them in ``home``.
 
     ``withdrawer`` (an address) may withdraw from the vault; ``administrator`` may do
-    everything else, agree to withdrawals beyond the rate limit, and mint. Safe to
-    repeat; a run that died half-way is started over with new contracts, and what it
-    left is referred to by nobody. Raises the RPC's errors, ``AdministrationFailed``,
-    and ``RPCError`` on a node that is not a development node.
+    everything else, agree to withdrawals beyond the rate limit, and mint. A vault without
+    a cold address gets ``cold``, if that is given. Safe to repeat; a run that died half-way
+    is started over with new contracts, and what it left is referred to by nobody. Raises
+    the RPC's errors, ``AdministrationFailed``, and ``RPCError`` on a node that is not a
+    development node.
     """
     chain_id = int((await rpc.read([("eth_chainId", ())], str))[0], 16)
     for address in (administrator.address, withdrawer):
@@ -76,6 +79,8 @@ async def deploy(rpc: RPC, home: Path, *, administrator: SigningKey, withdrawer:
         # a death on this line only means that the next run deploys once more.
         save_deployment(home, deployment)
     await _grant_missing_roles(rpc, deployment, administrator, withdrawer)
+    if cold is not None:
+        await _name_cold_address(rpc, deployment, administrator, cold)
     return deployment
 
 
@@ -150,6 +155,14 @@ async def _deploy_all(rpc: RPC, administrator: SigningKey, chain_id: int) -> Dep
             for token, address in zip(TOKENS, tokens, strict=True)
         },
     )
+
+
+async def _name_cold_address(rpc: RPC, deployment: Deployment, administrator: SigningKey, cold: str) -> None:
+    reads = [ContractRead(deployment.vault, "coldAddress()", "address")]
+    if await read_contracts(rpc, reads) == [ZERO_ADDRESS]:
+        call = AdministrativeCall(deployment.vault, calldata("setColdAddress(address)", cold), _CALL_GAS)
+        nonce = await next_nonce(rpc, administrator.address)
+        await execute(rpc, administrator, [call], chain_id=deployment.chain_id, first_nonce=nonce)
 
 
 async def _grant_missing_roles(

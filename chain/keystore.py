@@ -39,6 +39,9 @@ NEXT_SIGNER_KEY = "signer.next"
 ADMINISTRATOR_KEY = "administrator"
 """Development only: deploys the contracts, grants roles, issues the development tokens."""
 
+COLD_KEY = "cold"
+"""Development only: stands for the Safe that a real vault names as its cold address."""
+
 
 class KeystoreError(NUGPayError):
     """A key cannot be used: not there, not private, or not opened by its passphrase."""

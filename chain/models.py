@@ -55,6 +55,8 @@ class OrderKind(StrEnum):
     """Pay each of its members, which are withdrawals of one token, in one transaction."""
     SWEEP_BATCH = "sweep_batch"
     """Empty the deposit address of each of its members, which are sweeps of one token, in one transaction."""
+    COLD_MOVE = "cold_move"
+    """Move ``amount`` units of ``token`` from the vault to its cold address, which is ``to_address``."""
 
 
 class ChainCursor(Base):
@@ -161,11 +163,15 @@ class ChainOrder(Base):
 
     __tablename__ = "chain_order"
     __table_args__ = (
-        CheckConstraint("kind IN ('withdrawal', 'sweep', 'payout_batch', 'sweep_batch')", name="kind"),
+        CheckConstraint(
+            "kind IN ('withdrawal', 'sweep', 'payout_batch', 'sweep_batch', 'cold_move')", name="kind"
+        ),
         CheckConstraint(f"token ~ '{ADDRESS_PATTERN}'", name="token"),
         CheckConstraint(f"to_address ~ '{ADDRESS_PATTERN}'", name="to_address"),
         CheckConstraint(f"salt ~ '{HASH_PATTERN}'", name="salt"),
-        CheckConstraint("(kind IN ('withdrawal', 'payout_batch')) = (amount > 0)", name="amount"),
+        CheckConstraint(
+            "(kind IN ('withdrawal', 'payout_batch', 'cold_move')) = (amount > 0)", name="amount"
+        ),
         CheckConstraint("(kind = 'sweep') = (salt IS NOT NULL)", name="sweep_has_salt"),
     )
 
@@ -174,7 +180,9 @@ class ChainOrder(Base):
     """A member of ``OrderKind``."""
     token: Mapped[str] = mapped_column(Text)
     to_address: Mapped[str] = mapped_column(Text)
-    """Withdrawal: who is paid. Sweep: the deposit address that is emptied. Batch: the vault."""
+    """Withdrawal: who is paid. Sweep: the deposit address that is emptied. Batch: the vault.
+    Cold move: the cold address.
+    """
     amount: Mapped[Decimal] = mapped_column(Word)
     """Units of the token; 0 in a sweep means all. Payout batch: the sum of its members'."""
     salt: Mapped[str | None] = mapped_column(Text)

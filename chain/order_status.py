@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from chain.contract_reads import ContractRead, read_contracts
 from chain.deployments import Deployment
 from chain.errors import RPCUnavailable
 from chain.lanes import Attempt
+from chain.models import OrderKind
 from chain.orders import Order, withdrawal_word
 from chain.rpc import RPC, Header, Receipt
 from foundation.errors import InvariantViolation
+
+_REMEMBERED: Final = {OrderKind.WITHDRAWAL: "paid(bytes32)", OrderKind.COLD_MOVE: "moved(bytes32)"}
+"""What the vault remembers of an order for ever, and the view that tells it."""
 
 
 class OrderState(StrEnum):
@@ -119,7 +124,7 @@ async def member_status(rpc: RPC, deployment: Deployment, member: Order, batch: 
     finalized = (await rpc.read([("eth_getBlockByNumber", ("finalized", False))], Header))[0]
     if batch.block_number is None or finalized.height < batch.block_number:
         raise RPCUnavailable("eth_getBlockByNumber", "the node lags", outcome_unknown=False)
-    [paid] = await _paid(rpc, deployment, (member,), finalized)
+    [paid] = await _made(rpc, deployment, (member,), finalized)
     state = OrderState.SUCCEEDED if paid else OrderState.REVERTED
     return replace(batch, order_id=member.id, state=state)
 
@@ -146,10 +151,10 @@ async def _displaced(
     rpc: RPC, deployment: Deployment, order: Order, attempts: list[Attempt], finalized: Header
 ) -> OrderStatus:
     """Another transaction has the nonce, finally; the vault is asked whether it paid all the same."""
-    # Paid by bytes that are not in our tables: a database restored from before they were
+    # Done by bytes that are not in our tables: a database restored from before they were
     # stored, or a key used elsewhere. Giving the money back would pay twice.
-    if any(await _paid(rpc, deployment, order.payments, finalized)):
-        raise InvariantViolation(f"order {order.id} was paid by a transaction that is not stored")
+    if any(await _made(rpc, deployment, order.parts, finalized)):
+        raise InvariantViolation(f"order {order.id} was made by a transaction that is not stored")
     return OrderStatus(
         order_id=order.id,
         state=OrderState.DISPLACED,
@@ -159,11 +164,12 @@ async def _displaced(
     )
 
 
-async def _paid(rpc: RPC, deployment: Deployment, payments: Sequence[Order], finalized: Header) -> list[bool]:
-    """Whether the vault has paid each, finally."""
+async def _made(rpc: RPC, deployment: Deployment, orders: Sequence[Order], finalized: Header) -> list[bool]:
+    """Whether the vault has made each payment and move among the orders, finally. It notes no sweeps."""
     reads = [
-        ContractRead(deployment.vault, "paid(bytes32)", "bool", (withdrawal_word(one.id),))
-        for one in payments
+        ContractRead(deployment.vault, _REMEMBERED[OrderKind(one.kind)], "bool", (withdrawal_word(one.id),))
+        for one in orders
+        if one.kind in _REMEMBERED
     ]
     answers = await read_contracts(rpc, reads, block=finalized.number) if reads else []
     # A vault that does not answer has not said that it did not pay.

@@ -1,10 +1,10 @@
 """Orders: what may be signed, written by those who may decide it.
 
-An order is a row of ``chain_order``: pay so much of a token to an address, or
-empty a deposit address into the vault; or a batch, which does that for each of its
-members in one transaction. It never changes; it is approved, and it may be revoked
-while nothing was signed for it. The signer reads it here by its id, so that nobody
-has to be believed about what to sign.
+An order is a row of ``chain_order``: pay so much of a token to an address, move so
+much to the cold address, or empty a deposit address into the vault; or a batch, which
+does that for each of its members in one transaction. It never changes; it is approved,
+and it may be revoked while nothing was signed for it. The signer reads it here by its
+id, so that nobody has to be believed about what to sign.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ class Order:
         return self.kind == OrderKind.WITHDRAWAL
 
     @property
+    def is_cold_move(self) -> bool:
+        """Whether it moves tokens to the cold address."""
+        return self.kind == OrderKind.COLD_MOVE
+
+    @property
     def is_batch(self) -> bool:
         """Whether it is nothing but its members."""
         return self.kind in {OrderKind.PAYOUT_BATCH, OrderKind.SWEEP_BATCH}
@@ -58,12 +63,12 @@ class Order:
 
     @property
     def payments(self) -> tuple[Order, ...]:
-        """The withdrawals among its parts: what leaves the vault by it."""
+        """The withdrawals among its parts: what is paid to others by it."""
         return tuple(one for one in self.parts if one.is_withdrawal)
 
 
 def withdrawal_word(order_id: UUID) -> bytes:
-    """The withdrawal id that the vault remembers: the order's id, followed by 16 zero bytes."""
+    """The withdrawal or move id that the vault remembers: the order's id, followed by 16 zero bytes."""
     return order_id.bytes + bytes(16)
 
 

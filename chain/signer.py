@@ -22,6 +22,7 @@ from chain.addresses import ZERO_ADDRESS, deposit_address
 from chain.approvals import Approval, ReadKey, read_approvals
 from chain.batches import batch_fault
 from chain.calldata import calldata
+from chain.cold_moves import cold_move_data, why_no_cold_move
 from chain.deployments import Deployment
 from chain.errors import ChainCode
 from chain.key_services import KeyService, sign_with
@@ -217,6 +218,11 @@ class Signer:
             if order.to_address in self._no_receivers:
                 detail = "The receiver is zero, a contract of ours or the signer."
                 raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, "receiver", before)
+        elif order.is_cold_move:
+            why = why_no_cold_move(order, self.deployment)
+            if why is not None:
+                detail = "The move names an address that cannot be the cold one, or no amount."
+                raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, why, before)
         elif self._deposit_address(order) != order.to_address:
             detail = "The address to sweep is not the deposit address of its salt."
             raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, "deposit_address", before)
@@ -329,6 +335,8 @@ class Signer:
 
 
 def _call(order: Order) -> bytes:
+    if order.is_cold_move:
+        return cold_move_data(order)
     if order.kind == OrderKind.PAYOUT_BATCH:
         payments = [(one.to_address, one.amount, withdrawal_word(one.id)) for one in order.members]
         return calldata("withdrawBatch(address,(address,uint256,bytes32)[])", order.token, payments)

@@ -60,6 +60,8 @@ class Caps:
     """The most in one payment that needs no officers' approval."""
     to_anyone: int
     """The most in one payment to a receiver that is not on the allow-list."""
+    cold_per_day: int
+    """The most that is moved to the cold address in a day, counted by itself."""
 
 
 class CapsText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,11 +75,13 @@ class CapsText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Left out: as much as in one transaction, so that officers are never asked."""
     to_anyone: str | None = None
     """Left out: as much as in one transaction, so that the allow-list is not asked."""
+    cold_per_day: str | None = None
+    """Left out: no more than may be paid in a day."""
 
     def amounts(self) -> list[str]:
         """Every amount that is given."""
         given = (self.per_transaction, self.per_hour, self.per_day, self.without_officers, self.to_anyone)
-        return [amount for amount in given if amount is not None]
+        return [amount for amount in (*given, self.cold_per_day) if amount is not None]
 
 
 class OfficerText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,12 +128,14 @@ class SignerPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if text is None:
             return None
         per_transaction, per_hour = int(text.per_transaction), int(text.per_hour)
+        per_day = per_hour if text.per_day is None else int(text.per_day)
         return Caps(
             per_transaction=per_transaction,
             per_hour=per_hour,
-            per_day=per_hour if text.per_day is None else int(text.per_day),
+            per_day=per_day,
             without_officers=per_transaction if text.without_officers is None else int(text.without_officers),
             to_anyone=per_transaction if text.to_anyone is None else int(text.to_anyone),
+            cold_per_day=per_day if text.cold_per_day is None else int(text.cold_per_day),
         )
 
     def gas_limit(self, order: Order) -> int:
@@ -142,7 +148,8 @@ class SignerPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return PAYOUT_BATCH_GAS + PAYMENT_GAS * len(order.members)
         if order.kind == OrderKind.SWEEP_BATCH:
             return self.sweep_gas + self.batch_sweep_gas * (len(order.members) - 1)
-        return self.withdrawal_gas if order.is_withdrawal else self.sweep_gas
+        # A move costs less than a withdrawal: it asks no bucket.
+        return self.sweep_gas if order.kind == OrderKind.SWEEP else self.withdrawal_gas
 
     def officers_with(self, read_key: ReadKey) -> tuple[Officer, ...]:
         """The officers, their keys read. Raises ``PolicyError`` where one could count for two."""

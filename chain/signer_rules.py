@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from chain.approvals import OFFICERS_NEEDED, Approval, Officer, count_approvals
+from chain.cold_moves import refuse_beyond_cold_cap
 from chain.deployments import Deployment
 from chain.errors import ChainCode
 from chain.orders import Order
@@ -68,8 +69,12 @@ class Rules:
 
         Each payment of a batch is held to what it would be held to alone, and their sum to
         the caps of an hour and a day. What time never changes comes first, so that its
-        money goes back at once. A sweep takes nothing out and is not asked about.
+        money goes back at once. A sweep takes nothing out and is not asked about; a move
+        to the cold address has a cap of its own, and uses up none of the others.
         """
+        if order.is_cold_move:
+            refuse_beyond_cold_cap(order, self._caps_of(order), self.log, now_ns=now_ns)
+            return {}
         if not order.payments:
             return {}
         caps = self._caps_of(order)

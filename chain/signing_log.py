@@ -30,6 +30,7 @@ from uuid import UUID
 import msgspec
 
 from chain.breaker import BreakerTrip
+from chain.models import OrderKind
 from chain.orders import Order
 from chain.signer_policy import HOUR_SECONDS
 from foundation.clock import SECOND_NS
@@ -180,7 +181,7 @@ class SigningLog:
         self._orders: dict[UUID, SignedOrder] = {}
         self._batch_of: dict[UUID, UUID] = {}
         self._order_of_nonce: dict[tuple[str | None, int], UUID] = {}
-        self._recent: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
+        self._recent: defaultdict[tuple[str, bool], deque[tuple[int, int]]] = defaultdict(deque)
         self._rotations: list[RotationEntry] = []
         self._trips: dict[UUID, BreakerTrip] = {}
         self._released: set[UUID] = set()
@@ -250,12 +251,14 @@ class SigningLog:
         """Keys that gave way to others."""
         return frozenset(rotation.from_address for rotation in self._rotations)
 
-    def spent(self, token: str, *, now_ns: int, seconds: int) -> int:
+    def spent(self, token: str, *, now_ns: int, seconds: int, to_cold: bool = False) -> int:
         """Units of a token signed away in the last ``seconds``, each order once.
 
-        What the clock says is in the future counts too: a clock set back frees nothing.
+        With ``to_cold`` those that were moved to the cold address, which count by themselves:
+        they stay ours. What the clock says is in the future counts too: a clock set back
+        frees nothing.
         """
-        recent = self._recent[token]
+        recent = self._recent[token, to_cold]
         while recent and recent[0][0] <= now_ns - REMEMBERED_SECONDS * SECOND_NS:
             recent.popleft()
         since = now_ns - seconds * SECOND_NS
@@ -354,7 +357,8 @@ class SigningLog:
             order = self._orders[entry.order_id] = SignedOrder(first, entry.from_address)
             self._order_of_nonce[entry.from_address, entry.nonce] = entry.order_id
             self._batch_of.update((member.order_id, entry.order_id) for member in entry.members)
-            self._recent[entry.token].append((entry.at_ns, int(entry.amount)))
+            to_cold = entry.kind == OrderKind.COLD_MOVE
+            self._recent[entry.token, to_cold].append((entry.at_ns, int(entry.amount)))
         fees = (entry.max_fee_per_gas, entry.max_priority_fee_per_gas)
         order.lines[fees] = _Line(entry.tx_hash, offset, len(line))
         self._note_fees(entry)

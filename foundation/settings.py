@@ -72,6 +72,13 @@ class Settings(BaseSettings):
     """The chain that the node must be on; another one refuses to start."""
     signer_key_service: str = "keystore"
     """Who holds the signer's key: ``keystore``, or the name of an entry point of ``nugpay.key_services``."""
+    hot_balances: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """How much of each asset should lie in the vault, as JSON: ``{"USDT": {"lower": "100000",
+    "target": "400000", "upper": "600000"}}``. An asset that is not named has no bounds; unset, a
+    development machine has its own.
+    """
+    cold_moves: Literal["proposed", "made"] = "proposed"
+    """What the worker does with more than the upper bound: propose a move to the cold, or make it."""
     signer_group: str | None = None
     """Unix group whose members may ask the signer, where it is its own user; unset: its user only."""
     signer_socket_path: Path | None = None

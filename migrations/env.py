@@ -22,6 +22,9 @@ from ops.postgres import database_url
 ROOMS = ("ledger", "chain", "identity", "treasury", "wallets", "agents", "lottery")
 """Rooms that may have tables, in ``models.py``; the foundation's one is the outbox."""
 
+MORE_MODELS = ("treasury.cold_models",)
+"""Tables of a room whose ``models.py`` is long enough without them."""
+
 LOCK_TIMEOUT = "4s"
 """How long a migration may wait for a table's lock."""
 
@@ -32,6 +35,8 @@ import_module("foundation.outbox")
 for room in ROOMS:
     if find_spec(f"{room}.models"):
         import_module(f"{room}.models")
+for module in MORE_MODELS:
+    import_module(module)
 
 
 def _url() -> str:

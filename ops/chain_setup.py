@@ -18,7 +18,7 @@ from psycopg import sql
 from chain.deployments import Deployment, deployment_path, load_deployment, verify_deployment
 from chain.development import deploy
 from chain.errors import ChainCode, RPCError
-from chain.keystore import ADMINISTRATOR_KEY, SIGNER_KEY, development_key
+from chain.keystore import ADMINISTRATOR_KEY, COLD_KEY, SIGNER_KEY, development_key
 from chain.rpc import RPC, Header
 from chain.signer_server import signing_log_path
 from foundation.clock import Clock
@@ -44,7 +44,13 @@ async def prepare_contracts(settings: Settings, rpc: RPC) -> Deployment:
     administrator = development_key(settings.home, ADMINISTRATOR_KEY)
     signer = development_key(settings.home, SIGNER_KEY)
     try:
-        return await deploy(rpc, settings.home, administrator=administrator, withdrawer=signer.address)
+        return await deploy(
+            rpc,
+            settings.home,
+            administrator=administrator,
+            withdrawer=signer.address,
+            cold=development_key(settings.home, COLD_KEY).address,
+        )
     except RPCError as error:
         raise ChainSetupError(
             f"The node at {settings.rpc_url} refuses what a development node does: {error}",

@@ -31,7 +31,9 @@ from ops.migrations import revisions
 from ops.probes import ledger_health
 from ops.processes import ChildEntry, ProcessMark, running_roster
 from treasury.breaker import breaker_trip
+from treasury.cold_models import HotLevel, TreasuryHotLevel
 from treasury.custody import Custody, custody_of, decimal_units
+from treasury.hot_balances import hot_levels
 from treasury.reconciliation import Reconciliation, last_reconciliations
 
 LAG_BLOCKS_MAX = 5
@@ -77,6 +79,17 @@ class BooksStatus(msgspec.Struct, frozen=True):
     agrees: bool
 
 
+class HotStatus(msgspec.Struct, frozen=True):
+    """How much of one asset is free in the vault, at the newest final block that was looked at."""
+
+    asset: str
+    level: str
+    """A member of ``HotLevel``."""
+    free: str
+    block_number: int
+    since: str
+
+
 class DatabaseStatus(msgspec.Struct, frozen=True):
     """What the database says."""
 
@@ -86,6 +99,8 @@ class DatabaseStatus(msgspec.Struct, frozen=True):
     books: tuple[BooksStatus, ...]
     breaker: str | None
     """Why withdrawals stand still."""
+    hot: tuple[HotStatus, ...] = ()
+    """Only of assets that have bounds."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -108,6 +123,7 @@ class Status(msgspec.Struct, frozen=True):
             and self.database is not None
             and self.database.breaker is None
             and all(books.agrees for books in self.database.books)
+            and all(hot.level != HotLevel.BELOW for hot in self.database.hot)
         )
 
 
@@ -204,8 +220,10 @@ async def _read_database(
         trip = await breaker_trip(session, settings.chain_id)
         custody = _custody(settings)
         found = await last_reconciliations(session, custody) if custody is not None else []
+        levels = await hot_levels(session, settings.chain_id) if custody is not None else []
     books = tuple(_books(custody, one) for one in found) if custody is not None else ()
-    return DatabaseStatus(revision, newest, outbox_due, books, trip.reason if trip is not None else None)
+    hot = tuple(_hot(custody, one) for one in levels) if custody is not None else ()
+    return DatabaseStatus(revision, newest, outbox_due, books, trip.reason if trip is not None else None, hot)
 
 
 def _custody(settings: Settings) -> Custody | None:
@@ -225,6 +243,17 @@ def _books(custody: Custody, reconciliation: Reconciliation) -> BooksStatus:
         block_number=reconciliation.block_number,
         unexplained_units=reconciliation.unexplained_units,
         agrees=reconciliation.agrees,
+    )
+
+
+def _hot(custody: Custody, level: TreasuryHotLevel) -> HotStatus:
+    token = next(token for token in custody.tokens if token.asset.code == level.asset)
+    return HotStatus(
+        asset=level.asset,
+        level=level.level,
+        free=decimal_units(int(level.free_units), token.decimals),
+        block_number=level.block_number,
+        since=level.since.isoformat(timespec="seconds"),
     )
 
 
@@ -255,12 +284,16 @@ def status_table(status: Status) -> Table:
             f"chain {books.chain} {relation} ledger {books.ledger} at block {books.block_number:,}"
             + (f", {books.unexplained_units} units unexplained" if not books.agrees else ""),
         )
+    for hot in data.hot:
+        state = hot.level.upper() if hot.level == HotLevel.BELOW else hot.level
+        figures = f"free {hot.free} at block {hot.block_number:,}, {hot.level} since {hot.since}"
+        table.add_row(f"hot {hot.asset}", _coloured(state), figures)
     if data.breaker is not None:
         table.add_row("withdrawals", _coloured("STOPPED"), data.breaker)
     return table
 
 
-GOOD = frozenset({"ready", "serving", "current", "agree", "level"})
+GOOD = frozenset({"ready", "serving", "current", "agree", "level", "within", "above"})
 """States shown in green; all others stand out."""
 
 

@@ -30,8 +30,9 @@ from chain.follower import FollowerConfig
 from chain.rpc import RPC
 from chain.sender import Sender
 from chain.signer_client import SignerClient
-from foundation.clock import SystemClock
+from foundation.clock import Clock, SystemClock
 from foundation.database import Database
+from foundation.errors import Refusal
 from foundation.logs import configure_logging
 from foundation.outbox import Handler, drain
 from foundation.settings import Settings, get_settings
@@ -40,7 +41,13 @@ from ledger.client import LedgerClient
 from ledger.door.tls import client_context
 from ops.errors import OperationError
 from ops.task_runner import TaskRunner
-from treasury.custody import custody_of
+from treasury.cold_addresses import (
+    record_cold_address,
+    recorded_cold_addresses,
+    vaults_cold_address,
+)
+from treasury.custody import Custody, custody_of
+from treasury.hot_balances import HotPolicy, bounds_of
 from treasury.tasks import TreasuryTools, add_treasury_tasks, schedule_of
 
 logger = structlog.get_logger()
@@ -75,6 +82,8 @@ SCHEDULE_SECONDS: Final = {
     "treasury.advance_withdrawals": 1.0,
     "treasury.sweep_deposits": 5.0,
     "treasury.reconcile": 1.0,
+    "treasury.watch_hot_balances": 1.0,
+    "treasury.move_to_cold": 5.0,
     "treasury.forget_quotes": 60.0,
     DRAIN_OUTBOX: 0.5,
     FORGET_NONCES: 60.0,
@@ -133,13 +142,16 @@ async def open_tools(settings: Settings) -> AsyncIterator[TreasuryTools]:
             rpc, check, chain_id=deployment.chain_id, genesis_hash=deployment.genesis_hash
         )
         await verify_deployment(rpc, deployment)
+        custody = custody_of(deployment)
+        if settings.environment == "development":
+            await _record_own_cold_address(database, rpc, clock, custody)
         signer = SignerClient(settings.signer_socket)
         yield TreasuryTools(
             database=database,
             ledger=ledger,
             rpc=rpc,
             clock=clock,
-            custody=custody_of(deployment),
+            custody=custody,
             sender=Sender(database=database, rpc=rpc, signer=signer, clock=clock, deployment=deployment),
             follower=FollowerConfig(
                 deployment.chain_id,
@@ -147,6 +159,7 @@ async def open_tools(settings: Settings) -> AsyncIterator[TreasuryTools]:
                 start_number=deployment.block_number,
             ),
             check=check,
+            hot=hot_policy(settings),
         )
     finally:
         await ledger.close()
@@ -154,6 +167,30 @@ async def open_tools(settings: Settings) -> AsyncIterator[TreasuryTools]:
         await rpc.close()
         if check is not None:
             await check.close()
+
+
+def hot_policy(settings: Settings) -> HotPolicy:
+    """How much should lie in the vault, as set; raises ``HotBoundsError``."""
+    return HotPolicy(
+        bounds_of(settings.hot_balances, is_development=settings.environment == "development"),
+        makes_moves=settings.cold_moves == "made",
+    )
+
+
+async def _record_own_cold_address(database: Database, rpc: RPC, clock: Clock, custody: Custody) -> None:
+    """Count the development vault's cold address as custody; on a real chain people decide that."""
+    async with database.session() as session:
+        if await recorded_cold_addresses(session, custody):
+            return
+    address = await vaults_cold_address(rpc, custody)
+    try:
+        if address is not None:
+            await record_cold_address(
+                database, rpc, clock, custody, address=address, recorded_by="development", block="latest"
+            )
+    except Refusal as refusal:
+        # Used by hand before we began: it cannot be custody, and moves to it are refused.
+        logger.warning("cold address not recorded", reason=str(refusal))
 
 
 async def _drain_outbox(tools: TreasuryTools) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.models import ChainBlock
 from foundation.database import Database
 from treasury.custody import Custody, CustodyToken
-from treasury.custody_addresses import custody_addresses
+from treasury.custody_addresses import cold_addresses, custody_addresses
 from treasury.models import (
     TreasuryBookingCursor,
     TreasuryDeparture,
@@ -36,6 +36,8 @@ class ChainSide:
     block_hash: str
     dust_units: int
     addresses: tuple[str, ...]
+    cold: frozenset[str]
+    """Those of the addresses that are cold."""
     unbooked: tuple[TreasuryDeposit, ...]
     unposted: tuple[TreasuryDeparture, ...]
     reversed: tuple[TreasuryReversedDeposit, ...]
@@ -78,6 +80,7 @@ async def read_chain_side(database: Database, custody: Custody, token: CustodyTo
             block.hash,
             int(cursor.dust_units),
             tuple(addresses),
+            frozenset(await session.scalars(cold_addresses(custody))),
             tuple(unbooked),
             tuple(unposted),
             tuple(await _reversed_of(session, custody, token)),

@@ -1,6 +1,6 @@
-"""Refusals of the treasury: deposits and withdrawals that cannot be.
+"""Refusals of the treasury: deposits, withdrawals, moves and payments of debts that cannot be.
 
-Members stand in the order in which a withdrawal is checked. What the ledger
+Members stand in the order in which a withdrawal is checked, those of operators last. What the ledger
 refused for a passing reason has burned the withdrawal's id: the codes that say so
 ask for a new one.
 """
@@ -85,5 +85,19 @@ class TreasuryCode(RefusalCode):
     """A token's books have not been compared since the breaker tripped."""
     RELEASE_BOOKS_DIFFER = "release_books_differ"
     """A token's books still differ by what nothing explains."""
+    COLD_ADDRESS_NOT_THE_VAULTS = "cold_address_not_the_vaults"
+    """The vault does not name this address as its cold one."""
+    COLD_ADDRESS_NOT_FRESH = "cold_address_not_fresh"
+    """The address has paid before, or holds tokens that our books never saw; it cannot become custody."""
+    COLD_ADDRESS_NOT_RECORDED = "cold_address_not_recorded"
+    """The vault's cold address is not recorded as custody, or it has none; nothing is moved there."""
+    COLD_MOVE_AMOUNT_NOT_POSITIVE = "cold_move_amount_not_positive"
+    """A move to the cold address moves something."""
+    COLD_MOVE_EXISTS_DIFFERENTLY = "cold_move_exists_differently"
+    """The id was used for a move of another asset or another amount."""
+    COLD_MOVE_NOT_FOUND = "cold_move_not_found"
+    """There is no such move to the cold address."""
+    COLD_MOVE_NOT_AWAITED = "cold_move_not_awaited"
+    """The move is under way, or over, already."""
     CUSTODY_UNIT_TOO_COARSE = "custody_unit_too_coarse"
     """A token has fewer decimals than the ledger's asset; such a token is not taken in."""

@@ -327,6 +327,12 @@ class TreasuryReconciliation(Base):
     token: Mapped[str] = mapped_column(Text)
     chain_units: Mapped[Decimal] = mapped_column(Word)
     """Sum of the token's balances of all custody addresses at the block."""
+    hot_units: Mapped[Decimal | None] = mapped_column(Word)
+    """Of these in the vault and at hot addresses; null in rows older than the column, as the next two."""
+    deposit_units: Mapped[Decimal | None] = mapped_column(Word)
+    """Of these at deposit addresses."""
+    cold_units: Mapped[Decimal | None] = mapped_column(Word)
+    """Of these at cold addresses."""
     ledger_amount: Mapped[int] = mapped_column(BigInteger)
     """Debit balance of the custody account, in minor units."""
     ledger_timestamp: Mapped[int] = mapped_column(BigInteger)

@@ -260,7 +260,7 @@ class _Step:
             self._custody,
             row,
             sender=await self._sender.address(),
-            beside=self._about_to_be_sent(one.token),
+            beside=self._about_to_be_sent(),
         )
         if unpayable is None:
             return True
@@ -274,10 +274,10 @@ class _Step:
             self._wait(unpayable)
         return False
 
-    def _about_to_be_sent(self, token: str) -> int:
-        """Units of a token in what this step has found ready and not sent yet."""
+    def _about_to_be_sent(self) -> list[UUID]:
+        """What this step has found ready and not sent yet."""
         batched = (one for members in self._of_batch.values() for one in members)
-        return sum(one.units for one in (*self._ready, *batched) if one.token == token)
+        return [one.row.id for one in (*self._ready, *batched)]
 
     async def _signer_would_sign(self, row: TreasuryWithdrawal) -> bool:
         """Ask the signer before a nonce is given, so that what waits for officers takes none."""

@@ -11,7 +11,7 @@ unit that no item explains trips the breaker, in the same database transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from ledger.interface import Ledger
 from treasury.breaker import trip_breaker
 from treasury.chain_side import ChainSide, read_chain_side
 from treasury.custody import Custody, CustodyToken
-from treasury.custody_balances import units_at
+from treasury.custody_balances import UnitsByPlace, by_place, units_at
 from treasury.deposit_transfers import (
     all_ids,
     correction_transfer_id,
@@ -89,6 +89,8 @@ class Reconciliation:
     """Held on chain and not a whole minor unit yet."""
     items: tuple[ReconciliationItem, ...]
     unexplained_units: int
+    places: UnitsByPlace | None = None
+    """Where ``chain_units`` lie; None in a result older than its being told apart."""
 
     @property
     def agrees(self) -> bool:
@@ -123,7 +125,8 @@ async def reconcile(
         if side is None:
             continue
         held = await units_at(rpc, token=token.address, addresses=side.addresses, block_hash=side.block_hash)
-        result = await _compare(database, ledger, custody, side, sum(held))
+        places = by_place(side.addresses, held, hot=custody.own_addresses, cold=side.cold)
+        result = replace(await _compare(database, ledger, custody, side, sum(held)), places=places)
         await _record(database, clock, custody, result)
         results.append(result)
     return results
@@ -307,6 +310,9 @@ async def _record(database: Database, clock: Clock, custody: Custody, result: Re
                 block_hash=result.block_hash,
                 token=custody.token_of(result.asset).address,
                 chain_units=result.chain_units,
+                hot_units=result.places.hot if result.places is not None else None,
+                deposit_units=result.places.deposit if result.places is not None else None,
+                cold_units=result.places.cold if result.places is not None else None,
                 ledger_amount=result.ledger_amount,
                 ledger_timestamp=result.ledger_timestamp,
                 dust_units=result.dust_units,
@@ -339,7 +345,14 @@ def _result(row: TreasuryReconciliation) -> Reconciliation:
             for item in row.items
         ),
         int(row.unexplained_units),
+        _places(row),
     )
+
+
+def _places(row: TreasuryReconciliation) -> UnitsByPlace | None:
+    if row.hot_units is None or row.deposit_units is None or row.cold_units is None:
+        return None
+    return UnitsByPlace(int(row.hot_units), int(row.deposit_units), int(row.cold_units))
 
 
 _AHEAD = {

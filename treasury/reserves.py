@@ -11,11 +11,13 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.breaker import BreakerTrip
 from chain.observations import finality_hold
 from treasury.breaker import breaker_trip
+from treasury.cold_models import TreasuryColdAddress
 from treasury.custody import Custody, CustodyToken
 from treasury.models import TreasuryReconciliation
 from treasury.reconciliation import ItemKind, Reconciliation, last_reconciliations
@@ -45,6 +47,8 @@ class Reserves:
 
     chain_id: int
     vault: str
+    cold_addresses: tuple[str, ...]
+    """Where what lies cold is, oldest first; the vault's events name each of them."""
     reserves: tuple[Reserve, ...]
     trip: BreakerTrip | None
     """Why withdrawals are stopped, if they are."""
@@ -59,9 +63,15 @@ async def read_reserves(session: AsyncSession, custody: Custody) -> Reserves:
         key = (custody.chain_id, books.block_number, books.asset.code)
         row = await session.get_one(TreasuryReconciliation, key)
         found.append(Reserve(custody.token_of(books.asset), books, row.created_at))
+    known = (
+        select(TreasuryColdAddress.address)
+        .where(TreasuryColdAddress.chain_id == custody.chain_id)
+        .order_by(TreasuryColdAddress.recorded_at)
+    )
     return Reserves(
         custody.chain_id,
         custody.vault,
+        tuple(await session.scalars(known)),
         tuple(found),
         await breaker_trip(session, custody.chain_id),
         await finality_hold(session, custody.chain_id),

@@ -9,7 +9,7 @@ brings it back; a follower that must not go on trips the breaker.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -26,8 +26,10 @@ from foundation.database import Database
 from foundation.errors import InvariantViolation, Unavailable
 from ledger.interface import Ledger
 from treasury.breaker import trip_breaker
+from treasury.cold_moves import advance_cold_moves
 from treasury.custody import Custody
 from treasury.deposits import book_deposits
+from treasury.hot_balances import HotPolicy, watch_hot_balances
 from treasury.payouts import advance_withdrawals
 from treasury.reconciliation import reconcile
 from treasury.sweeps import sweep_deposits
@@ -52,6 +54,8 @@ class TreasuryTools:
     follower: FollowerConfig
     check: RPC | None = None
     """A second endpoint, which must agree to what is final."""
+    hot: HotPolicy = field(default_factory=HotPolicy)
+    """How much should lie in the vault."""
 
 
 Work = Callable[[TreasuryTools], Awaitable[None]]
@@ -171,6 +175,23 @@ async def _reconcile(tools: TreasuryTools) -> None:
             )
 
 
+async def _watch_hot_balances(tools: TreasuryTools) -> None:
+    troubles = await watch_hot_balances(tools.database, tools.rpc, tools.clock, tools.custody, tools.hot)
+    if troubles:
+        logger.warning("hot balances", troubles=sorted(set(troubles)))
+
+
+async def _move_to_cold(tools: TreasuryTools) -> None:
+    report = await advance_cold_moves(tools.database, tools.rpc, tools.clock, tools.custody, tools.sender)
+    if report.closed or report.troubles:
+        logger.info(
+            "cold moves",
+            closed=report.closed,
+            open=report.open,
+            troubles=sorted(set(report.troubles)),
+        )
+
+
 async def _forget_quotes(tools: TreasuryTools) -> None:
     async with tools.database.session() as session:
         await forget_expired_quotes(session, tools.clock)
@@ -182,6 +203,8 @@ TREASURY_TASKS: dict[str, Work] = {
     "treasury.advance_withdrawals": _advance_withdrawals,
     "treasury.sweep_deposits": _sweep_deposits,
     "treasury.reconcile": _reconcile,
+    "treasury.watch_hot_balances": _watch_hot_balances,
+    "treasury.move_to_cold": _move_to_cold,
     "treasury.forget_quotes": _forget_quotes,
 }
 """The tasks by name."""

@@ -17,6 +17,7 @@ from chain.addresses import ZERO_ADDRESS, parse_address
 from foundation.errors import Refusal
 from foundation.money import Money
 from treasury.blocked_receivers import is_blocked
+from treasury.cold_models import TreasuryColdAddress
 from treasury.custody import Custody, CustodyToken
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryDepositAddress, TreasuryWithdrawal
@@ -49,9 +50,10 @@ def checked_receiver(
 
 
 async def refuse_receiver(session: AsyncSession, receiver: str) -> None:
-    """Refuse a customer's deposit address, and what is never paid."""
-    if await session.scalar(select(exists().where(TreasuryDepositAddress.address == receiver))):
-        raise _receiver_is_ours()
+    """Refuse a customer's deposit address, a cold address, and what is never paid."""
+    for ours in (TreasuryDepositAddress, TreasuryColdAddress):
+        if await session.scalar(select(exists().where(ours.address == receiver))):
+            raise _receiver_is_ours()
     if await is_blocked(session, receiver):
         raise Refusal(TreasuryCode.RECEIVER_IS_BLOCKED, "This address is never paid.")
 

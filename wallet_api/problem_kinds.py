@@ -161,6 +161,13 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     TreasuryCode.RELEASE_BOOKS_DIFFER: ProblemKind(
         409, "Find the difference first; ./nugpay reconcile shows what explains the rest of it."
     ),
+    TreasuryCode.COLD_ADDRESS_NOT_THE_VAULTS: ProblemKind(500, _ASK_US),
+    TreasuryCode.COLD_ADDRESS_NOT_FRESH: ProblemKind(500, _ASK_US),
+    TreasuryCode.COLD_ADDRESS_NOT_RECORDED: ProblemKind(500, _ASK_US),
+    TreasuryCode.COLD_MOVE_AMOUNT_NOT_POSITIVE: ProblemKind(500, _ASK_US),
+    TreasuryCode.COLD_MOVE_EXISTS_DIFFERENTLY: ProblemKind(500, _ASK_US),
+    TreasuryCode.COLD_MOVE_NOT_FOUND: ProblemKind(500, _ASK_US),
+    TreasuryCode.COLD_MOVE_NOT_AWAITED: ProblemKind(500, _ASK_US),
     TreasuryCode.CUSTODY_UNIT_TOO_COARSE: ProblemKind(500, _ASK_US),
     ChainCode.ADDRESS_MALFORMED: ProblemKind(422, "An address is 0x and 40 hexadecimal digits."),
     ChainCode.ADDRESS_CHECKSUM_MISMATCH: ProblemKind(422, "Copy the address again: a character is wrong."),

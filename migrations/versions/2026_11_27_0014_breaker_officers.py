@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0014_breaker_officers"
-down_revision = "0012_batches"
+down_revision = "0013_cold"
 branch_labels = None
 depends_on = None
 

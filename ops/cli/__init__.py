@@ -17,6 +17,7 @@ from ops.cli import (
     bench,
     blocked,
     breaker,
+    cold,
     conform,
     contracts,
     demo,
@@ -32,6 +33,7 @@ from ops.cli import (
     status,
     test,
     up,
+    vault,
     worker,
 )
 
@@ -62,6 +64,8 @@ app.add_typer(signer.app, name="signer")
 app.add_typer(officers.app, name="officers")
 app.add_typer(blocked.app, name="blocked")
 app.add_typer(breaker.app, name="breaker")
+app.add_typer(cold.app, name="cold")
+app.add_typer(vault.app, name="vault")
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(standby.app, name="standby")
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from foundation.settings import Settings
+    from treasury.custody_balances import UnitsByPlace
     from treasury.reserves import Reserves
 
 DISAGREE = 3
@@ -76,6 +77,7 @@ def _plain(found: Reserves) -> list[dict[str, object]]:
             "block_number": reserve.books.block_number,
             "block_hash": reserve.books.block_hash,
             "chain_units": str(reserve.books.chain_units),
+            "places": _plain_places(reserve.books.places),
             "ledger_amount": str(reserve.books.ledger_amount),
             "dust_units": str(reserve.books.dust_units),
             "items": [
@@ -87,6 +89,12 @@ def _plain(found: Reserves) -> list[dict[str, object]]:
         }
         for reserve in found.reserves
     ]
+
+
+def _plain_places(places: UnitsByPlace | None) -> dict[str, str] | None:
+    if places is None:
+        return None
+    return {"hot": str(places.hot), "deposit": str(places.deposit), "cold": str(places.cold)}
 
 
 def _table(found: Reserves) -> Table:
@@ -105,6 +113,10 @@ def _table(found: Reserves) -> Table:
         state = "agree" if books.agrees else "[bold red]UNEXPLAINED[/]"
         rest = decimal_units(books.unexplained_units, decimals)
         table.add_row(books.asset.code, f"{books.block_number:,}", on_chain, ledger, state, rest)
+        if books.places is not None:
+            for place in ("hot", "deposit", "cold"):
+                units = decimal_units(getattr(books.places, place), decimals)
+                table.add_row("", "", units, "", f"of which {place}", "")
         if books.dust_units:
             table.add_row("", "", "", "", "dust", decimal_units(books.dust_units, decimals))
         for item in books.items:

@@ -43,6 +43,9 @@ class ReserveAnswer(Answer):
     block_number: Annotated[int, Field(description="The final block at which the books were compared.")]
     block_hash: str
     on_chain: Annotated[UnitsAnswer, Field(description="Sum of all custody addresses' balances there.")]
+    hot: Annotated[UnitsAnswer | None, Field(description="Of on_chain: in the vault and at keys' addresses.")]
+    deposit: Annotated[UnitsAnswer | None, Field(description="Of on_chain: at customers' deposit addresses.")]
+    cold: Annotated[UnitsAnswer | None, Field(description="Of on_chain: at the cold addresses.")]
     in_ledger: Annotated[AmountAnswer, Field(description="The ledger's custody account.")]
     dust: Annotated[UnitsAnswer, Field(description="Held, and less than the ledger's smallest unit.")]
     explained: list[ExplainedAnswer]
@@ -58,6 +61,7 @@ class ReservesAnswer(Answer):
         {
             "chain_id": 31337,
             "vault": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "cold_addresses": ["0xD1220A0cf47c7B9Be7A2E6BA89F429762e7b9aDb"],
             "withdrawals_stopped_since": None,
             "crediting_waits": False,
             "reserves": [
@@ -68,6 +72,9 @@ class ReservesAnswer(Answer):
                     "block_number": 1042,
                     "block_hash": "0x9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f",
                     "on_chain": "1000250.000000",
+                    "hot": "400150.000000",
+                    "deposit": "100.000000",
+                    "cold": "600000.000000",
                     "in_ledger": "1000150.000000",
                     "dust": "0.000000",
                     "explained": [{"kind": "deposit_unbooked", "amount": "100.000000"}],
@@ -81,6 +88,10 @@ class ReservesAnswer(Answer):
 
     chain_id: Annotated[int, Field(description="The EVM chain: EIP-155.")]
     vault: Annotated[str, Field(description="Where swept tokens lie. EIP-55 checksum.")]
+    cold_addresses: Annotated[
+        list[str],
+        Field(description="Where tokens lie that need people to be brought back. EIP-55 checksums."),
+    ]
     withdrawals_stopped_since: Annotated[
         TimeAnswer | None, Field(description="Null while withdrawals go on.")
     ]
@@ -110,6 +121,7 @@ async def reserves(request: Request) -> Response:
         ReservesAnswer(
             chain_id=found.chain_id,
             vault=checksum(found.vault),
+            cold_addresses=[checksum(address) for address in found.cold_addresses],
             withdrawals_stopped_since=time_text(_ns(stopped.timestamp())) if stopped is not None else None,
             crediting_waits=found.hold is not None,
             reserves=[_answer(reserve) for reserve in found.reserves],
@@ -123,6 +135,7 @@ def _ns(seconds: float) -> int:
 
 def _answer(reserve: Reserve) -> ReserveAnswer:
     books, decimals = reserve.books, reserve.token.decimals
+    places = books.places
     return ReserveAnswer(
         asset=books.asset.code,
         token=checksum(reserve.token.address),
@@ -130,6 +143,9 @@ def _answer(reserve: Reserve) -> ReserveAnswer:
         block_number=books.block_number,
         block_hash=books.block_hash,
         on_chain=decimal_units(books.chain_units, decimals),
+        hot=decimal_units(places.hot, decimals) if places is not None else None,
+        deposit=decimal_units(places.deposit, decimals) if places is not None else None,
+        cold=decimal_units(places.cold, decimals) if places is not None else None,
         in_ledger=Money(books.ledger_amount, books.asset).format(),
         dust=decimal_units(books.dust_units, decimals),
         explained=[
