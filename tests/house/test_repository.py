@@ -29,6 +29,9 @@ REGISTRIES = re.compile(
 )
 """Addresses of package registries: names, versions and hashes are enough, and mirrors stay possible."""
 
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+"""The target of a Markdown link that stays within the repository."""
+
 UNFINISHED = re.compile(r"\b(?:TO[D]O|FIX[M]E|X[X]X)\b")
 """Marks of work that is not done."""
 
@@ -97,6 +100,15 @@ BARE_EXCEPTION = re.compile(
     r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w-]+\])?)\s*$"
 )
 """An exception to a linter's or type checker's rule that gives no reason on its line."""
+
+
+def test_every_link_in_a_document_leads_somewhere() -> None:
+    documents = [path for path in FILES if path.suffix == ".md"]
+    links = [(path, target) for path in documents for target in LINK.findall(path.read_text())]
+    assert links
+    assert [
+        f"{path.relative_to(ROOT)}: {target}" for path, target in links if not (path.parent / target).exists()
+    ] == []
 
 
 def test_every_exception_to_a_rule_has_its_reason_beside_or_above_it() -> None:
