@@ -111,6 +111,17 @@ def test_every_link_in_a_document_leads_somewhere() -> None:
     ] == []
 
 
+def test_every_test_and_code_that_the_faults_name_is_there() -> None:
+    named = set(re.findall(r"`([a-z][a-z_0-9]+)`", (ROOT / "docs" / "faults.md").read_text()))
+    tests = {one for one in named if one.startswith("test_")}
+    sources = [path for path in FILES if path.suffix == ".py" and path.is_relative_to(ROOT / "tests")]
+    written = {name for path in sources for name in re.findall(r"def (test_\w+)\(", path.read_text())}
+    codes = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE))
+    assert tests
+    assert named - tests
+    assert (tests - written, named - tests - codes) == (set(), set())
+
+
 def test_every_exception_to_a_rule_has_its_reason_beside_or_above_it() -> None:
     bare = []
     for path in FILES:
