@@ -38,6 +38,9 @@ from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import InvariantViolation, Refusal, Retryable
 
+_GOES_ON_STOPPED: Final = frozenset({OrderKind.SWEEP, OrderKind.SWEEP_BATCH, OrderKind.COLD_MOVE})
+"""What may be begun while the breaker is tripped: it pays nobody."""
+
 
 class Signer:
     """Signs for one key on one chain; one in the world has the log open."""
@@ -231,9 +234,10 @@ class Signer:
         """Refuse to begin a payment while the breaker is tripped.
 
         What was signed before is followed to its end, with a higher fee too: it may be mined
-        in any case. A sweep takes nothing out.
+        in any case. A sweep takes nothing out, and a move leads to the vault's own cold
+        address, where what is in doubt is safest.
         """
-        if order.kind not in {OrderKind.SWEEP, OrderKind.SWEEP_BATCH}:
+        if order.kind not in _GOES_ON_STOPPED:
             self._breaker.refuse_stopped()
 
     def _refuse_nonce(self, request: SignRequest, before: SignedOrder | None) -> None:
