@@ -54,6 +54,10 @@ NEVER = "0x" + "bb" * 20
 """A receiver that the signer's policy blocks."""
 
 
+SMALLEST = 10 * WHOLE
+"""The smallest piece that whoever has the key itself tries."""
+
+
 @dataclass
 class Thief:
     """Everything that the API and the worker have, in the wrong hands."""
@@ -388,7 +392,8 @@ class TestLoss:
         await administer(treasury, vault, limit, token, 5_000 * WHOLE, HOUR)
         begun = int(node.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
         units = 4_000 * WHOLE
-        while units:
+        # Some 1.4 a second trickle in: on a slow machine much smaller pieces would fit for ever.
+        while units >= SMALLEST:
             receiver = thief.receiver()
             word = withdrawal_word(uuid7(treasury.clock))
             stolen = treasury.contracts.signer_key.sign(
@@ -409,7 +414,7 @@ class TestLoss:
         now = int(node.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
         refilled = 5_000 * WHOLE * (now - begun) // HOUR
         record_property("stolen_units_with_the_key", thief.stolen())
-        assert 5_000 * WHOLE <= thief.stolen() <= 5_000 * WHOLE + refilled
+        assert 5_000 * WHOLE - SMALLEST <= thief.stolen() <= 5_000 * WHOLE + refilled
 
 
 def test_the_thief_s_policy_is_the_bank_s() -> None:
