@@ -1,8 +1,9 @@
 """Kill -9 at every step of a withdrawal: one payout on chain, and the ledger posted once.
 
-``Theatre`` has a real node, signer process and ledger process; each withdrawal is a
-life that is killed after its n-th effect, and a second one that must bring it to its
-end. At the end the chain, the ledger and the tables are counted.
+``Theatre`` has a real node, signer process and ledger process; each withdrawal, or some
+that go in one transaction, is a life that is killed after its n-th effect, and a second
+one that must bring it to its end. At the end the chain, the ledger and the tables are
+counted.
 """
 
 import asyncio
@@ -22,12 +23,13 @@ from uuid import UUID
 import msgspec
 from eth_hash.auto import keccak
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.calldata import calldata, hexadecimal
 from chain.deployments import Deployment
 from chain.development import deploy, mint
 from chain.keystore import ADMINISTRATOR_KEY, SIGNER_KEY, development_key
-from chain.models import ChainAttempt, ChainLane
+from chain.models import ChainAttempt, ChainBatchMember, ChainLane
 from chain.orders import withdrawal_word
 from chain.rpc import RPC
 from chain.signer_server import signing_log_path
@@ -49,7 +51,7 @@ from tests.fixtures.anvil import ROOT, Anvil, die_with_parent, running_anvil
 from tests.fixtures.contracts import end_process, start_signer_process
 from tests.ledger.crashes import LedgerProcess
 from tests.ledger.invariants import check_journal
-from tests.treasury.payout_lives import Life, Place
+from tests.treasury.payout_lives import Life, Payout, Place
 from treasury.models import TreasuryDeparture, TreasuryWithdrawal
 from treasury.withdrawal_transfers import hold_transfer_id, settlement_transfer_id, void_transfer_id
 
@@ -98,6 +100,8 @@ class Tally:
     """What was done, for the one who reads it."""
 
     withdrawals: int = 0
+    batches: int = 0
+    """Transactions in which several of them went; known after ``verify``."""
     kills: Counter[str] = field(default_factory=Counter)
     """Kills by where they came."""
 
@@ -114,7 +118,7 @@ class Theatre:
     place: Place
     random: Random
     tally: Tally = field(default_factory=Tally)
-    lives: dict[UUID, Life] = field(default_factory=dict)
+    payouts: dict[UUID, Payout] = field(default_factory=dict)
     _forks: subprocess.Popen[bytes] | None = None
     _signer: subprocess.Popen[bytes] | None = None
 
@@ -146,18 +150,18 @@ class Theatre:
             end_process(self._signer)
         self._signer = start_signer_process(self.home, self.database_url, accident=accident)
 
-    def new_life(self, **how: Any) -> Life:
-        """A withdrawal of its own amount to an address of its own."""
-        number = len(self.lives) + 1
-        life = Life(
-            withdrawal_id=uuid7(SystemClock()),
-            to_address=f"0x{0xFACE:04x}{number:036x}",
-            amount=1_000_000 + number,
-            **how,
-        )
-        self.lives[life.withdrawal_id] = life
-        self.tally.withdrawals += 1
-        return life
+    def new_life(self, members: int = 1, **how: Any) -> Life:
+        """So many withdrawals, each of its own amount to an address of its own."""
+        made = []
+        for _ in range(members):
+            number = len(self.payouts) + 1
+            payout = Payout(
+                id=uuid7(SystemClock()), to_address=f"0x{0xFACE:04x}{number:036x}", amount=1_000_000 + number
+            )
+            self.payouts[payout.id] = payout
+            made.append(payout)
+        self.tally.withdrawals += members
+        return Life(payouts=tuple(made), **how)
 
     def run(self, life: Life) -> dict[str, Any]:
         """Have a life lived; what became of it."""
@@ -176,43 +180,45 @@ class Theatre:
         ended = self.run(again)
         assert ended["code"] == 0, (life, ended, self.last_words())
 
-    def effects(self, *, stuck: bool) -> list[str]:
+    def effects(self, members: int, *, stuck: bool) -> list[str]:
         """The effects of a life that nobody kills: where the others are killed."""
         # The first life of all writes a little more than those after it, such as cursors.
         for _ in range(2):
-            ended = self.run(self.new_life(stuck=stuck))
+            ended = self.run(self.new_life(members, stuck=stuck))
             assert ended["code"] == 0, (ended, self.last_words())
         return list(ended["effects"])
 
-    def kill_after_every_effect(self, kills: int, *, stuck: bool) -> None:
-        """For each effect of a withdrawal, so many processes that are killed right after it."""
-        for effect in self.effects(stuck=stuck):
+    def kill_after_every_effect(self, kills: int, *, stuck: bool, members: int = 1) -> None:
+        """For each effect of one withdrawal, or of several, so many processes that are killed after it."""
+        of_what = ("stuck, " if stuck else "") + (f"{members} together, " if members > 1 else "")
+        for effect in self.effects(members, stuck=stuck):
             for _ in range(kills):
-                life = self.new_life(stuck=stuck, last=effect)
+                life = self.new_life(members, stuck=stuck, last=effect)
                 ended = self.run(life)
                 assert ended["killed"], (effect, ended, self.last_words())
-                self.tally.kills[f"after {'stuck, ' if stuck else ''}{effect}"] += 1
+                self.tally.kills[f"after {of_what}{effect}"] += 1
                 self.recover(life)
 
     def kill_at_random(self, kills: int) -> None:
         """Processes that are killed from outside at a random moment: between effects, too."""
         for _ in range(kills):
-            stuck = self.random.random() < 0.3
-            life = self.new_life(stuck=stuck, kill_after=self.random.random() * 0.5)
+            stuck, members = self.random.random() < 0.3, self.random.choice([1, 1, 3])
+            life = self.new_life(members, stuck=stuck, kill_after=self.random.random() * 0.5)
             ended = self.run(life)
             self.tally.kills["at a random moment" if ended["killed"] else "too late: it had ended"] += 1
             self.recover(life)
 
-    def kill_signer(self, kills: int) -> None:
+    def kill_signer(self, kills: int, *, members: int = 1) -> None:
         """Signers that die in the middle of a signature, each in every way."""
+        of_what = f", {members} together" if members > 1 else ""
         for how, accident in SIGNER_DEATHS.items():
             for _ in range(kills):
                 self.start_signer(accident=accident)
-                life = self.new_life()
+                life = self.new_life(members)
                 assert self.run(life)["code"] == 1, self.last_words()
                 assert self._signer is not None
                 assert self._signer.wait(timeout=30) == -9
-                self.tally.kills[f"signer, {how}"] += 1
+                self.tally.kills[f"signer, {how}{of_what}"] += 1
                 self.start_signer()
                 self.recover(life)
 
@@ -242,24 +248,27 @@ class Theatre:
             "topics": [WITHDRAWN],
         }
         paid = Counter(log["topics"][1] for log in self.node.call("eth_getLogs", asked))
-        expected = {"0x" + withdrawal_word(one).hex() for one in self.lives}
+        expected = {"0x" + withdrawal_word(one).hex() for one in self.payouts}
         assert paid == Counter(expected), "each withdrawal left the vault exactly once"
         token = self.deployment.tokens["USDT"].address
-        for life in self.lives.values():
-            data = hexadecimal(calldata("balanceOf(address)", life.to_address))
-            assert int(self.node.call("eth_call", {"to": token, "data": data}, "latest"), 16) == life.amount
+        for payout in self.payouts.values():
+            data = hexadecimal(calldata("balanceOf(address)", payout.to_address))
+            assert int(self.node.call("eth_call", {"to": token, "data": data}, "latest"), 16) == payout.amount
 
     async def _verify_tables(self, database: Database) -> None:
         async with database.session() as session:
             departures = Counter(await session.scalars(select(TreasuryDeparture.order_id)))
-            assert departures == Counter(self.lives.keys())
+            assert departures == Counter(self.payouts.keys())
             open_ones = select(func.count()).where(TreasuryWithdrawal.closed_at.is_(None))
             assert await session.scalar(open_ones) == 0
             lane = list(
                 await session.execute(select(ChainLane.nonce, ChainLane.order_id).order_by(ChainLane.nonce))
             )
-            assert [row.nonce for row in lane] == list(range(len(self.lives))), "nonces without gaps"
-            assert {row.order_id for row in lane} == self.lives.keys()
+            assert [row.nonce for row in lane] == list(range(len(lane))), "nonces without gaps"
+            members = await self._members(session)
+            sent = Counter(one for row in lane for one in members.get(row.order_id, [row.order_id]))
+            assert sent == Counter(self.payouts.keys()), "each has one nonce, its own or its batch's"
+            self.tally.batches = sum(row.order_id in members for row in lane)
             nonces = await session.execute(
                 select(ChainAttempt.order_id, func.count(ChainAttempt.nonce.distinct())).group_by(
                     ChainAttempt.order_id
@@ -267,12 +276,19 @@ class Theatre:
             )
             assert {count for _, count in nonces} == {1}, "one nonce for all attempts"
 
+    async def _members(self, session: AsyncSession) -> dict[UUID, list[UUID]]:
+        """The members of each batch; what was dissolved before it was signed has no nonce."""
+        found: dict[UUID, list[UUID]] = {}
+        for row in await session.scalars(select(ChainBatchMember)):
+            found.setdefault(row.batch_id, []).append(row.member_id)
+        return found
+
     async def _verify_ledger(self, ledger: LedgerClient) -> None:
-        for life in self.lives.values():
-            ids = [make(life.withdrawal_id).int for make in (hold_transfer_id, settlement_transfer_id)]
-            booked = await ledger.lookup_transfers([*ids, void_transfer_id(life.withdrawal_id).int])
+        for payout in self.payouts.values():
+            ids = [make(payout.id).int for make in (hold_transfer_id, settlement_transfer_id)]
+            booked = await ledger.lookup_transfers([*ids, void_transfer_id(payout.id).int])
             assert [transfer.id for transfer in booked] == ids, "held and settled, and not given back"
-        spent = sum(life.amount + FEE for life in self.lives.values())
+        spent = sum(payout.amount + FEE for payout in self.payouts.values())
         wallet, in_flight = await ledger.lookup_accounts(
             [
                 wallet_account_id(self.place.wallet_id, USDT),
@@ -284,12 +300,14 @@ class Theatre:
         assert in_flight.credits_posted == in_flight.debits_posted
 
     def _verify_log(self) -> None:
-        lines = signing_log_path(self.home, self.deployment).read_bytes().splitlines()
-        nonces: dict[str, set[int]] = {}
-        for line in lines:
+        """Each was signed under one nonce, by itself or with others, and never both ways."""
+        nonces: dict[UUID, set[int]] = {}
+        for line in signing_log_path(self.home, self.deployment).read_bytes().splitlines():
             entry = json.loads(line)
-            nonces.setdefault(entry["order_id"], set()).add(entry["nonce"])
-        assert {UUID(order_id) for order_id in nonces} == self.lives.keys()
+            members = entry.get("members") or [entry]
+            for member in members:
+                nonces.setdefault(UUID(member["order_id"]), set()).add(entry["nonce"])
+        assert nonces.keys() == self.payouts.keys()
         assert all(len(found) == 1 for found in nonces.values())
 
 

@@ -59,13 +59,20 @@ class Place(msgspec.Struct, frozen=True):
     wallet_id: UUID
 
 
-class Life(msgspec.Struct, frozen=True):
-    """What one process does, and when it dies."""
+class Payout(msgspec.Struct, frozen=True):
+    """A withdrawal that a life asks for."""
 
-    withdrawal_id: UUID
+    id: UUID
     to_address: str
     amount: int
     """Minor units."""
+
+
+class Life(msgspec.Struct, frozen=True):
+    """What one process does, and when it dies."""
+
+    payouts: tuple[Payout, ...]
+    """What it asks for: several go in one transaction, where nothing keeps them apart."""
     stuck: bool = False
     """Whether the node leaves the payment in its pool until it was replaced once."""
     last: str | None = None
@@ -73,7 +80,7 @@ class Life(msgspec.Struct, frozen=True):
     kill_after: float | None = None
     """Seconds after which it is killed from outside, wherever it is."""
     until_paid: bool = False
-    """Go on until the withdrawal is paid: what the next process does after a death."""
+    """Go on until all is paid: what the next process does after a death."""
 
 
 class KillingFate(Fate):
@@ -146,18 +153,19 @@ class Worker:
         return cls(place, deployment, fate, database, ledger, rpc, sender, custody_of(deployment))
 
     async def request(self, life: Life) -> None:
-        """Steps 1 and 2: the customer's request, which is the same however often it is sent."""
+        """Steps 1 and 2: the customer's requests, which are the same however often they are sent."""
         self.fate.step = "request"
-        await request_withdrawal(
-            self.database,
-            self.ledger,
-            SystemClock(),
-            self.custody,
-            withdrawal_id=life.withdrawal_id,
-            wallet_id=self.place.wallet_id,
-            amount=Money(life.amount, USDT),
-            to_address=life.to_address,
-        )
+        for payout in life.payouts:
+            await request_withdrawal(
+                self.database,
+                self.ledger,
+                SystemClock(),
+                self.custody,
+                withdrawal_id=payout.id,
+                wallet_id=self.place.wallet_id,
+                amount=Money(payout.amount, USDT),
+                to_address=payout.to_address,
+            )
 
     async def advance(self, step: str) -> None:
         """Steps 3 to 7, as far as they go now."""
@@ -180,7 +188,7 @@ class Worker:
         await book_deposits(self.database, self.ledger, SystemClock(), self.custody)
 
     async def live(self, life: Life) -> bool:
-        """One life; true if the withdrawal is paid at its end."""
+        """One life; true if all that it asked for is paid at its end."""
         await self.request(life)
         if life.stuck and not life.until_paid:
             await self.rpc.call("evm_setAutomine", False)
@@ -191,17 +199,20 @@ class Worker:
         await self.finalize()
         await self.advance("settle")
         for _ in range(ROUNDS_MAX if life.until_paid else 0):
-            if await self._state(life) in ENDED:
+            if await self._states(life) <= ENDED:
                 break
             await self.finalize()
             await self.advance("settle")
-        return await self._state(life) is WithdrawalState.PAID
+        return await self._states(life) == {WithdrawalState.PAID}
 
-    async def _state(self, life: Life) -> WithdrawalState:
-        found = await withdrawal_by_id(
-            self.database, self.ledger, withdrawal_id=life.withdrawal_id, wallet_id=self.place.wallet_id
-        )
-        return found.state
+    async def _states(self, life: Life) -> set[WithdrawalState]:
+        found = [
+            await withdrawal_by_id(
+                self.database, self.ledger, withdrawal_id=payout.id, wallet_id=self.place.wallet_id
+            )
+            for payout in life.payouts
+        ]
+        return {one.state for one in found}
 
 
 def main() -> None:
