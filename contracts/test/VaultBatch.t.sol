@@ -59,6 +59,24 @@ contract VaultBatchTest is VaultTestCase {
         require(vault.paid("w4") && !vault.paid("w2") && vault.paid("w5"), "the bad one took the others' gas");
     }
 
+    /// What the signer gives a batch (chain/batches.py: PAYOUT_BATCH_GAS and PAYMENT_GAS for each) is enough,
+    /// less what a transaction costs before its call begins, if every payment burns all that it may.
+    function test_the_signers_gas_limit_is_enough_where_every_payment_burns_its_own() external {
+        GasBurningToken odd = new GasBurningToken(eve);
+        admit(address(odd));
+        for (uint256 count = 1; count <= 50; count += 7) {
+            Payment[] memory payments = new Payment[](count);
+            for (uint256 i = 0; i < count; i++) {
+                payments[i] = Payment(eve, 1, bytes32(1_000 * count + i));
+            }
+            // Each byte counted as one that is not zero: 16 gas (EIP-2028).
+            uint256 before = 21_000 + 16 * abi.encodeCall(vault.withdrawBatch, (odd, payments)).length;
+            vm.prank(withdrawer);
+            vault.withdrawBatch{gas: 100_000 + 290_000 * count - before}(odd, payments);
+        }
+        assertEq(odd.balanceOf(address(vault)), HELD);
+    }
+
     function test_a_reason_that_is_too_long_is_left_out() external {
         LongWindedToken odd = new LongWindedToken(eve);
         admit(address(odd));
