@@ -39,7 +39,14 @@ OFFICERS_NEEDED: Final = 2
 """What the bank bears itself is decided by two people."""
 
 _DONE = frozenset({CreateTransferStatus.CREATED, CreateTransferStatus.EXISTS})
-_DEBT_REFUSES = frozenset({CreateTransferStatus.EXCEEDS_DEBITS, CreateTransferStatus.ID_ALREADY_FAILED})
+_DEBT_REFUSES = frozenset(
+    {
+        CreateTransferStatus.EXCEEDS_DEBITS,
+        # Of all debts together less is left than that.
+        CreateTransferStatus.EXCEEDS_CREDITS,
+        CreateTransferStatus.ID_ALREADY_FAILED,
+    }
+)
 _PAYER_REFUSES = frozenset(
     {
         CreateTransferStatus.DEBIT_ACCOUNT_NOT_FOUND,

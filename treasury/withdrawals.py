@@ -52,6 +52,8 @@ from treasury.withdrawal_transfers import (
     HoldOutcome,
     hold_transfer_id,
     hold_withdrawal,
+    lost_suspense_transfer_id,
+    lost_transfer_id,
     settlement_transfer_id,
     void_transfer_id,
 )
@@ -298,7 +300,13 @@ async def _views(database: Database, ledger: Ledger, rows: Sequence[TreasuryWith
     asked = [
         transfer
         for one in ids
-        for transfer in (hold_transfer_id(one), settlement_transfer_id(one), void_transfer_id(one))
+        for transfer in (
+            hold_transfer_id(one),
+            settlement_transfer_id(one),
+            void_transfer_id(one),
+            lost_transfer_id(one),
+            lost_suspense_transfer_id(one),
+        )
     ]
     booked = {transfer.id for transfer in await ledger.lookup_transfers([one.int for one in asked])}
     return [_view(row, booked, hashes.get(row.id)) for row in rows]
@@ -308,6 +316,9 @@ def _view(row: TreasuryWithdrawal, booked: set[int], tx_hash: str | None) -> Wit
     asset: Asset = asset_by_code(row.asset)
     if row.refusal_code is not None:
         state = WithdrawalState.REFUSED
+    elif {lost_transfer_id(row.id).int, lost_suspense_transfer_id(row.id).int} & booked:
+        # The chain took the payment back, and it can never be made again.
+        state = WithdrawalState.RETURNED
     elif settlement_transfer_id(row.id).int in booked:
         state = WithdrawalState.PAID
     elif void_transfer_id(row.id).int in booked:

@@ -1,8 +1,8 @@
-"""Payments of what a broken finality left owed: who decided them, and what they are for.
+"""Payments of what a broken finality left owed, and lost payments that were given back.
 
-Expand only: one new table. A row is written before its money moves, so that a decision is
-carried out once however often it is asked for; the release before this one knows no debts
-by deposit and leaves the table alone.
+Expand only: one new table, and a column that may be null. A decision is written before its
+money moves, so that it is carried out once however often it is asked for. The release
+before this one knows neither and leaves both alone.
 """
 
 import sqlalchemy as sa
@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.CheckConstraint("kind IN ('settlement', 'write_off')", name="kind"),
         sa.CheckConstraint("amount > 0", name="amount"),
     )
+    op.add_column("treasury_lost_departure", sa.Column("returned_at", TIME))
     op.create_index("ix_treasury_debt_payment_deposit_id", "treasury_debt_payment", ["deposit_id"])
 
 
