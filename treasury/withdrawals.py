@@ -63,7 +63,7 @@ LISTED_MAX = 100
 
 
 class WithdrawalState(StrEnum):
-    """How far a withdrawal has got; the last three are for ever."""
+    """How far a withdrawal has got; the last three are for ever, while the chain keeps what is final."""
 
     REQUESTED = "requested"
     """Written down, nothing held yet: repeating the request completes it."""
@@ -74,7 +74,7 @@ class WithdrawalState(StrEnum):
     PAID = "paid"
     """Final on chain and posted."""
     RETURNED = "returned"
-    """It could not be paid; amount and fee are back in the wallet."""
+    """It could not be paid, or its payment was taken back for ever; amount and fee are back in the wallet."""
     REFUSED = "refused"
     """Nothing was ever held."""
 
