@@ -11,8 +11,9 @@ from foundation.errors import Refusal
 from foundation.ids import uuid7
 from foundation.money import Money
 from identity.officers import dismiss_officer
-from ledger.chart import TransferCode, wallet_account_id
+from ledger.chart import AccountCode, TransferCode, wallet_account_id
 from ledger.contract import AccountFilter, AccountFilterFlags
+from ledger.interface import Ledger
 from tests.fixtures.officers import OfficerDevice
 from tests.treasury.conftest import Treasury
 from tests.treasury.debts import (
@@ -30,9 +31,12 @@ from tests.treasury.debts import (
 from tests.treasury.test_broken_finality import credited, follow, mine_again, pay, states, take_back, usdt
 from treasury.debt_payments import settle_debt, write_off_debt
 from treasury.debts import DebtPaymentState, DebtState
+from treasury.deposit_transfers import AnyDeposit, credited_ids, receivable_transfer_id, repayment_of
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryReversedDeposit
 from treasury.movements import write_movements
+from treasury.repayments import Origins
+from wallets.history import HistoryKind, _kind
 
 
 async def refused(code: TreasuryCode, call: Awaitable[object]) -> None:
@@ -352,3 +356,58 @@ class TestMinedAgain:
         assert (await treasury.minor(wallet_id), await fees(treasury)) == (130_000_000, 50_000_000)
         await assert_debts_are_receivable(treasury)
         assert (await usdt(treasury)).agrees
+
+
+async def nothing_counted(_ledger: Ledger, _row: TreasuryReversedDeposit) -> int:
+    return 0
+
+
+async def repaid_whole(ledger: Ledger, deposit: AnyDeposit, origins: Origins) -> int:
+    """What a deposit that is mined again did before debts were counted."""
+    ids = [receivable_transfer_id(one).int for one in credited_ids(origins.rows[0].id)]
+    owed = sum(transfer.amount for transfer in await ledger.lookup_transfers(ids))
+    await ledger.create_transfers([repayment_of(deposit, owed)])
+    return owed
+
+
+class TestOfEarlierReleases:
+    """Debts that stand in the books of a bank that ran a release without accounts for them."""
+
+    async def test_it_is_shown_and_counted_when_it_is_paid(
+        self, treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as earlier:
+            earlier.setattr("treasury.corrections.open_debt", nothing_counted)
+            wallet_id, payee, raw = await spent_and_gone(treasury, 100_000_000, 100_000_000)
+        await pay(treasury, payee, wallet_id, 40_000_000)
+        debt = await the_debt(treasury)
+        assert (debt.owed.minor, debt.state) == (100_000_000, DebtState.OWED)
+        assert (await treasury.system(AccountCode.DEBTS)).credits_posted == 0
+        await settled(treasury, debt.deposit_id, 40_000_000)
+        assert (await the_debt(treasury)).owed.minor == 60_000_000
+        await assert_debts_are_receivable(treasury)
+        await mine_again(treasury, raw)
+        assert await treasury.minor(wallet_id) == 40_000_000
+        await assert_debts_are_receivable(treasury)
+
+    async def test_what_its_deposit_has_paid_already_is_not_paid_again(
+        self, treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as earlier:
+            earlier.setattr("treasury.corrections.open_debt", nothing_counted)
+            earlier.setattr("treasury.deposits.repay", repaid_whole)
+            wallet_id, payee, raw = await spent_and_gone(treasury, 100_000_000, 70_000_000)
+            await mine_again(treasury, raw)
+        # Somebody else's debt, so that RECEIVABLE by itself would let it be paid.
+        await spent_and_gone(treasury, 900_000_000, 900_000_000)
+        first = next(one for one in await debts(treasury) if one.wallet_id == wallet_id)
+        assert (first.owed.minor, first.state) == (0, DebtState.MINED_AGAIN)
+        assert await treasury.minor(wallet_id) == 30_000_000
+        await refused(TreasuryCode.DEBT_IS_LESS, settled(treasury, first.deposit_id, 1))
+        await assert_debts_are_receivable(treasury)
+        assert (await usdt(treasury)).agrees
+        assert await treasury.minor(payee) == 70_000_000
+
+
+def test_a_settlement_stands_in_the_history_as_something_taken_back() -> None:
+    assert _kind(TransferCode.DEBT_SETTLED) is HistoryKind.CORRECTION
