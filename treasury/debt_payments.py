@@ -33,7 +33,7 @@ from treasury.debts import DebtPayment, payment_view
 from treasury.deposit_transfers import AnyDeposit
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryDeposit, TreasuryReversedDeposit
-from treasury.repayments import close_debts, open_debt, origins_of
+from treasury.repayments import close_debts, has_repaid, open_debt, origins_of
 
 OFFICERS_NEEDED: Final = 2
 """What the bank bears itself is decided by two people."""
@@ -223,7 +223,10 @@ async def _close_if_mined_again(database: Database, ledger: Ledger, row: Treasur
     async with database.session() as session:
         again: AnyDeposit | None = await session.get(TreasuryDeposit, row.again_id)
         if again is None:
-            again = await session.get_one(TreasuryReversedDeposit, row.again_id)
+            again = gone = await session.get_one(TreasuryReversedDeposit, row.again_id)
+            # Corrected, it will pay nothing that it has not paid: the debt is still this one.
+            if gone.corrected_at is not None and not await has_repaid(ledger, gone.id):
+                return
     await close_debts(ledger, again, await origins_of(database, again.again_of))
 
 

@@ -36,6 +36,7 @@ from treasury.deposit_transfers import (
     fees_refund_transfer_id,
     receivable_transfer_id,
     repayment_of,
+    repayment_transfer_id,
 )
 from treasury.models import TreasuryReversedDeposit
 
@@ -90,14 +91,28 @@ async def open_debt(ledger: Ledger, row: TreasuryReversedDeposit) -> int:
 async def close_debts(ledger: Ledger, again: AnyDeposit, origins: Origins) -> int:
     """Have a deposit take over what its earlier times still leave owed; how much, for ever the same."""
     taken = 0
-    for row in origins.rows:
-        left = int(again.amount) - taken
-        if left > 0 and await open_debt(ledger, row):
-            closing = closing_of(again.id, row, left)
-            await _make(ledger, [closing])
-            (stored,) = await ledger.lookup_transfers([closing.id])
-            taken += stored.amount
+    for newer, row in zip((again, *origins.rows), origins.rows, strict=False):
+        if not await open_debt(ledger, row):
+            continue
+        # Where the time between has paid it in a release that did not count debts, it is not
+        # owed by this one any more but by that one; in this release that is counted already.
+        if newer is not again and await has_repaid(ledger, newer.id):
+            await _take_over(ledger, newer.id, row, int(newer.amount))
+        if (left := int(again.amount) - taken) > 0:
+            taken += await _take_over(ledger, again.id, row, left)
     return taken
+
+
+async def has_repaid(ledger: Ledger, deposit: UUID) -> bool:
+    """Whether a deposit has paid what its earlier time left owed."""
+    return bool(await ledger.lookup_transfers([repayment_transfer_id(deposit).int]))
+
+
+async def _take_over(ledger: Ledger, again: UUID, row: TreasuryReversedDeposit, most: int) -> int:
+    closing = closing_of(again, row, most)
+    await _make(ledger, [closing])
+    (stored,) = await ledger.lookup_transfers([closing.id])
+    return stored.amount
 
 
 async def repay(ledger: Ledger, deposit: AnyDeposit, origins: Origins) -> int:

@@ -370,6 +370,10 @@ async def repaid_whole(ledger: Ledger, deposit: AnyDeposit, origins: Origins) ->
     return owed
 
 
+async def repaid_nothing(_ledger: Ledger, _deposit: AnyDeposit, _origins: Origins) -> int:
+    return 0
+
+
 class TestOfEarlierReleases:
     """Debts that stand in the books of a bank that ran a release without accounts for them."""
 
@@ -407,6 +411,55 @@ class TestOfEarlierReleases:
         await assert_debts_are_receivable(treasury)
         assert (await usdt(treasury)).agrees
         assert await treasury.minor(payee) == 70_000_000
+
+    async def test_what_came_and_went_before_is_owed_once(
+        self, treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as earlier:
+            earlier.setattr("treasury.corrections.open_debt", nothing_counted)
+            earlier.setattr("treasury.deposits.repay", repaid_whole)
+            wallet_id, payee, raw = await spent_and_gone(treasury, 100_000_000, 70_000_000)
+            await mine_again(treasury, raw)
+            await take_back(treasury, depth=8)
+        await spent_and_gone(treasury, 900_000_000, 900_000_000)
+        owing = [one for one in await debts(treasury) if one.wallet_id == wallet_id]
+        assert sorted((one.state, one.owed.minor) for one in owing) == [
+            (DebtState.MINED_AGAIN, 0),
+            (DebtState.OWED, 70_000_000),
+        ]
+        await pay(treasury, payee, wallet_id, 70_000_000)
+        for one in owing:
+            if one.state is DebtState.OWED:
+                await settled(treasury, one.deposit_id, 20_000_000)
+            else:
+                await refused(TreasuryCode.DEBT_IS_LESS, settled(treasury, one.deposit_id, 1))
+        await assert_debts_are_receivable(treasury)
+        await mine_again(treasury, raw)
+        assert await treasury.minor(wallet_id) == 100_000_000
+        await assert_debts_are_receivable(treasury)
+        assert (await usdt(treasury)).agrees
+
+    async def test_what_came_and_went_unbooked_before_is_owed_by_the_first(
+        self, treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wallet_id, payee, raw = await spent_and_gone(treasury, 100_000_000, 70_000_000)
+        await pay(treasury, payee, wallet_id, 70_000_000)
+        node = treasury.contracts.node
+        treasury.contracts.receipt(node.call("eth_sendRawTransaction", raw))
+        node.mine(3)
+        await follow(treasury)
+        async with treasury.database.session() as session:
+            await write_movements(session, treasury.clock, treasury.custody)
+        with monkeypatch.context() as earlier:
+            earlier.setattr("treasury.corrections.repay", repaid_nothing)
+            await take_back(treasury, depth=8)
+        assert (await the_debt(treasury)).owed.minor == 70_000_000
+        await settled(treasury, (await the_debt(treasury)).deposit_id, 20_000_000)
+        await assert_debts_are_receivable(treasury)
+        await mine_again(treasury, raw)
+        assert await treasury.minor(wallet_id) == 100_000_000
+        await assert_debts_are_receivable(treasury)
+        assert (await usdt(treasury)).agrees
 
 
 def test_a_settlement_stands_in_the_history_as_something_taken_back() -> None:
