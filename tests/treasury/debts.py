@@ -1,8 +1,12 @@
 """What tests do around debts: a deposit that is spent and taken back, and those who pay on it."""
 
+from collections.abc import Awaitable
 from uuid import UUID
 
+import pytest
+
 from foundation.assets import USDT
+from foundation.errors import Refusal
 from foundation.ids import uuid7
 from foundation.money import Money
 from ledger.chart import AccountCode, TransferCode, system_account_id, wallet_account_id
@@ -12,6 +16,7 @@ from tests.treasury.conftest import Treasury
 from tests.treasury.test_broken_finality import credited, pay, take_back
 from treasury.debt_payments import settle_debt, write_off_debt
 from treasury.debts import Debt, DebtPayment, list_debts
+from treasury.errors import TreasuryCode
 
 OFFICERS = ("may", "hla")
 
@@ -100,3 +105,9 @@ async def assert_debts_are_receivable(treasury: Treasury) -> None:
     assert sum(one.debits_posted - one.credits_posted for one in single) == owed
     assert sum(one.owed.minor for one in await debts(treasury)) == owed
     assert all(one.owed.minor >= 0 for one in await debts(treasury))
+
+
+async def refused(code: TreasuryCode, call: Awaitable[object]) -> None:
+    with pytest.raises(Refusal) as refusal:
+        await call
+    assert refusal.value.code is code
