@@ -28,6 +28,16 @@ async def officer_name(session: AsyncSession, person_id: UUID) -> str | None:
     return name
 
 
+async def officers_in_office(session: AsyncSession, names: Collection[str]) -> dict[str, UUID]:
+    """Those of the names whose bearers are officers now, and which person each is."""
+    rows = await session.execute(
+        select(OfficerRow.name, OfficerRow.person_id).where(
+            OfficerRow.name.in_(names), OfficerRow.dismissed_at.is_(None)
+        )
+    )
+    return {row.name: row.person_id for row in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class OfficerKey:
     """A device key of somebody who is an officer now."""

@@ -58,6 +58,10 @@ class AccountCode(IntEnum):
     """What does not divide into the ledger's unit."""
     RECEIVABLE = 92
     """Owed to the bank: credits that the chain took back after they were spent; each has a case."""
+    DEBT = 93
+    """What one reversed deposit still leaves owed: its share of RECEIVABLE, and no more is paid on it."""
+    DEBTS = 94
+    """The other side of all DEBT accounts: their sum. It is nobody's money."""
 
 
 class TransferCode(IntEnum):
@@ -75,6 +79,12 @@ class TransferCode(IntEnum):
     """Tokens moved from a deposit address to the vault."""
     CORRECTION = 130
     """Undoes a transfer that the world took back; refers to it by user_data_128."""
+    DEBT_SHARE = 131
+    """A reversed deposit's debt grows or falls, beside the same change of RECEIVABLE; no money moves."""
+    DEBT_SETTLED = 132
+    """Wallet to what is owed: the debtor paid; refers to the deposit by user_data_128."""
+    DEBT_WRITTEN_OFF = 133
+    """Fees to what is owed: the bank bears it; refers to the deposit by user_data_128."""
     PAYMENT = 200
     """Wallet to wallet."""
     PAYMENT_FEE = 201
@@ -94,10 +104,13 @@ SYSTEM_CODES = (
     AccountCode.SUSPENSE,
     AccountCode.DUST,
     AccountCode.RECEIVABLE,
+    AccountCode.DEBTS,
 )
 """Accounts that every asset has once."""
 
-_DEBIT_BALANCE_CODES = frozenset({AccountCode.CUSTODY, AccountCode.SWEEP_IN_FLIGHT, AccountCode.RECEIVABLE})
+_DEBIT_BALANCE_CODES = frozenset(
+    {AccountCode.CUSTODY, AccountCode.SWEEP_IN_FLIGHT, AccountCode.RECEIVABLE, AccountCode.DEBT}
+)
 
 
 def account_flags(code: AccountCode) -> AccountFlags:

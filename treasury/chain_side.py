@@ -104,13 +104,14 @@ async def _reversed_of(
 async def _lost_of(
     session: AsyncSession, custody: Custody, token: CustodyToken
 ) -> Sequence[TreasuryLostDeparture]:
-    """Payments that were taken back and that no departure of the same order has made again."""
+    """Payments that were taken back, that no departure has made again, and that were not given back."""
     again = select(TreasuryDeparture.order_id).where(TreasuryDeparture.order_id.is_not(None))
     rows = await session.scalars(
         select(TreasuryLostDeparture).where(
             TreasuryLostDeparture.chain_id == custody.chain_id,
             TreasuryLostDeparture.token == token.address,
             TreasuryLostDeparture.order_id.not_in(again),
+            TreasuryLostDeparture.returned_at.is_(None),
         )
     )
     # Taken back more than once, it is missing once.

@@ -1,4 +1,4 @@
-"""Tables of what lies cold, of how much lies hot, and of debts that were paid.
+"""Tables of what lies cold, and of how much lies hot.
 
 As in :mod:`treasury.models`: a row is an intent or a note, whether money moved is read
 from the chain and the ledger. Addresses are ``0x`` and lower case hex, ``units`` the

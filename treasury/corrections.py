@@ -34,6 +34,7 @@ from treasury.deposit_transfers import (
     suspense_of,
 )
 from treasury.models import CaseKind, TreasuryReversedDeposit
+from treasury.repayments import open_debt, origins_of, repay
 
 logger = structlog.get_logger()
 
@@ -57,7 +58,7 @@ async def correct_reversed(database: Database, ledger: Ledger, clock: Clock, cus
     while rows := await _uncorrected(database, custody, after):
         for row in rows:
             after = row.block_number, row.id
-            if await _correct(ledger, row):
+            if await _correct(database, ledger, row):
                 async with database.session() as session:
                     await session.execute(
                         update(TreasuryReversedDeposit)
@@ -66,12 +67,6 @@ async def correct_reversed(database: Database, ledger: Ledger, clock: Clock, cus
                     )
                 done += 1
     return done
-
-
-async def owed_of(ledger: Ledger, deposit: UUID) -> int:
-    """Minor units of a reversed deposit that were spent already, and are owed to the bank."""
-    ids = [receivable_transfer_id(one).int for one in credited_ids(deposit)]
-    return sum(transfer.amount for transfer in await ledger.lookup_transfers(ids))
 
 
 async def _uncorrected(
@@ -92,14 +87,22 @@ async def _uncorrected(
         return found.all()
 
 
-async def _correct(ledger: Ledger, row: TreasuryReversedDeposit) -> bool:
-    """Undo one deposit; false if the ledger's custody holds too little for it, which a person must see."""
+async def _correct(database: Database, ledger: Ledger, row: TreasuryReversedDeposit) -> bool:
+    """Undo one deposit; false if it must wait.
+
+    It waits for its own earlier times, since what they leave owed passes on to it, and
+    where the ledger's custody holds too little, which a person must see.
+    """
+    origins = await origins_of(database, row.again_of)
+    if not origins.are_corrected:
+        return False
     credited = await ledger.lookup_transfers(all_ids(row.id))
-    if row.amount > 0 and row.case_kind != CaseKind.BEYOND_LEDGER and not _has_credit(row, credited):
-        # It was written down and not credited. A process that has lost its lock may be
-        # about to: so it is credited and taken back in one, and that process finds its
-        # id used.
-        credited += await _credit_and_undo(ledger, row)
+    if row.case_kind != CaseKind.BEYOND_LEDGER and _credited(row, credited) < row.amount:
+        # It was written down and not credited, or not all of it. A process that has lost
+        # its lock may be about to: so it is credited and taken back in one, and that
+        # process finds its ids used.
+        await _credit_and_undo(ledger, row, await repay(ledger, row, origins))
+        credited = await ledger.lookup_transfers(all_ids(row.id))
     asset = asset_by_code(row.asset)
     for credit in credited:
         undone = (correction_transfer_id(credit.id).int, receivable_transfer_id(credit.id).int)
@@ -109,22 +112,27 @@ async def _correct(ledger: Ledger, row: TreasuryReversedDeposit) -> bool:
             return False
         if left:
             await _undo(ledger, row, credit)
+    # The deposit counts as corrected after this only, and nobody pays on it before.
+    await open_debt(ledger, row)
     return True
 
 
-def _has_credit(row: TreasuryReversedDeposit, transfers: Sequence[Transfer]) -> bool:
-    return bool({transfer.id for transfer in transfers} & set(credited_ids(row.id)))
+def _credited(row: TreasuryReversedDeposit, transfers: Sequence[Transfer]) -> int:
+    ids = credited_ids(row.id)
+    return sum(transfer.amount for transfer in transfers if transfer.id in ids)
 
 
-async def _credit_and_undo(ledger: Ledger, row: TreasuryReversedDeposit) -> list[Transfer]:
-    for credit in (credit_of(row), suspense_of(row)):
+async def _credit_and_undo(ledger: Ledger, row: TreasuryReversedDeposit, repaid: int) -> None:
+    if row.amount == repaid:
+        return
+    for credit in (credit_of(row, repaid), suspense_of(row, repaid)):
         credit.flags |= int(TransferFlags.LINKED)
         results = await ledger.create_transfers([credit, correction_of(credit)])
         if {result.status for result in results} <= _DONE:
-            return [credit]
+            return
         # Meanwhile credited by somebody else after all.
-        if found := await ledger.lookup_transfers(credited_ids(row.id)):
-            return found
+        if _credited(row, await ledger.lookup_transfers(credited_ids(row.id))) == row.amount:
+            return
     raise InvariantViolation(f"deposit {row.id} can be neither credited nor undone: {results}")
 
 

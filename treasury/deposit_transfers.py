@@ -35,6 +35,11 @@ def repayment_transfer_id(deposit: UUID) -> UUID:
     return derive_id("deposit-repayment", deposit)
 
 
+def fees_refund_transfer_id(deposit: UUID) -> UUID:
+    """Id of the transfer by which a deposit, mined again, gives the fees back what they bore for it."""
+    return derive_id("deposit-fees-refund", deposit)
+
+
 def correction_transfer_id(transfer_id: int) -> UUID:
     """Id of the transfer that takes back what the account credited by ``transfer_id`` still has."""
     return derive_id("deposit-correction", UUID(int=transfer_id))
@@ -47,7 +52,12 @@ def receivable_transfer_id(transfer_id: int) -> UUID:
 
 def credited_ids(deposit: UUID) -> tuple[int, ...]:
     """Ids of the transfers that may bring a deposit's whole minor units out of custody."""
-    return deposit.int, suspense_transfer_id(deposit).int, repayment_transfer_id(deposit).int
+    return (
+        deposit.int,
+        suspense_transfer_id(deposit).int,
+        repayment_transfer_id(deposit).int,
+        fees_refund_transfer_id(deposit).int,
+    )
 
 
 def all_ids(deposit: UUID) -> tuple[int, ...]:
@@ -56,7 +66,7 @@ def all_ids(deposit: UUID) -> tuple[int, ...]:
 
 
 def credit_of(deposit: AnyDeposit, repaid: int = 0) -> Transfer:
-    """To its owner, or to suspense where it has none, less what was ``repaid``."""
+    """To its owner, or to suspense where it has none, less what its earlier times had ``repaid``."""
     asset = asset_by_code(deposit.asset)
     owner = deposit.wallet_id
     account = wallet_account_id(owner, asset) if owner else system_account_id(AccountCode.SUSPENSE, asset)
@@ -73,6 +83,12 @@ def repayment_of(deposit: AnyDeposit, amount: int) -> Transfer:
     """Pays so much of what is owed."""
     account = system_account_id(AccountCode.RECEIVABLE, asset_by_code(deposit.asset))
     return _from_custody(deposit, repayment_transfer_id(deposit.id), account, amount)
+
+
+def fees_refund_of(deposit: AnyDeposit, amount: int) -> Transfer:
+    """Gives the fees back what was written off."""
+    account = system_account_id(AccountCode.FEES, asset_by_code(deposit.asset))
+    return _from_custody(deposit, fees_refund_transfer_id(deposit.id), account, amount)
 
 
 def dust_of(deposit: AnyDeposit) -> Transfer:

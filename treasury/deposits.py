@@ -31,19 +31,19 @@ from foundation.errors import InvariantViolation
 from ledger.contract import CreateTransferStatus, Transfer
 from ledger.interface import Ledger
 from treasury.arrivals import deposit_id, times_reversed
-from treasury.corrections import correct_reversed, owed_of
+from treasury.corrections import correct_reversed
 from treasury.custody import Custody
 from treasury.custody_addresses import custody_addresses
 from treasury.deposit_addresses import wallet_addresses
 from treasury.deposit_transfers import (
     credit_of,
+    credited_ids,
     dust_of,
-    repayment_of,
-    repayment_transfer_id,
     suspense_of,
 )
 from treasury.models import CaseKind, TreasuryBookingCursor, TreasuryDeposit, TreasuryReversedDeposit
 from treasury.movements import write_movements
+from treasury.repayments import origins_of, repay
 
 BOOKED_PER_REQUEST = 2_000
 """Deposits sent to the ledger at once; each is at most two transfers."""
@@ -51,7 +51,6 @@ LISTED_MAX = 100
 """Most deposits in a list."""
 
 _DONE = frozenset({CreateTransferStatus.CREATED, CreateTransferStatus.EXISTS})
-_PAID_OTHERWISE = frozenset({CreateTransferStatus.EXCEEDS_DEBITS, CreateTransferStatus.ID_ALREADY_FAILED})
 _ACCOUNT_UNUSABLE = frozenset(
     {
         CreateTransferStatus.CREDIT_ACCOUNT_NOT_FOUND,
@@ -119,7 +118,7 @@ async def book_deposits(database: Database, ledger: Ledger, clock: Clock, custod
     """
     async with database.session() as session:
         written = (await write_movements(session, clock, custody)).arrivals
-    # Before anything is credited: what is mined again first pays what its first time left owed.
+    # Before anything is credited: what is mined again first pays what its earlier times left owed.
     corrected = await correct_reversed(database, ledger, clock, custody)
     booked = 0
     while deposits := await _unbooked(database, custody):
@@ -212,7 +211,11 @@ async def _unbooked(database: Database, custody: Custody) -> Sequence[TreasuryDe
 
 async def _credit(database: Database, ledger: Ledger, deposits: Sequence[TreasuryDeposit]) -> None:
     """Make the deposits' transfers; those whose owner cannot take them go to suspense."""
-    repaid = await _repay(ledger, deposits)
+    repaid = {
+        deposit.id: await repay(ledger, deposit, await origins_of(database, deposit.again_of))
+        for deposit in deposits
+        if deposit.again_of is not None
+    }
     owed = [
         (deposit, credit_of(deposit, repaid.get(deposit.id, 0)))
         for deposit in deposits
@@ -241,24 +244,6 @@ async def _credit(database: Database, ledger: Ledger, deposits: Sequence[Treasur
             raise InvariantViolation(f"deposit's transfer {UUID(int=transfer.id)}: {status.name}")
 
 
-async def _repay(ledger: Ledger, deposits: Sequence[TreasuryDeposit]) -> dict[UUID, int]:
-    """What each deposit that is mined again pays of what its first time left owed, paid."""
-    repaid = {}
-    for deposit in deposits:
-        if deposit.again_of is None:
-            continue
-        amount = min(int(deposit.amount), await owed_of(ledger, deposit.again_of))
-        if amount:
-            (status,) = await _create(ledger, [repayment_of(deposit, amount)])
-            # Refused where somebody has paid it meanwhile in another way; then all of
-            # the deposit is its owner's, and the burned id says so for ever.
-            if status in _DONE:
-                repaid[deposit.id] = amount
-            elif status not in _PAID_OTHERWISE:
-                raise InvariantViolation(f"repayment by deposit {deposit.id}: {status.name}")
-    return repaid
-
-
 async def _create(ledger: Ledger, transfers: Sequence[Transfer]) -> list[CreateTransferStatus]:
     if not transfers:
         return []
@@ -271,7 +256,7 @@ async def _written(ledger: Ledger, rows: Sequence[TreasuryDeposit]) -> list[Depo
         {
             transfer.id: transfer.timestamp
             for transfer in await ledger.lookup_transfers(
-                [one for row in rows for one in (row.id.int, repayment_transfer_id(row.id).int)]
+                [one for row in rows for one in credited_ids(row.id)]
             )
         }
         if rows
@@ -282,9 +267,10 @@ async def _written(ledger: Ledger, rows: Sequence[TreasuryDeposit]) -> list[Depo
 
 def _listed(row: TreasuryDeposit, credited: dict[int, int]) -> Deposit:
     credited_at_ns = credited.get(row.id.int)
-    # Where all of it pays what was owed, that is the whole of its credit.
+    # Where all of it pays what was owed or borne, that is the whole of its credit.
     if credited_at_ns is None and row.booked_at is not None and row.case_kind is None:
-        credited_at_ns = credited.get(repayment_transfer_id(row.id).int)
+        parts = [credited[one] for one in credited_ids(row.id) if one in credited]
+        credited_at_ns = max(parts, default=None)
     if credited_at_ns is not None:
         state = DepositState.CREDITED
     elif row.case_kind is not None:

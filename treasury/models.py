@@ -188,6 +188,8 @@ class TreasuryLostDeparture(Base):
     units: Mapped[Decimal] = mapped_column(Word)
     order_id: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("chain_order.id"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    returned_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When the ledger had given the payment back, since it can never be mined again."""
 
 
 class TreasuryDeparture(Base):

@@ -84,7 +84,7 @@ async def members_count(session: AsyncSession, batch_id: UUID) -> int:
 
 
 async def has_left_nothing(
-    session: AsyncSession, custody: Custody, one: OpenWithdrawal, sent: OrderStatus
+    session: AsyncSession, custody: Custody, *, token: str, order_id: UUID, sent: OrderStatus
 ) -> bool:
     """Whether the books have the block of its transaction, which is final, and no departure of it.
 
@@ -93,11 +93,11 @@ async def has_left_nothing(
     # Held until the caller's transaction ends: a broken finality cannot take a departure
     # out between the two questions (treasury.reversals holds the cursor for that).
     cursor = await session.get(
-        TreasuryBookingCursor, (custody.chain_id, one.token), with_for_update={"read": True}
+        TreasuryBookingCursor, (custody.chain_id, token), with_for_update={"read": True}
     )
     if cursor is None or sent.block_number is None or cursor.booked_number < sent.block_number:
         return False
     block = await session.get(ChainBlock, (custody.chain_id, sent.block_number))
     if block is None or block.hash != sent.block_hash:
         return False
-    return not await session.scalar(select(exists().where(TreasuryDeparture.order_id == one.row.id)))
+    return not await session.scalar(select(exists().where(TreasuryDeparture.order_id == order_id)))

@@ -356,7 +356,9 @@ class _Step:
 
     async def _left_nothing(self, one: OpenWithdrawal, sent: OrderStatus) -> bool:
         async with self._database.session() as session:
-            return await has_left_nothing(session, self._custody, one, sent)
+            return await has_left_nothing(
+                session, self._custody, token=one.token, order_id=one.row.id, sent=sent
+            )
 
     async def _return(self, row: TreasuryWithdrawal) -> None:
         await return_withdrawal(self._ledger, row)

@@ -42,7 +42,12 @@ from treasury.models import (
     TreasuryDeposit,
     TreasuryReconciliation,
 )
-from treasury.withdrawal_transfers import hold_transfer_id, settlement_transfer_id
+from treasury.withdrawal_transfers import (
+    hold_transfer_id,
+    lost_suspense_transfer_id,
+    lost_transfer_id,
+    settlement_transfer_id,
+)
 
 
 class ItemKind(StrEnum):
@@ -291,12 +296,20 @@ async def _reversed_items(ledger: Ledger, side: ChainSide, timestamp: int) -> li
 
 
 async def _lost_items(ledger: Ledger, side: ChainSide, timestamp: int) -> list[ReconciliationItem]:
-    """Payments that the ledger has posted and that the chain took back."""
-    settled = {settlement_transfer_id(one.order_id).int: one for one in side.lost if one.order_id is not None}
+    """Payments that the ledger has posted and not given back, and that the chain took back."""
+    lost = {one.order_id: int(one.units) for one in side.lost if one.order_id is not None}
+    ids = [
+        of(one).int
+        for one in lost
+        for of in (settlement_transfer_id, lost_transfer_id, lost_suspense_transfer_id)
+    ]
+    booked = {transfer.id for transfer in await _transfers_by(ledger, ids, timestamp)}
     return [
-        ReconciliationItem(ItemKind.WITHDRAWAL_LOST, one.order_id, int(one.units))
-        for transfer in await _transfers_by(ledger, list(settled), timestamp)
-        if (one := settled[transfer.id]).order_id is not None
+        ReconciliationItem(ItemKind.WITHDRAWAL_LOST, one, units)
+        for one, units in lost.items()
+        if settlement_transfer_id(one).int in booked
+        # Given back a moment ago, and not noted yet.
+        and not {lost_transfer_id(one).int, lost_suspense_transfer_id(one).int} & booked
     ]
 
 

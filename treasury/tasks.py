@@ -30,6 +30,7 @@ from treasury.cold_moves import advance_cold_moves
 from treasury.custody import Custody
 from treasury.deposits import book_deposits
 from treasury.hot_balances import HotPolicy, watch_hot_balances
+from treasury.lost_payments import tend_lost_payments
 from treasury.payouts import advance_withdrawals
 from treasury.reconciliation import reconcile
 from treasury.sweeps import sweep_deposits
@@ -149,6 +150,11 @@ async def _advance_withdrawals(tools: TreasuryTools) -> None:
             waiting=report.waiting,
             troubles=sorted(set(report.troubles)),
         )
+    lost = await tend_lost_payments(
+        tools.database, tools.ledger, tools.rpc, tools.clock, tools.custody, tools.sender
+    )
+    if lost.waiting:
+        logger.critical("payments that the chain took back", waiting=lost.waiting)
 
 
 async def _sweep_deposits(tools: TreasuryTools) -> None:

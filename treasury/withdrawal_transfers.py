@@ -76,9 +76,24 @@ def void_transfer_id(withdrawal: UUID) -> UUID:
     return derive_id("withdrawal-void", withdrawal)
 
 
+def lost_transfer_id(withdrawal: UUID) -> UUID:
+    """Id of the transfer that gives back a payment which the chain took back and can never make."""
+    return derive_id("withdrawal-lost", withdrawal)
+
+
+def lost_suspense_transfer_id(withdrawal: UUID) -> UUID:
+    """Id of the same into suspense, where the wallet takes nothing any more."""
+    return derive_id("withdrawal-lost-suspense", withdrawal)
+
+
+def lost_fee_transfer_id(transfer_id: UUID) -> UUID:
+    """Id of the transfer that gives the fee back beside either."""
+    return derive_id("withdrawal-lost-fee", transfer_id)
+
+
 async def hold_withdrawal(ledger: Ledger, withdrawal: TreasuryWithdrawal) -> HoldOutcome:
     """Set amount and fee aside, both or neither; safe to repeat."""
-    status = _chain_status(await ledger.create_transfers(_hold(withdrawal)))
+    status = chain_status(await ledger.create_transfers(_hold(withdrawal)))
     if status in {CreateTransferStatus.CREATED, CreateTransferStatus.EXISTS}:
         return HoldOutcome.HELD
     if status in _EXCEEDS_BALANCE:
@@ -177,7 +192,7 @@ def _linked(transfers: list[Transfer]) -> list[Transfer]:
     return transfers
 
 
-def _chain_status(results: Sequence[CreateTransferResult]) -> CreateTransferStatus:
+def chain_status(results: Sequence[CreateTransferResult]) -> CreateTransferStatus:
     """What became of a chain: the one status that is not just the others' failure.
 
     A chain that was made before answers ``exists`` to its first member, which breaks
@@ -191,6 +206,6 @@ def _chain_status(results: Sequence[CreateTransferResult]) -> CreateTransferStat
 
 
 def _expect_done(withdrawal: TreasuryWithdrawal, doing: str, results: Sequence[CreateTransferResult]) -> None:
-    status = _chain_status(results)
+    status = chain_status(results)
     if status not in {CreateTransferStatus.CREATED, CreateTransferStatus.EXISTS}:
         raise InvariantViolation(f"{doing} withdrawal {withdrawal.id}: {status.name}")

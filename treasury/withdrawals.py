@@ -52,6 +52,8 @@ from treasury.withdrawal_transfers import (
     HoldOutcome,
     hold_transfer_id,
     hold_withdrawal,
+    lost_suspense_transfer_id,
+    lost_transfer_id,
     settlement_transfer_id,
     void_transfer_id,
 )
@@ -61,7 +63,7 @@ LISTED_MAX = 100
 
 
 class WithdrawalState(StrEnum):
-    """How far a withdrawal has got; the last three are for ever."""
+    """How far a withdrawal has got; the last three are for ever, while the chain keeps what is final."""
 
     REQUESTED = "requested"
     """Written down, nothing held yet: repeating the request completes it."""
@@ -72,7 +74,7 @@ class WithdrawalState(StrEnum):
     PAID = "paid"
     """Final on chain and posted."""
     RETURNED = "returned"
-    """It could not be paid; amount and fee are back in the wallet."""
+    """It could not be paid, or its payment was taken back for ever; amount and fee are back in the wallet."""
     REFUSED = "refused"
     """Nothing was ever held."""
 
@@ -298,7 +300,13 @@ async def _views(database: Database, ledger: Ledger, rows: Sequence[TreasuryWith
     asked = [
         transfer
         for one in ids
-        for transfer in (hold_transfer_id(one), settlement_transfer_id(one), void_transfer_id(one))
+        for transfer in (
+            hold_transfer_id(one),
+            settlement_transfer_id(one),
+            void_transfer_id(one),
+            lost_transfer_id(one),
+            lost_suspense_transfer_id(one),
+        )
     ]
     booked = {transfer.id for transfer in await ledger.lookup_transfers([one.int for one in asked])}
     return [_view(row, booked, hashes.get(row.id)) for row in rows]
@@ -308,6 +316,9 @@ def _view(row: TreasuryWithdrawal, booked: set[int], tx_hash: str | None) -> Wit
     asset: Asset = asset_by_code(row.asset)
     if row.refusal_code is not None:
         state = WithdrawalState.REFUSED
+    elif {lost_transfer_id(row.id).int, lost_suspense_transfer_id(row.id).int} & booked:
+        # The chain took the payment back, and it can never be made again.
+        state = WithdrawalState.RETURNED
     elif settlement_transfer_id(row.id).int in booked:
         state = WithdrawalState.PAID
     elif void_transfer_id(row.id).int in booked:

@@ -79,6 +79,8 @@ _KINDS: Final = {
     TransferCode.WITHDRAWAL: HistoryKind.WITHDRAWAL,
     TransferCode.WITHDRAWAL_FEE: HistoryKind.WITHDRAWAL_FEE,
     TransferCode.CORRECTION: HistoryKind.CORRECTION,
+    # The rest of a deposit that was taken back, taken later.
+    TransferCode.DEBT_SETTLED: HistoryKind.CORRECTION,
 }
 
 

@@ -26,6 +26,7 @@ from ops.cli import (
     ledger,
     migrate,
     officers,
+    receivable,
     reconcile,
     signer,
     simulate,
@@ -65,6 +66,7 @@ app.add_typer(officers.app, name="officers")
 app.add_typer(blocked.app, name="blocked")
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(cold.app, name="cold")
+app.add_typer(receivable.app, name="receivable")
 app.add_typer(vault.app, name="vault")
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(standby.app, name="standby")
