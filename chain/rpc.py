@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ssl
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Annotated, Any, Generic, TypeVar, cast
 
-import httpx
+import aiohttp
+import certifi
 import msgspec
 
 from chain.errors import RPCError, RPCMalformed, RPCUnavailable
@@ -34,6 +37,10 @@ ANSWER_BYTES_MAX = 256 * 1024 * 1024
 READ_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
 """Pauses before a read is tried again; after them it is unavailable."""
 
+_IDLE_SECONDS = 5.0
+"""How long an idle connection is kept: shorter than nodes do, which would cut one that is just used."""
+_READ_BYTES = 1024 * 1024
+"""What is read ahead of an answer; with less, large ones stop and go on again and again."""
 _BEGINNING_BYTES = 1_024
 """Where an answer's first character is looked for; white space before it may be as long."""
 _READ_PREFIXES = ("eth_get", "eth_call", "eth_chainId", "eth_blockNumber", "eth_estimateGas",
@@ -138,13 +145,13 @@ class RPC:
         self.url = url
         self._batch_max = batch_max
         self._requests_max = requests_max
-        self._client = httpx.AsyncClient(
-            timeout=timeout_seconds, headers={"content-type": "application/json"}, trust_env=False
-        )
+        self._timeout_seconds = timeout_seconds
+        self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        if self._session is not None:
+            await self._session.close()
 
     async def call(self, method: str, *params: Any) -> Any:
         """One call; its result as plain JSON values, null as None.
@@ -233,25 +240,45 @@ class RPC:
                 return _matched(method, received, len(calls), answer)
 
     async def _post(self, method: str, body: bytes, *, may_repeat: bool) -> bytearray:
+        received = bytearray()
         try:
-            async with self._client.stream("POST", self.url, content=body) as response:
-                received = bytearray()
-                async for part in response.aiter_bytes():
+            # A node may neither read nor answer; once it answers, the session's own limit
+            # holds for each piece, so that a long answer may take longer than this.
+            async with asyncio.timeout(self._timeout_seconds):
+                response = await self._opened().post(self.url, data=body, allow_redirects=False)
+            async with response:
+                async for part in response.content.iter_any():
                     received += part
                     if len(received) > ANSWER_BYTES_MAX:
                         raise RPCMalformed(method, f"an answer of more than {ANSWER_BYTES_MAX} bytes")
-        # A refused connection has sent nothing; after any other failure the node
-        # may have taken the call.
-        except httpx.ConnectError as error:
+        # A connection that was not made has sent nothing; after any other failure the
+        # node may have taken the call.
+        except aiohttp.ClientConnectorError as error:
             raise RPCUnavailable(method, "the node refuses connections", outcome_unknown=False) from error
-        except httpx.HTTPError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             detail = f"{type(error).__name__} {error}".strip()
             raise RPCUnavailable(method, detail, outcome_unknown=not may_repeat) from error
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise RPCUnavailable(method, "too many requests", outcome_unknown=False)
-        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-            raise RPCUnavailable(method, f"HTTP {response.status_code}", outcome_unknown=not may_repeat)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise RPCUnavailable(method, f"HTTP {response.status}", outcome_unknown=not may_repeat)
         return received
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """The session, which belongs to the event loop of the first request."""
+        if self._session is None:
+            secure = self.url.lower().startswith("https:")
+            # The same authorities everywhere, whatever the machine trusts.
+            trusted = ssl.create_default_context(cafile=certifi.where()) if secure else True
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=trusted, keepalive_timeout=_IDLE_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=self._timeout_seconds),
+                headers={"content-type": "application/json"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                read_bufsize=_READ_BYTES,
+            )
+        return self._session
 
 
 def _may_repeat(calls: Sequence[Call]) -> bool:

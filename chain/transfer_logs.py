@@ -9,6 +9,7 @@ answer stands: bloom filters have false positives, never false negatives.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,6 +22,9 @@ from chain.transfer_columns import NO_LOGS, TRANSFER_TOPIC, TransferLogs, joined
 
 RANGE_BLOCKS_MAX = 100
 """Most blocks in one range query: providers refuse 2,000 or more, and small answers are read faster."""
+
+LOGS_AT_ONCE = 1_000
+"""Logs taken apart before others have their turn: a millisecond or two."""
 
 _METHOD = "eth_getLogs"
 
@@ -45,13 +49,25 @@ async def prefetch_ranges(rpc: RPC, first: int, last: int, tokens: Sequence[str]
     """Logs of final blocks ``first`` to ``last`` as the node gives them, not yet tied to any header.
 
     They may be asked for before the headers are known; ``fetch_transfer_logs`` ties them.
-    Each answer is taken apart before the next is read, so that the database, which a window
-    is being written to meanwhile, never waits for long.
+    Each answer is taken apart before the next is read.
     """
     watched, parts = frozenset(tokens), []
     for start in range(first, last + 1, RANGE_BLOCKS_MAX) if tokens else ():
         logs = await _range(rpc, start, min(start + RANGE_BLOCKS_MAX - 1, last), tokens)
-        parts.append(transfer_logs(logs, watched))
+        parts.append(await _taken_apart(logs, watched))
+    return joined(parts)
+
+
+async def _taken_apart(logs: Sequence[Log], watched: frozenset[str]) -> TransferLogs:
+    """The transfers among the logs, with turns for others between.
+
+    A window is written meanwhile: PostgreSQL takes what a socket holds in some three
+    milliseconds and then waits until we send more.
+    """
+    parts = []
+    for first in range(0, len(logs), LOGS_AT_ONCE):
+        await asyncio.sleep(0)
+        parts.append(transfer_logs(logs[first : first + LOGS_AT_ONCE], watched))
     return joined(parts)
 
 
@@ -109,7 +125,7 @@ async def _by_hash(rpc: RPC, blocks: Sequence[BlockKey], watched: frozenset[str]
         # Each answer speaks of its own block; together they are checked only as a whole.
         if not {log.block_hash for log in answer} <= {block.hash}:
             raise RPCMalformed(_METHOD, f"a log of another block than {block.hash}, which was asked for")
-    logs = transfer_logs([log for answer in answers for log in answer], watched)
+    logs = await _taken_apart([log for answer in answers for log in answer], watched)
     _check_blocks(logs, blocks)
     return logs
 

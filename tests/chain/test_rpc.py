@@ -1,16 +1,29 @@
 """JSON-RPC: what each kind of answer, and each kind of silence, becomes."""
 
 import asyncio
+import contextlib
+import gzip
 import itertools
-from collections.abc import AsyncIterator, Iterator
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from chain.errors import RPCError, RPCMalformed, RPCUnavailable
 from chain.rpc import RPC, Header, Receipt
 from tests.fixtures.anvil import Anvil
 from tests.fixtures.lying_node import LyingNode, Silence, lying_node
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
@@ -182,3 +195,117 @@ async def test_answer_without_end_is_cut_off(
     liar.body = b"[" + b" " * 10_000
     with pytest.raises(RPCMalformed):
         await liar_rpc.call("eth_chainId")
+
+
+@contextlib.asynccontextmanager
+async def _served(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server that does ``serve`` with each connection; its port."""
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def test_redirection_is_not_followed(liar: LyingNode, anvil: Anvil) -> None:
+    async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"]")
+        head = f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {liar.url}\r\nContent-Length: 0\r\n\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+        writer.close()
+
+    async with _served(elsewhere) as port:
+        rpc = RPC(f"http://127.0.0.1:{port}")
+        with pytest.raises(RPCMalformed):
+            await rpc.call("eth_sendRawTransaction", "0x00")
+        await rpc.close()
+    assert liar.calls == []
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+async def test_node_that_never_reads_is_unavailable() -> None:
+    done = asyncio.Event()
+
+    async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await done.wait()
+        writer.close()
+
+    async with _served(deaf) as port:
+        rpc = RPC(f"http://127.0.0.1:{port}", timeout_seconds=0.5)
+        with pytest.raises(RPCUnavailable) as caught:
+            # More than the sockets between us hold.
+            await rpc.call("eth_sendRawTransaction", "0x" + "00" * 16_000_000)
+        assert caught.value.outcome_unknown
+        await rpc.close()
+        done.set()
+
+
+async def test_node_with_a_certificate_that_nobody_vouches_for_is_told_nothing(tmp_path: Path) -> None:
+    heard = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+        writer.close()
+
+    async with _served(listen, _self_signed(tmp_path)) as port:
+        rpc = RPC(f"https://127.0.0.1:{port}")
+        with pytest.raises(RPCUnavailable) as caught:
+            await rpc.call("eth_sendRawTransaction", "0x00")
+        assert not caught.value.outcome_unknown
+        await rpc.close()
+    assert b"".join(heard) == b""
+
+
+async def test_proxy_of_the_environment_is_not_asked(anvil: Anvil, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    rpc = RPC(anvil.url)
+    assert await rpc.call("eth_chainId") == "0x7a69"
+    await rpc.close()
+
+
+async def test_small_answer_that_unpacks_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chain.rpc.ANSWER_BYTES_MAX", 1_000_000)
+    packed = gzip.compress(b"[" + b" " * 50_000_000)
+
+    async def bomb(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"]")
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+        writer.write(head.encode() + packed)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    async with _served(bomb) as port:
+        rpc = RPC(f"http://127.0.0.1:{port}")
+        with pytest.raises(RPCMalformed):
+            await rpc.call("eth_chainId")
+        await rpc.close()
+
+
+def _self_signed(directory: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    began = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(began - timedelta(days=1))
+        .not_valid_after(began + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = directory / "server.pem"
+    path.write_bytes(
+        certificate.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
