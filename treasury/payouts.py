@@ -30,13 +30,13 @@ from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import Refusal, Unavailable
 from ledger.interface import Ledger
-from treasury.blocked_receivers import is_blocked
 from treasury.breaker import breaker_trip, trip_breaker
 from treasury.custody import Custody
 from treasury.liquidity import why_unpayable
 from treasury.models import TreasuryWithdrawal
 from treasury.open_withdrawals import OpenWithdrawal, booked_transfers, open_page
 from treasury.payout_batches import grouped, has_left_nothing, members_count, write_payout_batch
+from treasury.withdrawal_checks import may_be_paid
 from treasury.withdrawal_transfers import (
     hold_transfer_id,
     return_withdrawal,
@@ -238,7 +238,7 @@ class _Step:
             if await breaker_trip(session, self._custody.chain_id) is not None:
                 self._wait("withdrawals are stopped")
                 return False
-            blocked = await is_blocked(session, row.to_address)
+            blocked = not await may_be_paid(session, row.to_address)
             if not one.approved and not blocked:
                 await session.execute(
                     update(ChainOrder)
@@ -247,7 +247,7 @@ class _Step:
                 )
                 self.report.approved += 1
         if blocked:
-            # Blocked since it was asked for. Nothing is signed: the money goes back.
+            # Blocked, or ours, since it was asked for. Nothing is signed: the money goes back.
             await self._return_unsigned(row)
             return False
         # Dies here: approved; the next step sends it.
