@@ -38,6 +38,8 @@ from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import InvariantViolation, Refusal, Retryable
 
+_KINDS: Final = frozenset(OrderKind)
+
 _GOES_ON_STOPPED: Final = frozenset({OrderKind.SWEEP, OrderKind.SWEEP_BATCH, OrderKind.COLD_MOVE})
 """What may be begun while the breaker is tripped: it pays nobody."""
 
@@ -175,6 +177,10 @@ class Signer:
             raise refused(ChainCode.ORDER_IN_BATCH, detail, "signed_in_batch", signed_before=True)
         if order is None:
             raise _refused(ChainCode.ORDER_NOT_FOUND, "There is no such order.", "order", before)
+        # The kind goes into the log's line: one that the table's check does not let in, such as
+        # that of a line which is no signature, would make a log that cannot be read again.
+        if order.kind not in _KINDS:
+            raise _refused(ChainCode.ORDER_UNEXPLAINED, "There is no such kind of order.", "kind", before)
         if before is not None and not before.is_of(order):
             detail = "The order is not what was signed under its id."
             raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, "changed_since_signed", before)
