@@ -138,9 +138,12 @@ async def release_breaker(
             TreasuryCode.RELEASE_SIGNATURES_MISSING,
             f"{OFFICERS_NEEDED} officers sign the release of this trip; {len(state.signed_by)} have.",
         )
-    await _refuse_unless_books_agree(session, custody, row.tripped_at)
+    # First the mark, then the look at the books: whoever trips from here on waits until this
+    # ends and writes a new trip. In the other order their trip would be lost, as one that
+    # comes while another stands, and what they saw would be in no books that are looked at.
     row.released_at, row.released_by = clock.now(), ", ".join(state.signed_by)
     await session.flush()
+    await _refuse_unless_books_agree(session, custody, row.tripped_at)
     return await _state(session, clock, deployment, row)
 
 
@@ -150,20 +153,23 @@ async def _refuse_unless_books_agree(session: AsyncSession, custody: Custody, tr
         raise Refusal(
             TreasuryCode.RELEASE_AWAITS_CORRECTION, "What a broken finality took back is not corrected yet."
         )
-    for reserve in (await read_reserves(session, custody)).reserves:
-        books = reserve.books
-        if reserve.created_at < tripped_at:
+    found = {one.token: one for one in (await read_reserves(session, custody)).reserves}
+    for token in custody.tokens:
+        reserve, code = found.get(token), token.asset.code
+        # Books that were never compared agree with nothing.
+        if reserve is None or reserve.created_at < tripped_at:
             raise Refusal(
                 TreasuryCode.RELEASE_BOOKS_NOT_COMPARED,
-                f"The {books.asset.code} books have not been compared since the breaker tripped.",
-                asset=books.asset.code,
+                f"The {code} books have not been compared since the breaker tripped.",
+                asset=code,
             )
+        books = reserve.books
         if not books.agrees:
             raise Refusal(
                 TreasuryCode.RELEASE_BOOKS_DIFFER,
-                f"The {books.asset.code} books still differ by {books.unexplained_units} units "
+                f"The {code} books still differ by {books.unexplained_units} units "
                 f"at block {books.block_number}.",
-                asset=books.asset.code,
+                asset=code,
             )
 
 
