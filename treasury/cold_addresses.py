@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.addresses import ZERO_ADDRESS, checksum, parse_address
 from chain.contract_reads import ContractRead, read_contracts
+from chain.errors import RPCUnavailable
 from chain.lanes import is_signed
 from chain.models import ChainBlock
 from chain.observations import mirror_heights, transfers_into, transfers_out_of
@@ -38,7 +39,10 @@ async def vaults_cold_address(rpc: RPC, custody: Custody, *, block: str = "lates
     [address] = await read_contracts(
         rpc, [ContractRead(custody.vault, "coldAddress()", "address")], block=block
     )
-    return None if address in {None, ZERO_ADDRESS} else str(address)
+    # A node that lags may not have the vault yet: that is no word about its cold address.
+    if address is None:
+        raise RPCUnavailable("eth_call", "the vault does not answer", outcome_unknown=False)
+    return None if address == ZERO_ADDRESS else str(address)
 
 
 async def recorded_cold_addresses(session: AsyncSession, custody: Custody) -> Sequence[TreasuryColdAddress]:

@@ -237,7 +237,11 @@ async def _may_be_sent(
         trouble = await _why_not_now(database, rpc, custody, move, await sender.address())
     if trouble is None:
         return True
-    waited = clock.now() - move.created_at >= timedelta(seconds=UNSENDABLE_SECONDS_MAX)
+    async with database.session() as session:
+        order = await session.get_one(ChainOrder, move.id)
+    # The time that people took to approve it is not the vault's.
+    since = order.approved_at or move.created_at
+    waited = clock.now() - since >= timedelta(seconds=UNSENDABLE_SECONDS_MAX)
     if outcome == ANOTHER_ADDRESS or waited:
         await _close_unsigned(database, clock, move, outcome)
         report.closed += 1
