@@ -34,6 +34,7 @@ from identity.devices import Device
 from identity.officers import officer_keys, officer_name
 from treasury.custody import Custody
 from treasury.errors import TreasuryCode
+from treasury.models import TreasuryBookingCursor
 from treasury.reserves import read_reserves
 from treasury.reversals import unhandled_breaks
 
@@ -156,6 +157,10 @@ async def _refuse_unless_books_agree(session: AsyncSession, custody: Custody, tr
     found = {one.token: one for one in (await read_reserves(session, custody)).reserves}
     for token in custody.tokens:
         reserve, code = found.get(token), token.asset.code
+        cursor = await session.get(TreasuryBookingCursor, (custody.chain_id, token.address))
+        if reserve is None and cursor is None:
+            # Nothing of it was ever written down: there are no books yet.
+            continue
         # Books that were never compared agree with nothing.
         if reserve is None or reserve.created_at < tripped_at:
             raise Refusal(

@@ -96,6 +96,7 @@ class TestTheBreaker:
 
     async def test_books_that_were_never_compared_release_nothing(self, treasury: Treasury) -> None:
         may, hla = OfficerDevice("may"), p256_officer("hla")
+        await treasury.finalize()
         await trip(treasury, "a drill")
         deployment, clock = treasury.contracts.deployment, treasury.clock
         async with treasury.database.session() as session:
