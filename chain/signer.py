@@ -119,11 +119,11 @@ class Signer:
             signed = await sign_with(self._key, self._transaction(request, order, gas_limit))
             return self._logged(request, order, before, signed, gas_limit, officers)
 
-    async def check(self, request: CheckRequest) -> None:
+    async def check(self, request: CheckRequest) -> bool:
         """Raise the ``Refusal`` that signing the order for the first time would raise now.
 
-        Decides nothing and writes nothing but a trip of the breaker that it sees; what is
-        refused here needs no nonce.
+        True if it was signed before. Decides nothing and writes nothing but a trip of the
+        breaker that it sees; what is refused here needs no nonce.
         """
         async with self._one_at_a_time:
             before = self._log.signed(request.order_id)
@@ -132,6 +132,7 @@ class Signer:
             if before is None:
                 self._refuse_stopped(order)
                 self._rules.refuse_first_signature(order, approvals, now_ns=self._clock.now_ns())
+            return before is not None
 
     async def look(self) -> None:
         """See whether the breaker has tripped or is released, as every question does too.

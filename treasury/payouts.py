@@ -110,13 +110,7 @@ class _Step:
     """One pass over the open withdrawals."""
 
     def __init__(
-        self,
-        database: Database,
-        ledger: Ledger,
-        rpc: RPC,
-        clock: Clock,
-        custody: Custody,
-        sender: Sender,
+        self, database: Database, ledger: Ledger, rpc: RPC, clock: Clock, custody: Custody, sender: Sender
     ) -> None:
         self._database: Final = database
         self._ledger: Final = ledger
@@ -366,6 +360,15 @@ class _Step:
 
     async def _return_unsigned(self, row: TreasuryWithdrawal) -> None:
         """Return what nothing is signed for, once nothing can be signed for it any more."""
+        # A database that was restored from before a signature knows nothing of it; the log
+        # of the signer does. What is signed after this question has a nonce or goes in a batch.
+        try:
+            signed = await self._sender.check(row.id)
+        except Refusal as refusal:
+            signed = bool(refusal.data.get("signed_before", False))
+        if signed:
+            self._wait("the signer has signed it before: the chain decides")
+            return
         async with self._database.session() as session:
             revoked = await revoke_order(session, self._clock, row.id)
         if not revoked:
