@@ -15,6 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.approvals import APPROVAL_SECONDS_MAX, CLOCK_SECONDS_MAX, OFFICERS_NEEDED, Officer
@@ -146,6 +147,25 @@ async def release_breaker(
     await session.flush()
     await _refuse_unless_books_agree(session, custody, row.tripped_at)
     return await _state(session, clock, deployment, row)
+
+
+async def restore_trip(
+    session: AsyncSession, clock: Clock, deployment: Deployment, trip: BreakerTrip
+) -> TripState:
+    """Put a trip's row back as the signer has first seen it, so that officers can sign its release.
+
+    A database restored from an older backup does not have it, and a row that was changed
+    has officers sign what releases nothing. The signer believes nothing of this: a row with
+    other words than it has seen stays without effect. Where there is no row the new one says
+    that it is released: treasury has not stopped for it, and does not now.
+    """
+    told = {"chain_id": deployment.chain_id, "reason": trip.reason, "tripped_at": trip.tripped_at}
+    await session.execute(
+        insert(ChainTrip)
+        .values(id=trip.id, released_at=clock.now(), **told)
+        .on_conflict_do_update(index_elements=[ChainTrip.id], set_=told)
+    )
+    return await _state(session, clock, deployment, await _row(session, deployment, trip.id))
 
 
 async def _refuse_unless_books_agree(session: AsyncSession, custody: Custody, tripped_at: datetime) -> None:

@@ -26,6 +26,7 @@ from tests.chain.test_signer import own_deposit_address
 from tests.fixtures.contracts import CAPS, end_process, running_signer, start_signer_process, write_sweep
 from tests.fixtures.officers import OfficerDevice, p256_officer
 from tests.fixtures.signing import Orders, code_and_why
+from treasury.breaker_release import restore_trip
 
 STOPPED = ChainCode.SIGNING_STOPPED
 
@@ -281,6 +282,14 @@ class TestRelease:
             await bank.change(trip, reason="a false alarm")
             await bank.sign(BreakerTrip(trip.id, "a false alarm", trip.tripped_at), bank.may, bank.hla)
             assert await bank.why(signer) == "signature"
+            # Put back as the signer tells it, they release it.
+            refusal = await bank.orders.refusal(signer, await bank.orders.withdrawal(), nonce=9)
+            at = trip.tripped_at.isoformat(timespec="microseconds")
+            assert f"{trip.id} of the breaker at {at}: {trip.reason}." in refusal.detail
+            async with bank.database.session() as session:
+                await restore_trip(session, bank.clock, bank.deployment, trip)
+            await bank.sign(trip, bank.may, bank.hla, lasts=1_800)
+            assert await bank.pays(signer)
 
     async def test_an_officer_taken_out_of_the_policy_releases_nothing_any_more(self, bank: Bank) -> None:
         trip = await bank.trip()
