@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from chain.breaker import BreakerTrip, release_statement, store_release
+from chain.breaker import RELEASES_READ_MAX, BreakerTrip, release_statement, store_release
 from chain.deployments import Deployment
 from chain.errors import ChainCode
 from chain.fees import Fees
@@ -289,6 +289,14 @@ class TestRelease:
             async with bank.database.session() as session:
                 await restore_trip(session, bank.clock, bank.deployment, trip)
             await bank.sign(trip, bank.may, bank.hla, lasts=1_800)
+            assert await bank.pays(signer)
+
+    async def test_an_officer_who_signs_many_times_keeps_nobody_elses_signature_out(self, bank: Bank) -> None:
+        trip = await bank.trip()
+        for more in range(RELEASES_READ_MAX + 1):
+            await bank.sign(trip, bank.may, lasts=80_000 + more)
+        await bank.sign(trip, bank.hla)
+        async with bank.signer() as signer:
             assert await bank.pays(signer)
 
     async def test_an_officer_taken_out_of_the_policy_releases_nothing_any_more(self, bank: Bank) -> None:
