@@ -59,11 +59,12 @@ class TripState:
 
 
 async def list_trips(session: AsyncSession, clock: Clock, deployment: Deployment) -> list[TripState]:
-    """The chain's trips, the newest first; the first one that is not released stops withdrawals."""
+    """The chain's trips: the one that stops withdrawals, if there is one, then the newest first."""
     rows = await session.scalars(
         select(ChainTrip)
         .where(ChainTrip.chain_id == deployment.chain_id)
-        .order_by(ChainTrip.tripped_at.desc(), ChainTrip.id.desc())
+        # By a clock that was set back the one that stops may be older than many that are over.
+        .order_by(ChainTrip.released_at.is_(None).desc(), ChainTrip.tripped_at.desc(), ChainTrip.id.desc())
         .limit(LISTED_MAX)
     )
     return [await _state(session, clock, deployment, row) for row in rows.all()]

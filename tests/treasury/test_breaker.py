@@ -1,21 +1,23 @@
 """The breaker: trips on what no order explains, and stops nothing that has left."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.models import ChainOrder
+from chain.models import ChainOrder, ChainTrip
 from chain.signer_policy import SignerPolicy
 from foundation.assets import USDT
 from foundation.errors import Refusal
+from foundation.ids import uuid7
 from tests.fixtures.contracts import CAPS
 from tests.fixtures.officers import OfficerDevice, p256_officer
 from tests.treasury.conftest import Treasury
 from tests.treasury.moves import move_out_of, release, seen, signed_by, tripped
 from treasury.breaker import breaker_trip, trip_breaker
-from treasury.breaker_release import release_breaker
+from treasury.breaker_release import LISTED_MAX, list_trips, release_breaker
 from treasury.custody import Custody
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryDeparture
@@ -111,6 +113,22 @@ class TestTheBreaker:
         assert refused.value.code is TreasuryCode.RELEASE_BOOKS_NOT_COMPARED
         # Refused, it is as it was.
         assert await tripped(treasury) == "a drill"
+
+    async def test_trip_that_stops_is_listed_first_by_a_clock_that_was_set_back(
+        self, treasury: Treasury
+    ) -> None:
+        async with treasury.database.session() as session:
+            for hours in range(1, LISTED_MAX + 1):
+                at = treasury.clock.now() + timedelta(hours=hours)
+                session.add(
+                    ChainTrip(
+                        id=uuid7(treasury.clock), chain_id=31337, reason="over", tripped_at=at, released_at=at
+                    )
+                )
+        await trip(treasury, "a drill")
+        async with treasury.database.session() as session:
+            listed = await list_trips(session, treasury.clock, treasury.contracts.deployment)
+        assert (listed[0].trip.reason, listed[0].released_at) == ("a drill", None)
 
     async def test_tokens_that_leave_without_an_order_trip_it(self, treasury: Treasury) -> None:
         await treasury.finalize()
