@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -177,11 +177,17 @@ async def store_approval(session: AsyncSession, clock: Clock, order_id: UUID, ap
 async def read_approvals(
     session: AsyncSession, order_id: UUID, *, key_ids: Collection[str] | None = None
 ) -> list[Approval]:
-    """An order's approvals, the longest-lived first; of the given keys only, if any are given."""
+    """An order's approvals, of each key the longest-lived first; of the given keys only, if any are given.
+
+    A key's second approval stands behind every key's first: one officer who makes many
+    keeps nobody else's from being read.
+    """
+    longest = ChainApproval.expires_at.desc()
+    nth_of_key = func.row_number().over(partition_by=ChainApproval.key_id, order_by=longest)
     query = (
         select(ChainApproval)
         .where(ChainApproval.order_id == order_id)
-        .order_by(ChainApproval.expires_at.desc())
+        .order_by(nth_of_key, longest)
         .limit(APPROVALS_READ_MAX)
     )
     if key_ids is not None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -166,11 +166,17 @@ async def store_release(session: AsyncSession, clock: Clock, trip_id: UUID, one:
 async def read_releases(
     session: AsyncSession, trip_id: UUID, *, first: Collection[str] = ()
 ) -> list[ReleaseSignature]:
-    """The signatures under a trip's release: those of the keys ``first``, then the longest-lived."""
+    """The signatures under a trip's release: those of the keys ``first``, of each key the longest-lived.
+
+    A key's second signature stands behind every such key's first: one officer who makes many
+    keeps nobody else's from being read.
+    """
+    longest = ChainRelease.expires_at.desc()
+    nth_of_key = func.row_number().over(partition_by=ChainRelease.key_id, order_by=longest)
     rows = await session.scalars(
         select(ChainRelease)
         .where(ChainRelease.trip_id == trip_id)
-        .order_by(ChainRelease.key_id.in_(first).desc(), ChainRelease.expires_at.desc())
+        .order_by(ChainRelease.key_id.in_(first).desc(), nth_of_key, longest)
         .limit(RELEASES_READ_MAX)
     )
     return [

@@ -96,13 +96,14 @@ class Sender:
         batch = await self.status(order.batch_id)
         return await member_status(self._rpc, self._deployment, order, batch)
 
-    async def check(self, order_id: UUID) -> None:
+    async def check(self, order_id: UUID) -> bool:
         """Raise what the signer would refuse the order with now, without giving it a nonce.
 
         A ``Refusal`` as ``send`` raises it, or ``Unavailable``. That nothing is raised
-        promises nothing: the signer decides when it signs.
+        promises nothing: the signer decides when it signs. True if the signer's log has a
+        signature for it, whatever our tables say.
         """
-        await self._signer.check(order_id=order_id, chain_id=self._deployment.chain_id)
+        return await self._signer.check(order_id=order_id, chain_id=self._deployment.chain_id)
 
     async def send(self, order_id: UUID) -> OrderStatus:
         """Have the order on its way: sign it if nothing is signed, send it if no node is known to have it.

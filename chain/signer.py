@@ -38,6 +38,8 @@ from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import InvariantViolation, Refusal, Retryable
 
+_KINDS: Final = frozenset(OrderKind)
+
 _GOES_ON_STOPPED: Final = frozenset({OrderKind.SWEEP, OrderKind.SWEEP_BATCH, OrderKind.COLD_MOVE})
 """What may be begun while the breaker is tripped: it pays nobody."""
 
@@ -117,11 +119,11 @@ class Signer:
             signed = await sign_with(self._key, self._transaction(request, order, gas_limit))
             return self._logged(request, order, before, signed, gas_limit, officers)
 
-    async def check(self, request: CheckRequest) -> None:
+    async def check(self, request: CheckRequest) -> bool:
         """Raise the ``Refusal`` that signing the order for the first time would raise now.
 
-        Decides nothing and writes nothing but a trip of the breaker that it sees; what is
-        refused here needs no nonce.
+        True if it was signed before. Decides nothing and writes nothing but a trip of the
+        breaker that it sees; what is refused here needs no nonce.
         """
         async with self._one_at_a_time:
             before = self._log.signed(request.order_id)
@@ -130,6 +132,7 @@ class Signer:
             if before is None:
                 self._refuse_stopped(order)
                 self._rules.refuse_first_signature(order, approvals, now_ns=self._clock.now_ns())
+            return before is not None
 
     async def look(self) -> None:
         """See whether the breaker has tripped or is released, as every question does too.
@@ -175,6 +178,10 @@ class Signer:
             raise refused(ChainCode.ORDER_IN_BATCH, detail, "signed_in_batch", signed_before=True)
         if order is None:
             raise _refused(ChainCode.ORDER_NOT_FOUND, "There is no such order.", "order", before)
+        # The kind goes into the log's line: one that the table's check does not let in, such as
+        # that of a line which is no signature, would make a log that cannot be read again.
+        if order.kind not in _KINDS:
+            raise _refused(ChainCode.ORDER_UNEXPLAINED, "There is no such kind of order.", "kind", before)
         if before is not None and not before.is_of(order):
             detail = "The order is not what was signed under its id."
             raise _refused(ChainCode.ORDER_UNEXPLAINED, detail, "changed_since_signed", before)

@@ -69,9 +69,15 @@ class SignerBreaker:
         """Refuse as ``signing_stopped`` while a trip is not released, as the last look has found it."""
         for trip in self._log.trips:
             why = self._why.get(trip.id, "too_few")
-            detail = f"Trip {trip.id} of the breaker: {trip.reason}. {_EXPLAINED[why]}"
+            # As ``nugpay breaker restore`` takes it, should the row be gone or be another's word.
+            at = trip.tripped_at.isoformat(timespec="microseconds")
+            detail = f"Trip {trip.id} of the breaker at {at}: {trip.reason}. "
             raise refused(
-                ChainCode.SIGNING_STOPPED, detail, why, signed_before=False, retryable=Retryable.YES
+                ChainCode.SIGNING_STOPPED,
+                detail + _EXPLAINED[why],
+                why,
+                signed_before=False,
+                retryable=Retryable.YES,
             )
 
     def _note_trip(self, trip: BreakerTrip) -> None:

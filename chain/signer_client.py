@@ -49,16 +49,17 @@ class SignerClient:
             raise _unavailable("it did not say who it is", outcome_unknown=False)
         return answer
 
-    async def check(self, *, order_id: UUID, chain_id: int) -> None:
+    async def check(self, *, order_id: UUID, chain_id: int) -> bool:
         """Raise what the signer would refuse an order with now; nothing is signed or decided.
 
-        Raises ``Refusal`` as ``sign`` does, and ``Unavailable``.
+        True if something was ever signed for it. Raises ``Refusal`` as ``sign`` does, and ``Unavailable``.
         """
         answer = await self._ask(CheckRequest(order_id, chain_id))
         if isinstance(answer, RefusedAnswer):
             raise answer.refusal()
         if not isinstance(answer, CheckedAnswer):
             raise _unavailable(getattr(answer, "detail", "no answer"), outcome_unknown=False)
+        return answer.signed_before
 
     async def sign(
         self, *, order_id: UUID, chain_id: int, nonce: int, fees: Fees, from_address: str | None = None

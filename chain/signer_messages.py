@@ -59,6 +59,9 @@ class SignedAnswer(msgspec.Struct, frozen=True, tag="signed"):
 class CheckedAnswer(msgspec.Struct, frozen=True, tag="checked"):
     """It would be signed, or has been; nothing was decided."""
 
+    signed_before: bool = False
+    """Whether the signer has ever signed something for this order."""
+
 
 class RefusedAnswer(msgspec.Struct, frozen=True, tag="refused"):
     """Not signed, and why."""

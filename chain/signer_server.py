@@ -196,8 +196,7 @@ async def _answer(signer: Signer, line: bytes) -> Answer:
 async def _decided(signer: Signer, request: SignRequest | CheckRequest) -> Answer:
     try:
         if isinstance(request, CheckRequest):
-            await signer.check(request)
-            return CheckedAnswer()
+            return CheckedAnswer(signed_before=await signer.check(request))
         signed = await signer.sign(request)
     except Refusal as refusal:
         if isinstance(request, SignRequest):

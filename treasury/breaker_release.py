@@ -15,6 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.approvals import APPROVAL_SECONDS_MAX, CLOCK_SECONDS_MAX, OFFICERS_NEEDED, Officer
@@ -34,6 +35,7 @@ from identity.devices import Device
 from identity.officers import officer_keys, officer_name
 from treasury.custody import Custody
 from treasury.errors import TreasuryCode
+from treasury.models import TreasuryBookingCursor
 from treasury.reserves import read_reserves
 from treasury.reversals import unhandled_breaks
 
@@ -57,11 +59,12 @@ class TripState:
 
 
 async def list_trips(session: AsyncSession, clock: Clock, deployment: Deployment) -> list[TripState]:
-    """The chain's trips, the newest first; the first one that is not released stops withdrawals."""
+    """The chain's trips: the one that stops withdrawals, if there is one, then the newest first."""
     rows = await session.scalars(
         select(ChainTrip)
         .where(ChainTrip.chain_id == deployment.chain_id)
-        .order_by(ChainTrip.tripped_at.desc(), ChainTrip.id.desc())
+        # By a clock that was set back the one that stops may be older than many that are over.
+        .order_by(ChainTrip.released_at.is_(None).desc(), ChainTrip.tripped_at.desc(), ChainTrip.id.desc())
         .limit(LISTED_MAX)
     )
     return [await _state(session, clock, deployment, row) for row in rows.all()]
@@ -138,10 +141,32 @@ async def release_breaker(
             TreasuryCode.RELEASE_SIGNATURES_MISSING,
             f"{OFFICERS_NEEDED} officers sign the release of this trip; {len(state.signed_by)} have.",
         )
-    await _refuse_unless_books_agree(session, custody, row.tripped_at)
+    # First the mark, then the look at the books: whoever trips from here on waits until this
+    # ends and writes a new trip. In the other order their trip would be lost, as one that
+    # comes while another stands, and what they saw would be in no books that are looked at.
     row.released_at, row.released_by = clock.now(), ", ".join(state.signed_by)
     await session.flush()
+    await _refuse_unless_books_agree(session, custody, row.tripped_at)
     return await _state(session, clock, deployment, row)
+
+
+async def restore_trip(
+    session: AsyncSession, clock: Clock, deployment: Deployment, trip: BreakerTrip
+) -> TripState:
+    """Put a trip's row back as the signer has first seen it, so that officers can sign its release.
+
+    A database restored from an older backup does not have it, and a row that was changed
+    has officers sign what releases nothing. The signer believes nothing of this: a row with
+    other words than it has seen stays without effect. Where there is no row the new one says
+    that it is released: treasury has not stopped for it, and does not now.
+    """
+    told = {"chain_id": deployment.chain_id, "reason": trip.reason, "tripped_at": trip.tripped_at}
+    await session.execute(
+        insert(ChainTrip)
+        .values(id=trip.id, released_at=clock.now(), **told)
+        .on_conflict_do_update(index_elements=[ChainTrip.id], set_=told)
+    )
+    return await _state(session, clock, deployment, await _row(session, deployment, trip.id))
 
 
 async def _refuse_unless_books_agree(session: AsyncSession, custody: Custody, tripped_at: datetime) -> None:
@@ -150,20 +175,27 @@ async def _refuse_unless_books_agree(session: AsyncSession, custody: Custody, tr
         raise Refusal(
             TreasuryCode.RELEASE_AWAITS_CORRECTION, "What a broken finality took back is not corrected yet."
         )
-    for reserve in (await read_reserves(session, custody)).reserves:
-        books = reserve.books
-        if reserve.created_at < tripped_at:
+    found = {one.token: one for one in (await read_reserves(session, custody)).reserves}
+    for token in custody.tokens:
+        reserve, code = found.get(token), token.asset.code
+        cursor = await session.get(TreasuryBookingCursor, (custody.chain_id, token.address))
+        if reserve is None and cursor is None:
+            # Nothing of it was ever written down: there are no books yet.
+            continue
+        # Books that were never compared agree with nothing.
+        if reserve is None or reserve.created_at < tripped_at:
             raise Refusal(
                 TreasuryCode.RELEASE_BOOKS_NOT_COMPARED,
-                f"The {books.asset.code} books have not been compared since the breaker tripped.",
-                asset=books.asset.code,
+                f"The {code} books have not been compared since the breaker tripped.",
+                asset=code,
             )
+        books = reserve.books
         if not books.agrees:
             raise Refusal(
                 TreasuryCode.RELEASE_BOOKS_DIFFER,
-                f"The {books.asset.code} books still differ by {books.unexplained_units} units "
+                f"The {code} books still differ by {books.unexplained_units} units "
                 f"at block {books.block_number}.",
-                asset=books.asset.code,
+                asset=code,
             )
 
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import exists, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.addresses import ZERO_ADDRESS, checksum, parse_address
 from chain.contract_reads import ContractRead, read_contracts
+from chain.errors import RPCUnavailable
+from chain.lanes import is_signed
 from chain.models import ChainBlock
 from chain.observations import mirror_heights, transfers_into, transfers_out_of
 from chain.rpc import RPC
@@ -28,6 +30,7 @@ from treasury.cold_models import TreasuryColdAddress
 from treasury.custody import Custody
 from treasury.custody_balances import units_at
 from treasury.errors import TreasuryCode
+from treasury.models import TreasuryWithdrawal
 from treasury.movements import write_earlier_arrivals
 
 
@@ -36,7 +39,10 @@ async def vaults_cold_address(rpc: RPC, custody: Custody, *, block: str = "lates
     [address] = await read_contracts(
         rpc, [ContractRead(custody.vault, "coldAddress()", "address")], block=block
     )
-    return None if address in {None, ZERO_ADDRESS} else str(address)
+    # A node that lags may not have the vault yet: that is no word about its cold address.
+    if address is None:
+        raise RPCUnavailable("eth_call", "the vault does not answer", outcome_unknown=False)
+    return None if address == ZERO_ADDRESS else str(address)
 
 
 async def recorded_cold_addresses(session: AsyncSession, custody: Custody) -> Sequence[TreasuryColdAddress]:
@@ -65,7 +71,8 @@ async def record_cold_address(
     counted that has no entry. ``block`` is the tag of the block in which the vault is asked
     for its cold address. Refused as ``cold_address_not_the_vaults`` where the vault
     names another or none there, and as ``cold_address_not_fresh`` where it has
-    paid anybody before or holds what our books never saw. Raises the RPC's errors.
+    paid anybody before, holds what our books never saw, or a withdrawal is or was paid
+    to it. Raises the RPC's errors.
     """
     wanted = parse_address(address)
     if await vaults_cold_address(rpc, custody, block=block) != wanted:
@@ -86,6 +93,7 @@ async def record_cold_address(
         if made is None:
             return False
         await _refuse_used(session, rpc, custody, wanted)
+        await _refuse_customers_own(session, wanted)
         await write_earlier_arrivals(session, clock, custody, address=wanted)
         # Dies here: nothing is recorded, and whatever goes there counts as gone.
     return True
@@ -119,3 +127,23 @@ async def _refuse_used(session: AsyncSession, rpc: RPC, custody: Custody, addres
                 TreasuryCode.COLD_ADDRESS_NOT_FRESH,
                 f"{checksum(address)} has paid before, or holds {token.asset.code} that our books never saw.",
             )
+
+
+async def _refuse_customers_own(session: AsyncSession, address: str) -> None:
+    """Refuse an address that a withdrawal was signed for, or may still be.
+
+    Its payment would lie in custody and be out of the ledger's: a difference that nothing
+    ever explains, and one that is on its way would never leave a departure.
+    """
+    # Until this transaction ends no withdrawal is written: what was being written is seen
+    # now, and what comes afterwards finds the address recorded before it is sent
+    # (treasury.payouts), though its request may have looked before.
+    await session.execute(text("LOCK TABLE treasury_withdrawal IN SHARE ROW EXCLUSIVE MODE"))
+    paid = exists().where(
+        TreasuryWithdrawal.to_address == address,
+        TreasuryWithdrawal.closed_at.is_(None) | is_signed(TreasuryWithdrawal.id),
+    )
+    if await session.scalar(select(paid)):
+        raise Refusal(
+            TreasuryCode.COLD_ADDRESS_NOT_FRESH, f"A withdrawal is or was paid to {checksum(address)}."
+        )

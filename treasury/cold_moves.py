@@ -30,9 +30,11 @@ from chain.contract_reads import ContractRead, read_contracts
 from chain.errors import RPCError, RPCMalformed
 from chain.lanes import is_signed
 from chain.models import ChainLane, ChainOrder, OrderKind
+from chain.order_status import OrderStatus
 from chain.orders import read_order, revoke_order
 from chain.rpc import RPC
 from chain.sender import Sender
+from foundation.assets import asset_by_code
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import Refusal, Retryable, Unavailable
@@ -42,7 +44,7 @@ from treasury.cold_addresses import vaults_cold_address
 from treasury.cold_models import TreasuryColdAddress, TreasuryColdMove
 from treasury.custody import Custody
 from treasury.errors import TreasuryCode
-from treasury.models import TreasuryWithdrawal
+from treasury.models import TreasuryBookingCursor, TreasuryWithdrawal
 
 logger = structlog.get_logger()
 
@@ -206,7 +208,7 @@ async def advance_cold_moves(
             if placed or await _may_be_sent(
                 database, rpc, clock, custody, sender, move, report, tripped=tripped
             ):
-                await _carry_on(database, clock, sender, move, report)
+                await _carry_on(database, clock, custody, sender, move, report)
         except (Unavailable, RPCError, RPCMalformed) as error:
             report.open += 1
             report.troubles.append(str(error))
@@ -235,7 +237,11 @@ async def _may_be_sent(
         trouble = await _why_not_now(database, rpc, custody, move, await sender.address())
     if trouble is None:
         return True
-    waited = clock.now() - move.created_at >= timedelta(seconds=UNSENDABLE_SECONDS_MAX)
+    async with database.session() as session:
+        order = await session.get_one(ChainOrder, move.id)
+    # The time that people took to approve it is not the vault's.
+    since = order.approved_at or move.created_at
+    waited = clock.now() - since >= timedelta(seconds=UNSENDABLE_SECONDS_MAX)
     if outcome == ANOTHER_ADDRESS or waited:
         await _close_unsigned(database, clock, move, outcome)
         report.closed += 1
@@ -276,7 +282,12 @@ async def _why_not_now(
 
 
 async def _carry_on(
-    database: Database, clock: Clock, sender: Sender, move: TreasuryColdMove, report: ColdMoveReport
+    database: Database,
+    clock: Clock,
+    custody: Custody,
+    sender: Sender,
+    move: TreasuryColdMove,
+    report: ColdMoveReport,
 ) -> None:
     try:
         status = await sender.send(move.id)
@@ -289,12 +300,26 @@ async def _carry_on(
         else:
             report.open += 1
         return
-    if status.state.is_final:
+    if status.state.is_final and await _is_written_down(database, custody, move, status):
         await _close(database, clock, move, status.state)
         report.closed += 1
     else:
         report.open += 1
         report.sent += 1
+
+
+async def _is_written_down(
+    database: Database, custody: Custody, move: TreasuryColdMove, status: OrderStatus
+) -> bool:
+    """Whether the books have got to the block of its transaction.
+
+    Until then they show the vault with what has left it: were the move over for them, the
+    bounds would call for it a second time (treasury.hot_balances).
+    """
+    token = custody.token_of(asset_by_code(move.asset)).address
+    async with database.session() as session:
+        cursor = await session.get(TreasuryBookingCursor, (custody.chain_id, token))
+    return cursor is None or status.block_number is None or cursor.booked_number >= status.block_number
 
 
 async def _close_unsigned(database: Database, clock: Clock, move: TreasuryColdMove, outcome: str) -> None:

@@ -88,7 +88,7 @@ class TreasuryCode(RefusalCode):
     COLD_ADDRESS_NOT_THE_VAULTS = "cold_address_not_the_vaults"
     """The vault does not name this address as its cold one."""
     COLD_ADDRESS_NOT_FRESH = "cold_address_not_fresh"
-    """The address has paid before, or holds tokens that our books never saw; it cannot become custody."""
+    """The address has paid before, was paid by a withdrawal, or holds tokens that our books never saw."""
     COLD_ADDRESS_NOT_RECORDED = "cold_address_not_recorded"
     """The vault's cold address is not recorded as custody, or it has none; nothing is moved there."""
     COLD_MOVE_AMOUNT_NOT_POSITIVE = "cold_move_amount_not_positive"

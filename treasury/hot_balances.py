@@ -26,7 +26,7 @@ from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import NUGPayError, Refusal
 from foundation.ids import derive_id
-from foundation.money import Money
+from foundation.money import AMOUNT_LIMIT, Money
 from treasury.breaker import breaker_trip
 from treasury.cold_models import HotLevel, TreasuryColdMove, TreasuryHotLevel
 from treasury.cold_moves import ask_cold_move, give_up_cold_move
@@ -87,6 +87,8 @@ class _Look:
     block_number: int
     free: int
     """Token units; negative where more is promised than the vault holds."""
+    moving: bool
+    """Whether a move of it was not over then: what it takes may still be in ``free``."""
 
 
 def bounds_of(given: Mapping[str, Mapping[str, str]], *, is_development: bool) -> Mapping[Asset, HotBounds]:
@@ -170,8 +172,10 @@ async def _look(database: Database, rpc: RPC, custody: Custody, token: CustodyTo
                 ChainOrder.id.not_in(left),
             )
         )
+        # At the same instant: a move that is over by then is one that the books have.
+        moving = bool(await _open_moves(session, custody, token, automatic=False))
     [held] = await units_at(rpc, token=token.address, addresses=[custody.vault], block_hash=block.hash)
-    return _Look(token, number, held - int(promised or 0))
+    return _Look(token, number, held - int(promised or 0), moving)
 
 
 def _level(look: _Look, bounds: HotBounds) -> HotLevel:
@@ -194,10 +198,11 @@ async def _ask_for_move(
     async with database.session() as session:
         if await breaker_trip(session, custody.chain_id) is not None:
             return f"{token.asset.code} is above its upper bound, and withdrawals are stopped"
-        if await _open_moves(session, custody, token, automatic=False):
+        if look.moving or await _open_moves(session, custody, token, automatic=False):
             return None
     minor, _dust = token.split_units(look.free - token.units_of(bounds.target))
-    amount = Money(minor, token.asset)
+    # No move has more than an amount may be: the rest is called for when this one is over.
+    amount = Money(min(minor, AMOUNT_LIMIT), token.asset)
     try:
         await ask_cold_move(
             database,

@@ -30,13 +30,13 @@ from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import Refusal, Unavailable
 from ledger.interface import Ledger
-from treasury.blocked_receivers import is_blocked
 from treasury.breaker import breaker_trip, trip_breaker
 from treasury.custody import Custody
 from treasury.liquidity import why_unpayable
 from treasury.models import TreasuryWithdrawal
 from treasury.open_withdrawals import OpenWithdrawal, booked_transfers, open_page
 from treasury.payout_batches import grouped, has_left_nothing, members_count, write_payout_batch
+from treasury.withdrawal_checks import may_be_paid
 from treasury.withdrawal_transfers import (
     hold_transfer_id,
     return_withdrawal,
@@ -110,13 +110,7 @@ class _Step:
     """One pass over the open withdrawals."""
 
     def __init__(
-        self,
-        database: Database,
-        ledger: Ledger,
-        rpc: RPC,
-        clock: Clock,
-        custody: Custody,
-        sender: Sender,
+        self, database: Database, ledger: Ledger, rpc: RPC, clock: Clock, custody: Custody, sender: Sender
     ) -> None:
         self._database: Final = database
         self._ledger: Final = ledger
@@ -238,7 +232,7 @@ class _Step:
             if await breaker_trip(session, self._custody.chain_id) is not None:
                 self._wait("withdrawals are stopped")
                 return False
-            blocked = await is_blocked(session, row.to_address)
+            blocked = not await may_be_paid(session, row.to_address)
             if not one.approved and not blocked:
                 await session.execute(
                     update(ChainOrder)
@@ -247,7 +241,7 @@ class _Step:
                 )
                 self.report.approved += 1
         if blocked:
-            # Blocked since it was asked for. Nothing is signed: the money goes back.
+            # Blocked, or ours, since it was asked for. Nothing is signed: the money goes back.
             await self._return_unsigned(row)
             return False
         # Dies here: approved; the next step sends it.
@@ -368,6 +362,15 @@ class _Step:
 
     async def _return_unsigned(self, row: TreasuryWithdrawal) -> None:
         """Return what nothing is signed for, once nothing can be signed for it any more."""
+        # A database that was restored from before a signature knows nothing of it; the log
+        # of the signer does. What is signed after this question has a nonce or goes in a batch.
+        try:
+            signed = await self._sender.check(row.id)
+        except Refusal as refusal:
+            signed = bool(refusal.data.get("signed_before", False))
+        if signed:
+            self._wait("the signer has signed it before: the chain decides")
+            return
         async with self._database.session() as session:
             revoked = await revoke_order(session, self._clock, row.id)
         if not revoked:

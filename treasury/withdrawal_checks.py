@@ -58,6 +58,15 @@ async def refuse_receiver(session: AsyncSession, receiver: str) -> None:
         raise Refusal(TreasuryCode.RECEIVER_IS_BLOCKED, "This address is never paid.")
 
 
+async def may_be_paid(session: AsyncSession, receiver: str) -> bool:
+    """Whether nothing has come to speak against the receiver since the withdrawal was asked for."""
+    try:
+        await refuse_receiver(session, receiver)
+    except Refusal:
+        return False
+    return True
+
+
 def same_request(
     row: TreasuryWithdrawal, wallet_id: UUID, amount: Money, receiver: str
 ) -> TreasuryWithdrawal:

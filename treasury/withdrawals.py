@@ -243,7 +243,13 @@ async def _intend(
     )
     if made is None:
         # The insert waited for another request with this id to commit; it is there now.
-        row = await session.get_one(TreasuryWithdrawal, withdrawal_id)
+        row = await session.get(TreasuryWithdrawal, withdrawal_id)
+        if row is None:
+            # The ids of batches and of moves to the cold are orders' too, and the chain shows
+            # the latter to everybody.
+            raise Refusal(
+                TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_WALLET, "This id was used for another order."
+            )
         return same_request(row, wallet_id, amount, receiver)
     # After the id is ours: of two of one request, the second must find the first and not
     # be refused for it. A refusal here takes the order back with the database transaction.

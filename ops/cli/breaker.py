@@ -59,6 +59,20 @@ def release(trip: Trip = None) -> None:
     typer.echo(asyncio.run(_release(_id(trip))))
 
 
+@app.command("restore")
+def restore(
+    trip: Annotated[str, typer.Argument(help="The trip's id, as the signer names it.")],
+    tripped: Annotated[str, typer.Option(help="When it tripped, as the signer says it.")],
+    reason: Annotated[str, typer.Option(help="Why, to the letter as the signer says it.")],
+) -> None:
+    """Put back the row of a trip for which the signer stands still, so that officers can sign it.
+
+    For a database that was restored from an older backup, or in which the row was changed.
+    The signer's refusal (signing_stopped) and its log say all three. Releases nothing.
+    """
+    typer.echo(asyncio.run(_restore(trip, tripped, reason)))
+
+
 def _id(text: str | None) -> UUID | None:
     from foundation.ids import parse_id
 
@@ -134,6 +148,30 @@ async def _release(trip_id: UUID | None) -> str:
                 session, parts.clock, custody_of(deployment), deployment, trip_id=chosen
             )
     return f"released by {', '.join(state.released_by)}"
+
+
+async def _restore(trip: str, tripped: str, reason: str) -> str:
+    from datetime import datetime
+
+    from chain.breaker import BreakerTrip
+    from chain.deployments import load_deployment
+    from foundation.ids import parse_id
+    from ops.errors import OperationError
+    from ops.wiring import current_settings, open_parts
+    from treasury.breaker_release import restore_trip
+
+    try:
+        tripped_at = datetime.strptime(tripped, "%Y-%m-%dT%H:%M:%S.%f%z")
+    except ValueError as error:
+        raise OperationError(
+            "That is no time as the signer says it", "Such as 2026-11-27T08:00:00.123456+00:00."
+        ) from error
+    settings = current_settings()
+    deployment = load_deployment(settings.home, settings.chain_id)
+    seen = BreakerTrip(parse_id(trip), reason, tripped_at)
+    async with open_parts(settings) as parts, parts.database.session() as session:
+        state = await restore_trip(session, parts.clock, deployment, seen)
+    return _line(state)
 
 
 async def _stopping(parts: Parts) -> UUID:

@@ -40,7 +40,8 @@ def record(
 ) -> None:
     """Count the vault's cold address as custody from now on, by decision of two officers.
 
-    Until this is done, what is moved there has left the bank: the breaker trips.
+    Their names are written down and not verified. Until this is done, what is moved there
+    has left the bank: the breaker trips.
     """
     typer.echo(asyncio.run(_record(address, sorted({name.strip() for name in officer if name.strip()}))))
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chain.approvals import store_approval
+from chain.approvals import APPROVALS_READ_MAX, store_approval
 from chain.errors import ChainCode
 from chain.fees import Fees
 from chain.orders import read_order
@@ -115,6 +115,15 @@ class TestOfficers:
         await bureau.approve(order_id, bureau.may, lasts=200)
 
         assert await bureau.why(signer, order_id) == "too_few"
+
+    async def test_one_officer_many_times_keeps_nobody_elses_approval_out(
+        self, bureau: Bureau, signer: SignerClient
+    ) -> None:
+        order_id = await bureau.orders.withdrawal(200 * WHOLE)
+        for more in range(APPROVALS_READ_MAX + 1):
+            await bureau.approve(order_id, bureau.may, lasts=80_000 + more)
+        await bureau.approve(order_id, bureau.hla)
+        await bureau.orders.sign(signer, order_id)
 
     async def test_who_is_not_in_the_policy_counts_for_nothing(
         self, bureau: Bureau, signer: SignerClient

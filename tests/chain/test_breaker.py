@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from chain.breaker import BreakerTrip, release_statement, store_release
+from chain.breaker import RELEASES_READ_MAX, BreakerTrip, release_statement, store_release
 from chain.deployments import Deployment
 from chain.errors import ChainCode
 from chain.fees import Fees
@@ -26,6 +26,7 @@ from tests.chain.test_signer import own_deposit_address
 from tests.fixtures.contracts import CAPS, end_process, running_signer, start_signer_process, write_sweep
 from tests.fixtures.officers import OfficerDevice, p256_officer
 from tests.fixtures.signing import Orders, code_and_why
+from treasury.breaker_release import restore_trip
 
 STOPPED = ChainCode.SIGNING_STOPPED
 
@@ -281,6 +282,22 @@ class TestRelease:
             await bank.change(trip, reason="a false alarm")
             await bank.sign(BreakerTrip(trip.id, "a false alarm", trip.tripped_at), bank.may, bank.hla)
             assert await bank.why(signer) == "signature"
+            # Put back as the signer tells it, they release it.
+            refusal = await bank.orders.refusal(signer, await bank.orders.withdrawal(), nonce=9)
+            at = trip.tripped_at.isoformat(timespec="microseconds")
+            assert f"{trip.id} of the breaker at {at}: {trip.reason}." in refusal.detail
+            async with bank.database.session() as session:
+                await restore_trip(session, bank.clock, bank.deployment, trip)
+            await bank.sign(trip, bank.may, bank.hla, lasts=1_800)
+            assert await bank.pays(signer)
+
+    async def test_an_officer_who_signs_many_times_keeps_nobody_elses_signature_out(self, bank: Bank) -> None:
+        trip = await bank.trip()
+        for more in range(RELEASES_READ_MAX + 1):
+            await bank.sign(trip, bank.may, lasts=80_000 + more)
+        await bank.sign(trip, bank.hla)
+        async with bank.signer() as signer:
+            assert await bank.pays(signer)
 
     async def test_an_officer_taken_out_of_the_policy_releases_nothing_any_more(self, bank: Bank) -> None:
         trip = await bank.trip()

@@ -9,6 +9,7 @@ from eth_account import Account
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_hash.auto import keccak
 from hexbytes import HexBytes
+from sqlalchemy import text
 
 from chain.addresses import ZERO_ADDRESS, checksum, deposit_address
 from chain.deployments import Deployment
@@ -206,6 +207,24 @@ class TestRefusals:
         refusal = await orders.refusal(signer, await orders.withdrawal(to=receiver))
 
         assert code_and_why(refusal) == (ChainCode.ORDER_UNEXPLAINED, "receiver")
+
+    @pytest.mark.parametrize("kind", ["rotation", "trip", "release", "gift"])
+    async def test_an_order_of_no_kind_is_refused_and_leaves_a_log_that_can_be_read(
+        self, orders: Orders, database: Database, clock: SettableClock, kind: str
+    ) -> None:
+        salt = b"\x07" * 32
+        address = own_deposit_address(orders.contracts.deployment, salt)
+        order_id = await write_sweep(database, clock, orders.contracts, address=address, salt=salt)
+        # Whoever owns the table can take its checks away.
+        async with database.session() as session:
+            for check in ("kind", "sweep_has_salt"):
+                await session.execute(text(f"ALTER TABLE chain_order DROP CONSTRAINT ck_chain_order_{check}"))
+        await orders.change(order_id, kind=kind)
+        async with running_signer(orders.contracts, database, clock) as signer:
+            refusal = await orders.refusal(signer, order_id)
+        assert code_and_why(refusal) == (ChainCode.ORDER_UNEXPLAINED, "kind")
+        async with running_signer(orders.contracts, database, clock) as signer:
+            await orders.sign(signer, await orders.withdrawal())
 
     async def test_a_sweep_of_an_address_that_is_not_its_salts_is_refused(
         self, orders: Orders, signer: SignerClient, database: Database, clock: SettableClock

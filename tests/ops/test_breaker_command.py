@@ -16,7 +16,7 @@ from foundation.ids import uuid7
 from foundation.settings import get_settings
 from identity.keys import PublicKey
 from ops.cli import app
-from ops.cli.breaker import _release, _show, _sign
+from ops.cli.breaker import _release, _restore, _show, _sign
 from ops.errors import OperationError
 from tests.fixtures.officers import enrol_officer
 from treasury.breaker import trip_breaker
@@ -84,6 +84,29 @@ async def test_a_tripped_breaker_is_shown_signed_by_two_officers_and_released(da
     assert (await _show()).startswith("withdrawals go on\n")
     with pytest.raises(OperationError, match="has not tripped"):
         await _release(None)
+
+
+@pytest.mark.usefixtures("home")
+async def test_trip_that_a_restored_database_has_forgotten_is_put_back_and_signed(database_url: str) -> None:
+    may, gone = DeviceKey.generate(), uuid7(SystemClock())
+    await officer(database_url, "may", may)
+    at = "2026-11-27T08:00:00.123456+00:00"
+    shown: list[str] = []
+    with pytest.raises(Refusal) as missing:
+        await _sign(gone, may, agreeing)
+    assert missing.value.code is TreasuryCode.TRIP_NOT_FOUND
+    with pytest.raises(OperationError, match="no time"):
+        await _restore(str(gone), "yesterday", "the books differ")
+    await _restore(str(gone), at, "an easier reason")
+    assert "the books differ" in await _restore(str(gone), at, "the books differ")
+    assert (await _show()).startswith("withdrawals go on\n")
+
+    def look(said: str) -> bool:
+        shown.append(said)
+        return True
+
+    assert await _sign(gone, may, look) == "signed; signed now by may"
+    assert f'reason: "the books differ"\ntripped: {at}\n' in shown[0]
 
 
 @pytest.mark.usefixtures("home")

@@ -84,8 +84,8 @@ class MortalSigner(SignerClient):
     async def identity(self) -> Any:
         return await self._real.identity()
 
-    async def check(self, *, order_id: UUID, chain_id: int) -> None:
-        await self._real.check(order_id=order_id, chain_id=chain_id)
+    async def check(self, *, order_id: UUID, chain_id: int) -> bool:
+        return await self._real.check(order_id=order_id, chain_id=chain_id)
 
     async def sign(
         self, *, order_id: UUID, chain_id: int, nonce: int, fees: Fees, from_address: str | None = None

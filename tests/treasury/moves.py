@@ -64,6 +64,7 @@ async def release(treasury: Treasury, *officers: OfficerDevice) -> TripState:
     assert trip is not None
     for officer in officers:
         await officer.sign_release(treasury.database, clock, deployment, trip)
+    await treasury.reconcile()
     async with treasury.database.session() as session:
         return await release_breaker(session, clock, treasury.custody, deployment, trip_id=trip.id)
 

@@ -105,6 +105,7 @@ async def test_one_by_agreement_on_its_way_leaves_the_bucket_to_the_next(bank: T
     assert (await bank.advance()).sent == 1
     bank.clock.advance(seconds=1)
     small = await bank.request(wallet_id, "40.000000")
+    bank.clock.advance(seconds=1)
     too_much = await bank.request(wallet_id, "20.000000")
     report = await bank.advance()
     assert (report.sent, report.troubles) == (1, USED_UP)

@@ -1,17 +1,33 @@
 """The breaker: trips on what no order explains, and stops nothing that has left."""
 
-from sqlalchemy import delete, update
+import asyncio
+from datetime import timedelta
 
-from chain.models import ChainOrder
+import pytest
+from sqlalchemy import delete, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.models import ChainOrder, ChainTrip
 from chain.signer_policy import SignerPolicy
 from foundation.assets import USDT
+from foundation.errors import Refusal
+from foundation.ids import uuid7
 from tests.fixtures.contracts import CAPS
 from tests.fixtures.officers import OfficerDevice, p256_officer
 from tests.treasury.conftest import Treasury
 from tests.treasury.moves import move_out_of, release, seen, signed_by, tripped
-from treasury.breaker import trip_breaker
+from treasury.breaker import breaker_trip, trip_breaker
+from treasury.breaker_release import LISTED_MAX, list_trips, release_breaker
+from treasury.custody import Custody
+from treasury.errors import TreasuryCode
 from treasury.models import TreasuryDeparture
+from treasury.reserves import Reserves, read_reserves
 from treasury.withdrawals import WithdrawalState
+
+
+async def trip(treasury: Treasury, reason: str) -> None:
+    async with treasury.database.session() as session:
+        await trip_breaker(session, treasury.clock, treasury.custody.chain_id, reason=reason)
 
 
 class TestTheBreaker:
@@ -58,6 +74,61 @@ class TestTheBreaker:
         policy = SignerPolicy(caps=CAPS, officers=(may.in_policy(), hla.in_policy()))
         async with signed_by(treasury, policy):
             assert (await treasury.advance()).sent == 1
+
+    async def test_trip_that_comes_while_another_is_released_is_not_lost(
+        self, treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        may, hla = OfficerDevice("may"), p256_officer("hla")
+        for officer in (may, hla):
+            await officer.enrol(treasury.database, treasury.clock)
+        await treasury.finalize()
+        await trip(treasury, "a drill")
+        later: list[asyncio.Task[None]] = []
+
+        async def look_and_be_overtaken(session: AsyncSession, custody: Custody) -> Reserves:
+            found = await read_reserves(session, custody)
+            later.append(asyncio.create_task(trip(treasury, "tokens left custody")))
+            await asyncio.wait(later, timeout=0.5)
+            return found
+
+        monkeypatch.setattr("treasury.breaker_release.read_reserves", look_and_be_overtaken)
+        await release(treasury, may, hla)
+        await later[0]
+        assert await tripped(treasury) == "tokens left custody"
+
+    async def test_books_that_were_never_compared_release_nothing(self, treasury: Treasury) -> None:
+        may, hla = OfficerDevice("may"), p256_officer("hla")
+        await treasury.finalize()
+        await trip(treasury, "a drill")
+        deployment, clock = treasury.contracts.deployment, treasury.clock
+        async with treasury.database.session() as session:
+            open_trip = await breaker_trip(session, treasury.custody.chain_id)
+        assert open_trip is not None
+        for officer in (may, hla):
+            await officer.enrol(treasury.database, clock)
+            await officer.sign_release(treasury.database, clock, deployment, open_trip)
+        with pytest.raises(Refusal) as refused:
+            async with treasury.database.session() as session:
+                await release_breaker(session, clock, treasury.custody, deployment, trip_id=open_trip.id)
+        assert refused.value.code is TreasuryCode.RELEASE_BOOKS_NOT_COMPARED
+        # Refused, it is as it was.
+        assert await tripped(treasury) == "a drill"
+
+    async def test_trip_that_stops_is_listed_first_by_a_clock_that_was_set_back(
+        self, treasury: Treasury
+    ) -> None:
+        async with treasury.database.session() as session:
+            for hours in range(1, LISTED_MAX + 1):
+                at = treasury.clock.now() + timedelta(hours=hours)
+                session.add(
+                    ChainTrip(
+                        id=uuid7(treasury.clock), chain_id=31337, reason="over", tripped_at=at, released_at=at
+                    )
+                )
+        await trip(treasury, "a drill")
+        async with treasury.database.session() as session:
+            listed = await list_trips(session, treasury.clock, treasury.contracts.deployment)
+        assert (listed[0].trip.reason, listed[0].released_at) == ("a drill", None)
 
     async def test_tokens_that_leave_without_an_order_trip_it(self, treasury: Treasury) -> None:
         await treasury.finalize()

@@ -1,5 +1,7 @@
 """The cold address: custody from the moment it is recorded, to the last unit, and no other address is."""
 
+from unittest.mock import AsyncMock
+
 import pytest
 
 from foundation.errors import Refusal
@@ -44,6 +46,34 @@ class TestRecording:
         with pytest.raises(Refusal) as refused:
             await record(treasury)
         assert refused.value.code is TreasuryCode.COLD_ADDRESS_NOT_FRESH
+
+    async def test_address_that_a_customer_was_paid_to_or_may_be_is_refused(self, treasury: Treasury) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        await treasury.request(wallet_id, "100.000000", to_address=COLD)
+        await name_cold(treasury)
+        with pytest.raises(Refusal) as refused:
+            await record(treasury)
+        assert refused.value.code is TreasuryCode.COLD_ADDRESS_NOT_FRESH
+        await treasury.advance()
+        await treasury.finalize()
+        await treasury.advance()
+        with pytest.raises(Refusal) as refused:
+            await record(treasury)
+        assert refused.value.code is TreasuryCode.COLD_ADDRESS_NOT_FRESH
+        assert (await books(treasury)).agrees
+
+    async def test_withdrawal_written_while_it_was_recorded_is_given_back(self, treasury: Treasury) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        await name_cold(treasury)
+        # Its request looked before the address was recorded, and was written afterwards.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("treasury.withdrawals.refuse_receiver", AsyncMock())
+            await record(treasury)
+            await treasury.request(wallet_id, "100.000000", to_address=COLD)
+        assert (await treasury.advance()).returned == 1
+        assert await treasury.balance(wallet_id) == "250.000000"
 
     async def test_what_came_before_it_was_recorded_is_in_suspense_and_the_books_agree(
         self, treasury: Treasury

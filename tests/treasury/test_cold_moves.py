@@ -139,6 +139,31 @@ class TestStandstill:
         assert (await carry(treasury)).open == 0
         assert arrived(treasury) == 0
 
+    async def test_day_begins_when_a_proposal_is_approved(self, treasury: Treasury) -> None:
+        await with_cold(treasury)
+        move = await ask(treasury, "5000.000000", is_proposal=True)
+        treasury.clock.advance(UNSENDABLE_SECONDS_MAX)
+        async with treasury.database.session() as session:
+            await approve_cold_move(session, treasury.clock, move_id=move.id, approved_by="aye")
+        await administer(treasury, treasury.contracts.token(), "pause()")
+        report = await carry(treasury)
+        assert (report.open, report.closed) == (1, 0)
+        await administer(treasury, treasury.contracts.token(), "unpause()")
+        await carry(treasury)
+        assert arrived(treasury) == 5_000 * WHOLE
+
+    async def test_node_that_does_not_know_the_vault_ends_no_move(self, treasury: Treasury) -> None:
+        await with_cold(treasury)
+        move = await ask(treasury, "5000.000000")
+        node, vault = treasury.contracts.node, treasury.custody.vault
+        code = node.call("eth_getCode", vault, "latest")
+        node.call("anvil_setCode", vault, "0x")
+        assert (await carry(treasury)).troubles == ["chain_unavailable: eth_call: the vault does not answer"]
+        assert await outcome(treasury, move) is None
+        node.call("anvil_setCode", vault, code)
+        await carry(treasury)
+        assert arrived(treasury) == 5_000 * WHOLE
+
     async def test_people_move_also_while_withdrawals_are_stopped_and_the_worker_does_not(
         self, treasury: Treasury
     ) -> None:

@@ -70,6 +70,33 @@ class TestAbove:
         await carry(treasury)
         assert arrived(treasury) == 5_000 * WHOLE
 
+    async def test_move_is_not_called_for_again_by_books_that_have_not_got_to_it(
+        self, treasury: Treasury
+    ) -> None:
+        await with_cold(treasury)
+        chosen = policy(1, 995_000, 999_000, makes_moves=True)
+        await watch(treasury, chosen)
+        await carry(treasury)
+        assert arrived(treasury) == 5_000 * WHOLE
+        # Final blocks of before the move are written down, and then the node has it final.
+        await treasury.follow()
+        await treasury.book()
+        treasury.contracts.node.mine(3)
+        await carry(treasury)
+        await watch(treasury, chosen)
+        assert await moves(treasury) == [(5_000, True, None)]
+        await treasury.finalize()
+        await carry(treasury)
+        await watch(treasury, chosen)
+        assert await moves(treasury) == [(5_000, True, "succeeded")]
+
+    async def test_more_than_an_amount_may_be_is_moved_by_parts(self, treasury: Treasury) -> None:
+        await with_cold(treasury)
+        await treasury.contracts.mint(treasury.custody.vault, 2**70)
+        await treasury.finalize()
+        assert await watch(treasury, policy(1, 995_000, 999_000)) == []
+        assert await moves(treasury) == [((2**63 - 1) // WHOLE, False, None)]
+
     async def test_what_customers_were_promised_is_not_too_much(self, treasury: Treasury) -> None:
         await with_cold(treasury)
         wallet_id = await treasury.wallet()

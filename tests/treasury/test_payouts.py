@@ -1,10 +1,10 @@
 """Payouts: paid once and posted once, or everything back, whatever vault, chain and node do."""
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from chain.lanes import give_place
-from chain.models import ChainAttempt
+from chain.models import ChainAttempt, ChainLane
 from chain.signer_policy import CapsText, SignerPolicy
 from foundation.assets import USDT
 from foundation.errors import InvariantViolation
@@ -12,6 +12,7 @@ from ledger.chart import AccountCode
 from tests.fixtures.contracts import CAPS, WHOLE
 from tests.treasury.conftest import OUTSIDE, Treasury
 from tests.treasury.moves import administer, move_out_of, pause_first, seen, signed_by
+from treasury.blocked_receivers import block_receiver
 from treasury.payouts import UNPAYABLE_SECONDS_MAX
 from treasury.reconciliation import ItemKind
 from treasury.withdrawal_fees import WITHDRAWAL_FEES
@@ -236,6 +237,30 @@ class TestWhatCannotBePaid:
         await administer(treasury, treasury.contracts.token(), "unfreeze(address)", OUTSIDE)
         await treasury.advance()
         assert (await seen(treasury, wallet_id, withdrawal.id)).state is WithdrawalState.SENT
+
+    @pytest.mark.parametrize("why", ["blocked", "waited"])
+    async def test_payment_that_a_restored_database_has_forgotten_is_not_given_back(
+        self, treasury: Treasury, why: str
+    ) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        await treasury.request(wallet_id, "100.000000")
+        await treasury.advance()
+        async with treasury.database.session() as session:
+            # As it was before the withdrawal had a nonce.
+            await session.execute(delete(ChainAttempt))
+            await session.execute(delete(ChainLane))
+            if why == "blocked":
+                await block_receiver(session, treasury.clock, address=OUTSIDE, reason="", blocked_by="may")
+        if why == "waited":
+            # The vault refuses it, since it is paid.
+            treasury.contracts.node.mine(1)
+            treasury.clock.advance(seconds=UNPAYABLE_SECONDS_MAX)
+        report = await treasury.advance()
+        assert (report.returned, report.waiting) == (0, 1)
+        await treasury.finalize()
+        assert treasury.contracts.balance(OUTSIDE) == 100_000_000
+        assert await treasury.balance(wallet_id) == "149.000000"
 
 
 class TestChainTroubles:

@@ -19,6 +19,7 @@ from ledger.client import LedgerClient
 from ledger.contract import Transfer
 from ledger.interface import LedgerUnavailable
 from tests.fixtures.officers import OfficerDevice
+from tests.treasury.cold import ask, with_cold
 from tests.treasury.conftest import OUTSIDE, Treasury
 from tests.treasury.moves import release
 from treasury.breaker import breaker_trip, trip_breaker
@@ -160,6 +161,17 @@ class TestRequestWithdrawal:
         refused = await refusal(treasury, await treasury.wallet(), **fields)
         assert refused.code is code
         assert await count_rows(treasury) == (0, 0)
+
+    async def test_id_of_another_order_is_refused(self, treasury: Treasury) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        # As the chain tells everybody in the vault's event of a move.
+        await with_cold(treasury)
+        move = await ask(treasury, "5.000000")
+        with pytest.raises(Refusal) as refused:
+            await treasury.request(wallet_id, "100.000000", withdrawal_id=move.id)
+        assert refused.value.code is TreasuryCode.WITHDRAWAL_EXISTS_WITH_DIFFERENT_WALLET
+        assert await treasury.balance(wallet_id) == "250.000000"
 
     async def test_receivers_of_ours_are_refused(self, treasury: Treasury) -> None:
         wallet_id = await treasury.wallet()
