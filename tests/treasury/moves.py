@@ -38,6 +38,7 @@ def tools_of(treasury: Treasury) -> TreasuryTools:
         follower=FollowerConfig(
             treasury.custody.chain_id, tuple(token.address for token in treasury.custody.tokens)
         ),
+        check=treasury.check,
     )
 
 
@@ -121,6 +122,7 @@ def mortal_treasury(treasury: Treasury, fate: Fate, rpc: MortalRPC) -> Treasury:
             clock=treasury.clock,
             deployment=treasury.contracts.deployment,
         ),
+        check=treasury.check,
     )
 
 
