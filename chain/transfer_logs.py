@@ -10,7 +10,7 @@ answer stands: bloom filters have false positives, never false negatives.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import sha3
@@ -53,6 +53,12 @@ async def prefetch_ranges(rpc: RPC, first: int, last: int, tokens: Sequence[str]
         logs = await _range(rpc, start, min(start + RANGE_BLOCKS_MAX - 1, last), tokens)
         parts.append(transfer_logs(logs, watched))
     return joined(parts)
+
+
+async def transfers_by_hash(rpc: RPC, hashes: Mapping[int, str], tokens: Sequence[str]) -> TransferLogs:
+    """Every Transfer of ``tokens`` in the blocks of these hashes, by number. Raises the RPC's errors."""
+    blocks = [BlockKey(number, block_hash, 0) for number, block_hash in sorted(hashes.items())]
+    return await _by_hash(rpc, blocks, frozenset(tokens))
 
 
 async def fetch_transfer_logs(
