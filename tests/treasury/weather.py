@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sqlalchemy import func, select
 
@@ -19,7 +22,7 @@ from chain.administration import AdministrationFailed
 from chain.calldata import calldata, decoded, hexadecimal
 from chain.errors import RPCUnavailable
 from chain.models import ChainAttempt
-from tests.fixtures.anvil import running_anvil
+from tests.fixtures.anvil import Anvil, running_anvil
 from tests.treasury.life import Life
 from tests.treasury.moves import administer
 
@@ -134,9 +137,9 @@ class Weather(Life):
         node, home = self.treasury.contracts.node, self.treasury.contracts.home
         await self.quiet()
         saved = node.block_number()
+        genesis = int(node.call("eth_getBlockByNumber", "0x0", False)["timestamp"], 16)
         path = home / "saved.json"
-        # With the states of older blocks, from which both books are compared at the final one.
-        path.write_bytes(gzip.decompress(bytes.fromhex(node.call("anvil_dumpState", True)[2:])))
+        path.write_bytes(self._state())
         for move in self.draw.choices([self.deposit, self.withdraw, self.work], k=self.draw.randint(0, 4)):
             await move()
         node.mine(self.draw.randint(1, 3))
@@ -146,15 +149,34 @@ class Weather(Life):
         node.process.wait()
         if self.draw.random() < 0.3:
             await self._meet_no_node()
-        log, arguments = (
-            home / f"node-{self.done['node restarts']}.log",
-            (*NODE_MEMORY, "--load-state", str(path)),
-        )
-        again = running_anvil(log, *arguments, port=node.port, epoch_slots=EPOCH_SLOTS)
-        node.process = self.nodes.enter_context(again).process
+        node.process = self.nodes.enter_context(self._again(path, node.port, genesis)).process
+        # It would go on at the time of block 0.
+        node.call("evm_setTime", int(node.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16) + 1)
         assert node.block_number() == saved
         self.floor = saved
         self.done["node restarts"] += 1
+
+    def _state(self) -> bytes:
+        """The chain, with the states of the blocks at which both books may still be compared.
+
+        Of all states together the node that loads them forgets some, and not the oldest.
+        """
+        node = self.treasury.contracts.node
+        head = node.block_number()
+        state = json.loads(gzip.decompress(bytes.fromhex(node.call("anvil_dumpState", True)[2:])))
+        kept = {
+            node.call("eth_getBlockByNumber", hex(number), False)["hash"]
+            for number in range(max(0, head - 2 * DEPTH_MAX), head + 1)
+        }
+        state["historical_states"] = [one for one in state["historical_states"] if one[0] in kept]
+        assert len(state["historical_states"]) > DEPTH_MAX
+        return json.dumps(state).encode()
+
+    def _again(self, state: Path, port: int, genesis: int) -> AbstractContextManager[Anvil]:
+        """The node once more. A state file has no block 0: it is made anew, the same if its time is."""
+        arguments = ("--load-state", str(state), "--timestamp", str(genesis), *NODE_MEMORY)
+        log = state.with_name(f"node-{self.done['node restarts']}.log")
+        return running_anvil(log, *arguments, port=port, epoch_slots=EPOCH_SLOTS)
 
     async def _meet_no_node(self) -> None:
         try:
