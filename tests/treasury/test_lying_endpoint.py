@@ -13,11 +13,12 @@ from tests.fixtures.contracts import WHOLE
 from tests.fixtures.lying_node import LyingNode, lying_node, truth
 from tests.treasury.conftest import OUTSIDE, Treasury
 from tests.treasury.lies import FalseLog, FalseReceipts, FalseTransfer
-from tests.treasury.moves import call_first, seen, tools_of, tripped
+from tests.treasury.moves import call_first, seen, sender_of, tools_of, tripped
 from treasury.deposits import list_deposits
 from treasury.tasks import TREASURY_TASKS, _guarded
 from treasury.withdrawals import WithdrawalState
 
+FROZEN = "0x000000000000000000000000000000000000f0f0"
 ENDED = {WithdrawalState.PAID, WithdrawalState.RETURNED}
 
 
@@ -189,6 +190,36 @@ class TestPaymentsSaidToHaveFailed:
         liar.rule = truth
         node.reorg(1)
         await self._paid_once(told, wallet_id, withdrawal.id)
+
+    @pytest.mark.parametrize("result", [None, "0x" + "00" * 31 + "01"])
+    async def test_refused_member_of_a_batch_waits_until_the_second_endpoint_says_so_too(
+        self, treasury: Treasury, told: Treasury, liar: LyingNode, result: str | None
+    ) -> None:
+        told = replace(told, rpc=treasury.rpc, check=told.rpc)
+        told.sender = sender_of(told, treasury.sender._signer)
+        wallet_id = await told.wallet()
+        await told.fund(wallet_id, "250.000000")
+        paid = await told.request(wallet_id, "60.000000")
+        refused = await told.request(wallet_id, "40.000000", to_address=FROZEN)
+        node = told.contracts.node
+        node.set_automine(on=False)
+        assert (await told.advance()).batches == 1
+        await call_first(told, told.contracts.token(), "freeze(address)", FROZEN)
+        node.set_automine(on=True)
+        await told.finalize()
+        # Silent about the vault's memory, or lying about it: neither gives back nor trips.
+        liar.rule = lambda method, _params, answer: (
+            answer | {"result": result} if method == "eth_call" else answer
+        )
+        for _ in range(2):
+            await run(told, "advance_withdrawals")
+        assert (await seen(told, wallet_id, paid.id)).state is WithdrawalState.PAID
+        assert (await seen(told, wallet_id, refused.id)).state is WithdrawalState.SENT
+        assert await tripped(told) is None
+        liar.rule = truth
+        await run(told, "advance_withdrawals")
+        assert (await seen(told, wallet_id, refused.id)).state is WithdrawalState.RETURNED
+        await told.assert_books_agree()
 
     async def _paid_once(self, told: Treasury, wallet_id: UUID, *withdrawals: UUID) -> None:
         for _ in range(3):
