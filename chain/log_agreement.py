@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from chain.errors import FollowerStopCode, FollowerStopped
+from chain.errors import FollowerStopCode, FollowerStopped, RPCMalformed
 from chain.mirror import Cursor, Mirror, Transfer
 from chain.rpc import RPC, Header
 from chain.transfer_columns import COLUMNS, TransferLogs
@@ -49,6 +49,8 @@ async def agree_on_transfers(
         # An answer to a range may come from a node that has not all of it; one to a hash is
         # of that block, or an error.
         hashes = await mirror.hashes(first, end) | {header.height: header.hash for header in headers}
+        if strangers := [number for number in differing if number not in hashes]:
+            raise RPCMalformed("eth_getLogs", f"a log of block {strangers[0]}, which was not asked for")
         asked = {number: hashes[number] for number in differing}
         told = _told(await transfers_by_hash(check, asked, tokens), mirror.chain_id)
         wrong = {one for one in ours if one.block_number in asked} ^ told

@@ -145,6 +145,19 @@ async def test_second_endpoint_whose_range_lacks_a_transfer_is_asked_again_by_ha
     await assert_mirror_is_the_chain(database, token)
 
 
+async def test_second_endpoint_that_tells_of_blocks_which_nobody_asked_for_holds_finality(
+    database: Database, clock: SettableClock, rpc: RPC, token: TokenOnChain, liar: LyingNode, told: RPC
+) -> None:
+    token.node.mine(3)
+    stray = FalseTransfer(token.address, CUSTOMER, 777, 10**6).log("0x" + "ab" * 32)
+    liar.rule = lambda method, _params, answer: (
+        answer | {"result": [*answer["result"], stray]} if method == "eth_getLogs" else answer
+    )
+    report = await follow(database, clock, config_of(token), rpc, told)
+    assert (report.head, report.finalized) == (token.node.block_number(), -1)
+    assert "was not asked for" in (report.hold or "")
+
+
 async def test_false_transfer_in_the_mirrors_first_block_never_becomes_final(
     database: Database,
     clock: SettableClock,
