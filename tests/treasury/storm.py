@@ -109,11 +109,15 @@ class Storm(Distrust):
         }
 
     async def begin(self) -> None:
-        """Deployed contracts and the vault's cold address are final before anything else."""
+        """The contracts, the vault's cold address and a first deposit each are final before anything else."""
         for officer in self.officers:
             await officer.enrol(self.treasury.database, self.treasury.clock)
         await administer(self.treasury, self.treasury.custody.vault, "setColdAddress(address)", COLD)
         await super().begin()
+        # Everybody has something to spend, whatever becomes of later deposits.
+        for wallet_id in self.wallets:
+            await self.treasury.contracts.mint(await self.treasury.address(wallet_id), 200_000_000)
+        self.treasury.contracts.node.mine(DEPTH_MAX + 1)
         await self.treasury.follow()
         await self.treasury.book()
         assert await record(self.treasury)
@@ -260,6 +264,9 @@ async def rage(treasury: Treasury, *, seed: int, reorgs: int, say: Say) -> Storm
 
 async def _rage(storm: Storm, reorgs: int, say: Say) -> None:
     await storm.begin()
+    # Each kind once, so that a short run meets them too; then as it comes.
+    for move in storm.draw.sample(list(storm.moves()), len(storm.moves())):
+        await move()
     told = 0
     while storm.reorgs < reorgs:
         await storm.step()
