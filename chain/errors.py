@@ -102,7 +102,7 @@ class FollowerStopCode(RefusalCode):
     REORG_TOO_DEEP = "reorg_too_deep"
     """No common ancestor within the headers that are compared."""
     ENDPOINTS_DISAGREE = "endpoints_disagree"
-    """The two endpoints have different blocks at a height that is final for both."""
+    """The two endpoints have different blocks, or different transfers, where both say it is final."""
     FINALITY_BROKEN = "finality_broken"
     """The node has another block at a height that was final."""
 

@@ -4,7 +4,8 @@ One step looks at the node, takes away what a reorg made untrue, and adds the ne
 window of blocks with their logs in one database transaction. What it guarantees:
 each mirrored block's parent is the mirrored block before it; each log belongs to
 its block's hash; blocks, logs and cursor never disagree; ``finalized_number``
-moves only to a block whose hash the node names as finalized. It never reads
+moves only to a block whose hash the node names as finalized, and where there is a
+second endpoint only if it tells of the same transfers up to there. It never reads
 ``removed`` flags: hashes alone say what is true. Where it would have to guess it
 stops (``FollowerStopped``) and changes nothing.
 """
@@ -16,9 +17,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from chain.ancestry import common_ancestor
-from chain.endpoints import NodeView, agreed, look
-from chain.errors import FollowerStopCode, FollowerStopped, RPCUnavailable
+from chain.endpoints import SECOND, NodeView, agreed, look
+from chain.errors import FollowerStopCode, FollowerStopped, RPCError, RPCMalformed, RPCUnavailable
 from chain.finality import broken
+from chain.log_agreement import agree_on_older_transfers, agree_on_transfers
 from chain.mirror import Cursor, Mirror, MirrorBlock
 from chain.rpc import RPC, Header
 from chain.transfer_columns import NO_LOGS
@@ -160,9 +162,9 @@ async def _advance(
             # Money was credited on what was final: not for a follower to take away.
             raise broken(cursor, ancestor=rewound_to)
         cursor = await mirror.rewind(cursor, number=rewound_to, block_hash=ancestor_hash)
-    await _watch_new_tokens(mirror, rpc, config, cursor, view)
+    await _watch_new_tokens(mirror, rpc, check, config, cursor, view)
     report = _report(cursor, view, rewound_to=rewound_to)
-    async with aclosing(_windows(mirror, rpc, config, cursor, view, windows_max)) as steps:
+    async with aclosing(_windows(mirror, rpc, check, config, cursor, view, windows_max)) as steps:
         async for step in steps:
             report = step.after(report)
             progress(report)
@@ -192,7 +194,13 @@ async def _begin(mirror: Mirror, rpc: RPC, config: FollowerConfig, view: NodeVie
 
 
 async def _windows(
-    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: NodeView, windows_max: int
+    mirror: Mirror,
+    rpc: RPC,
+    check: RPC | None,
+    config: FollowerConfig,
+    cursor: Cursor,
+    view: NodeView,
+    windows_max: int,
 ) -> AsyncGenerator[FollowReport]:
     """Add window after window; each report is of one that is committed.
 
@@ -208,26 +216,61 @@ async def _windows(
     )
     async with aclosing(windows):
         async for window in windows:
-            cursor = await _append(mirror, cursor, view, window)
+            cursor = await _append(mirror, check, config, cursor, view, window)
             yield _report(cursor, view, blocks=len(window.headers), logs=len(window.logs), windows=1)
     # With nothing to add, the block that is final may still have become another one.
-    moved = await _append(mirror, cursor, view, Window([], NO_LOGS))
+    moved = await _append(mirror, check, config, cursor, view, Window([], NO_LOGS))
     if moved != cursor:
         yield _report(moved, view)
 
 
-async def _append(mirror: Mirror, cursor: Cursor, view: NodeView, window: Window) -> Cursor:
+async def _append(
+    mirror: Mirror,
+    check: RPC | None,
+    config: FollowerConfig,
+    cursor: Cursor,
+    view: NodeView,
+    window: Window,
+) -> Cursor:
     """Write a window, and finality with it where that is proven."""
     head = window.headers[-1].height if window.headers else cursor.head_number
     finalized = cursor.finalized_number
     tag = view.finalized
     if tag is not None and finalized < tag.height <= head:
         await _check_finalized(mirror, tag, window.headers)
-        finalized = tag.height
+        cursor = await _agreed_up_to(mirror, check, config, cursor, tag, window)
+        # Without the second endpoint's word on the transfers nothing more becomes final.
+        finalized = tag.height if cursor.finality_hold is None else finalized
     if not window.headers and finalized == cursor.finalized_number:
         return cursor
     blocks = [_mirror_block(header) for header in window.headers]
     return await mirror.append(cursor, blocks, window.logs, finalized)
+
+
+async def _agreed_up_to(
+    mirror: Mirror,
+    check: RPC | None,
+    config: FollowerConfig,
+    cursor: Cursor,
+    tag: Header,
+    window: Window,
+) -> Cursor:
+    """The cursor, with finality held if the second endpoint does not answer what lies up to ``tag``."""
+    if check is None:
+        return cursor
+    try:
+        await agree_on_transfers(
+            mirror,
+            check,
+            config.watched(),
+            cursor,
+            last=tag.height,
+            headers=window.headers,
+            logs=window.logs,
+        )
+    except (RPCUnavailable, RPCError, RPCMalformed) as error:
+        return await mirror.hold_finality(cursor, f"{SECOND} does not answer: {error}"[:300])
+    return cursor
 
 
 async def _check_finalized(mirror: Mirror, tag: Header, headers: list[Header]) -> None:
@@ -242,7 +285,12 @@ async def _check_finalized(mirror: Mirror, tag: Header, headers: list[Header]) -
 
 
 async def _watch_new_tokens(
-    mirror: Mirror, rpc: RPC, config: FollowerConfig, cursor: Cursor, view: NodeView
+    mirror: Mirror,
+    rpc: RPC,
+    check: RPC | None,
+    config: FollowerConfig,
+    cursor: Cursor,
+    view: NodeView,
 ) -> None:
     """Logs of tokens that are watched since now, from the mirror's start to its head.
 
@@ -252,7 +300,6 @@ async def _watch_new_tokens(
     new = sorted(set(config.watched()) - await mirror.watched_tokens())
     if not new:
         return
-    final = view.final_number
     for first in range(cursor.start_number, cursor.head_number + 1, BACKFILL_BLOCKS):
         last = min(first + BACKFILL_BLOCKS - 1, cursor.head_number)
         headers = await fetch_headers(rpc, first, last)
@@ -260,8 +307,14 @@ async def _watch_new_tokens(
         if {header.height: header.hash for header in headers} != hashes:
             raise RPCUnavailable(GET_BLOCK, "the chain changed while it was read", outcome_unknown=False)
         logs = await fetch_transfer_logs(
-            rpc, [block_key(header) for header in headers], new, min(final, cursor.finalized_number)
+            rpc,
+            [block_key(header) for header in headers],
+            new,
+            min(view.final_number, cursor.finalized_number),
         )
+        if check is not None:
+            final = min(last, cursor.finalized_number)
+            await agree_on_older_transfers(check, config.chain_id, new, first=first, last=final, logs=logs)
         await mirror.add_logs(cursor, logs, complete=new if last == cursor.head_number else ())
 
 
@@ -286,5 +339,5 @@ def _report(
         logs,
         rewound_to,
         windows,
-        view.hold,
+        cursor.finality_hold,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import DateTime, delete, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -61,6 +61,20 @@ class MirrorBlock:
     timestamp: int
 
 
+class Transfer(NamedTuple):
+    """A mirrored Transfer log, all that is known of it."""
+
+    block_number: int
+    log_index: int
+    block_hash: str
+    tx_hash: str
+    token: str
+    from_address: str
+    to_address: str
+    value: int
+    """Token units."""
+
+
 @dataclass(frozen=True, slots=True)
 class FinalityBreak:
     """Final blocks that the chain replaced: those above ``ancestor_number``."""
@@ -105,6 +119,19 @@ class Mirror:
                 )
             )
             return {row.number: row.hash for row in rows}
+
+    async def transfers(self, first: int, last: int, tokens: Sequence[str]) -> set[Transfer]:
+        """The tokens' mirrored transfers in the blocks from ``first`` to ``last``."""
+        columns = [getattr(ChainTransferLog, name) for name in Transfer._fields]
+        async with self._database.session() as session:
+            rows = await session.execute(
+                select(*columns).where(
+                    ChainTransferLog.chain_id == self.chain_id,
+                    ChainTransferLog.block_number.between(first, last),
+                    ChainTransferLog.token.in_(tokens),
+                )
+            )
+            return {Transfer._make((*row[:-1], int(row.value))) for row in rows}
 
     async def begin(
         self, genesis_hash: str, tokens: Sequence[str], block: MirrorBlock, logs: TransferLogs

@@ -7,7 +7,7 @@ what is at or below the finalized block is for ever.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from chain.contract_reads import ContractRead, read_contracts
 from chain.deployments import Deployment
-from chain.errors import RPCUnavailable
+from chain.errors import RPCError, RPCMalformed, RPCUnavailable
 from chain.lanes import Attempt
 from chain.models import OrderKind
 from chain.orders import Order, withdrawal_word
@@ -127,6 +127,29 @@ async def member_status(rpc: RPC, deployment: Deployment, member: Order, batch: 
     [paid] = await _made(rpc, deployment, (member,), finalized)
     state = OrderState.SUCCEEDED if paid else OrderState.REVERTED
     return replace(batch, order_id=member.id, state=state)
+
+
+async def confirmed(
+    status: OrderStatus, ask: Callable[[RPC], Awaitable[OrderStatus]], check: RPC
+) -> OrderStatus:
+    """The status, final only if the second endpoint, asked the same, says so too.
+
+    What has failed is given back, so one endpoint's word for it could pay twice. Silence
+    is no agreement; it costs time. Raises ``InvariantViolation`` where the second one knows
+    that the vault paid by other bytes than ours.
+    """
+    if not status.state.is_final:
+        return status
+    try:
+        second = await ask(check)
+        said = f"the second endpoint says {second.state}"
+    except (RPCUnavailable, RPCError, RPCMalformed) as error:
+        second, said = None, f"the second endpoint does not answer: {error}"
+    if second is not None and (second.state, second.block_hash) == (status.state, status.block_hash):
+        return status
+    # Without a block it is in none that counts: then the same bytes are sent again, which is harmless.
+    state = OrderState.BROADCAST if status.block_number is None else OrderState.MINED
+    return replace(status, state=state, trouble=f"the node says {status.state}, {said}"[:300])
 
 
 def _mined_state(receipt: Receipt, finalized: Header) -> OrderState:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -33,7 +34,7 @@ from chain.lanes import (
     take_back_place,
     unsigned_place,
 )
-from chain.order_status import OrderState, OrderStatus, member_status, order_status
+from chain.order_status import OrderState, OrderStatus, confirmed, member_status, order_status
 from chain.orders import Order, hold_order, read_order
 from chain.rpc import RPC
 from chain.signer_client import SignerClient
@@ -59,9 +60,12 @@ class Sender:
         clock: Clock,
         deployment: Deployment,
         stuck_seconds: int = STUCK_SECONDS,
+        check: RPC | None = None,
     ) -> None:
+        """``check`` is a second endpoint, without whose word no order is final."""
         self._database: Final = database
         self._rpc: Final = rpc
+        self._check: Final = check
         self._signer: Final = signer
         self._clock: Final = clock
         self._deployment: Final = deployment
@@ -88,13 +92,17 @@ class Sender:
     async def status(self, order_id: UUID) -> OrderStatus:
         """What became of the order, whether or not the signer lives; by its batch if it goes in one.
 
-        Refused as ``order_not_found``; raises the RPC's errors.
+        Where there is a second endpoint, only what both say is final. Refused as
+        ``order_not_found``; raises the RPC's errors.
         """
         order, attempts = await self._read(order_id)
         if order.batch_id is None or attempts:
-            return await order_status(self._rpc, self._deployment, order, attempts)
-        batch = await self.status(order.batch_id)
-        return await member_status(self._rpc, self._deployment, order, batch)
+            ask = partial(order_status, deployment=self._deployment, order=order, attempts=attempts)
+        else:
+            batch = await self.status(order.batch_id)
+            ask = partial(member_status, deployment=self._deployment, member=order, batch=batch)
+        status = await ask(self._rpc)
+        return status if self._check is None else await confirmed(status, ask, self._check)
 
     async def check(self, order_id: UUID) -> bool:
         """Raise what the signer would refuse the order with now, without giving it a nonce.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import sha3
@@ -69,6 +69,12 @@ async def _taken_apart(logs: Sequence[Log], watched: frozenset[str]) -> Transfer
         await asyncio.sleep(0)
         parts.append(transfer_logs(logs[first : first + LOGS_AT_ONCE], watched))
     return joined(parts)
+
+
+async def transfers_by_hash(rpc: RPC, hashes: Mapping[int, str], tokens: Sequence[str]) -> TransferLogs:
+    """Every Transfer of ``tokens`` in the blocks of these hashes, by number. Raises the RPC's errors."""
+    blocks = [BlockKey(number, block_hash, 0) for number, block_hash in sorted(hashes.items())]
+    return await _by_hash(rpc, blocks, frozenset(tokens))
 
 
 async def fetch_transfer_logs(

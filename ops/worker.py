@@ -152,7 +152,9 @@ async def open_tools(settings: Settings) -> AsyncIterator[TreasuryTools]:
             rpc=rpc,
             clock=clock,
             custody=custody,
-            sender=Sender(database=database, rpc=rpc, signer=signer, clock=clock, deployment=deployment),
+            sender=Sender(
+                database=database, rpc=rpc, signer=signer, clock=clock, deployment=deployment, check=check
+            ),
             follower=FollowerConfig(
                 deployment.chain_id,
                 tuple(deployment.token_addresses()),

@@ -340,13 +340,16 @@ class _Step:
         if batch.state is not OrderState.DISPLACED and not await self._left_nothing(one, batch):
             # Not written down yet, or paid: then the next step finds the departure.
             self._wait(None)
-        elif (await self._sender.status(one.row.id)).state.never_pays:
+        elif (member := await self._sender.status(one.row.id)).state.never_pays:
             # It is never paid later: its nonce is used, and the signer's log says for ever
             # that it was signed in this batch. So this is its one end.
             logger.info("not paid by its batch", withdrawal_id=str(one.row.id), batch_id=str(one.batch_id))
             await self._return(one.row)
-        else:
+        elif member.state.is_final:
             await self._trip(f"withdrawal {one.row.id} was paid by its batch and left no transfer")
+        else:
+            # The second endpoint does not say so yet, or says something else.
+            self._wait(member.trouble)
 
     async def _left_nothing(self, one: OpenWithdrawal, sent: OrderStatus) -> bool:
         async with self._database.session() as session:

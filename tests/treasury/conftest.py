@@ -54,6 +54,8 @@ class Treasury:
     contracts: ContractsOnChain
     custody: Custody
     sender: Sender
+    check: RPC | None = None
+    """A second endpoint, which must agree to what is final."""
     amounts_min: dict[str, int] = field(default_factory=dict)
 
     async def wallet(self) -> UUID:
@@ -77,7 +79,7 @@ class Treasury:
 
     async def follow(self) -> FollowReport:
         config = FollowerConfig(self.custody.chain_id, tuple(token.address for token in self.custody.tokens))
-        return await follow_to_head(self.database, self.rpc, config, self.clock)
+        return await follow_to_head(self.database, self.rpc, config, self.clock, check=self.check)
 
     async def book(self) -> BookingReport:
         return await book_deposits(self.database, self.ledger, self.clock, self.custody)

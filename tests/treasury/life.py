@@ -1,8 +1,11 @@
 """A life of a treasury: what its customers and its worker do in any order, and what must hold then."""
 
+import asyncio
 import contextlib
 import random
 import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -21,11 +24,11 @@ from treasury.withdrawals import WithdrawalState, list_withdrawals
 QUIET_SECONDS = 30.0
 """How long a busy machine may take to mine what is in the pool."""
 
-PATIENT_ROUNDS = 20
-"""Rounds at the end for what needs no more than another look."""
+ENDING_WAITS = ((10, 30), (50, 3_601), (60, 86_401))
+"""Rounds in which everything comes to rest, and the seconds after each: a fee that is too low waits two
+minutes, the signer's caps wait an hour and a day, and a clock that went back makes both longer."""
 
-ROUNDS_MAX = PATIENT_ROUNDS + 30 * 6
-"""Rounds until thirty days have passed."""
+Task = Callable[[], Awaitable[Any]]
 
 
 @dataclass
@@ -105,12 +108,14 @@ class Life:
 
     async def work(self, treasury: Treasury | None = None) -> None:
         """A few of the worker's tasks, in any order."""
-        worker = treasury or self.treasury
-        tasks = [worker.follow, worker.book, worker.advance, worker.sweep]
-        for task in self.draw.choices(tasks, k=self.draw.randint(1, 4)):
+        for task in self.draw.choices(self.tasks(treasury or self.treasury), k=self.draw.randint(1, 4)):
             await task()
         if self.draw.random() < 0.5:
             assert all(result.agrees for result in await self.treasury.reconcile())
+
+    def tasks(self, worker: Treasury) -> list[Task]:
+        """What the worker does."""
+        return [worker.follow, worker.book, worker.advance, worker.sweep]
 
     async def die(self) -> None:
         """The same by a process that dies somewhere in it."""
@@ -129,9 +134,7 @@ class Life:
     async def reorg(self) -> None:
         """Blocks are replaced, after everything in the pool has been mined."""
         node = self.treasury.contracts.node
-        deadline = time.monotonic() + QUIET_SECONDS
-        while int(node.call("txpool_status")["pending"], 16):
-            assert time.monotonic() < deadline, "the pool is never empty"
+        await self.quiet()
         node.mine(1)
         head = node.block_number()
         known = await self.treasury.follow()
@@ -141,6 +144,13 @@ class Life:
         node.reorg(depth, self.kept(depth))
         self.reorgs += 1
 
+    async def quiet(self) -> None:
+        """Wait until the node has mined what is in its pool: it does so a moment after it has answered."""
+        deadline = time.monotonic() + QUIET_SECONDS
+        while int(self.treasury.contracts.node.call("txpool_status")["pending"], 16):
+            assert time.monotonic() < deadline, "the pool is never empty"
+            await asyncio.sleep(0.002)
+
     def depth_of(self, deepest: int) -> int:
         """How many blocks a reorg replaces."""
         return self.draw.randint(1, deepest)
@@ -149,24 +159,30 @@ class Life:
         """Transactions of the last blocks that are mined again at once: none of them."""
         return []
 
-    async def end(self, finality: int) -> None:
-        """Let everything come to rest; what the signer's caps hold up waits for its hour or day."""
+    async def end(self, finality: int) -> Counter[str]:
+        """Let everything come to rest; what withdrawals waited for until then, and how often."""
         node = self.treasury.contracts.node
-        for round_number in range(ROUNDS_MAX):
+        waited: Counter[str] = Counter()
+        for seconds in (seconds for rounds, seconds in ENDING_WAITS for _ in range(rounds)):
             node.mine(finality)
             await self.treasury.follow()
             await self.treasury.book()
             await self.treasury.sweep()
             report = await self.treasury.advance()
-            if report.sent == report.waiting == 0:
+            waited.update(trouble.split(":")[0] for trouble in report.troubles)
+            if report.sent == report.waiting == await self.others_under_way() == 0:
                 break
-            # A clock that was set back has left signatures in its future, and they count.
-            self.treasury.clock.advance(seconds=30 if round_number < PATIENT_ROUNDS else 4 * 3_600)
+            self.treasury.clock.advance(seconds=seconds)
         else:
-            raise AssertionError(f"withdrawals never come to rest: {report}")
+            raise AssertionError(f"withdrawals never come to rest: {report}, {waited}")
         node.mine(finality)
         await self.treasury.follow()
         await self.treasury.book()
+        return waited
+
+    async def others_under_way(self) -> int:
+        """How much else is on its way that must come to rest: nothing here."""
+        return 0
 
     async def check(self) -> None:
         results = await self.treasury.reconcile()

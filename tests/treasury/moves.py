@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,7 @@ def tools_of(treasury: Treasury) -> TreasuryTools:
         follower=FollowerConfig(
             treasury.custody.chain_id, tuple(token.address for token in treasury.custody.tokens)
         ),
+        check=treasury.check,
     )
 
 
@@ -108,21 +110,9 @@ def mortal_treasury(treasury: Treasury, fate: Fate, rpc: MortalRPC) -> Treasury:
     database = MortalDatabase(treasury.database, fate)
     signer = MortalSigner(SignerClient(treasury.contracts.home / "signer.sock"), fate)
     ledger: Any = MortalLedger(treasury.ledger, fate)
-    return Treasury(
-        database=database,
-        ledger=ledger,
-        rpc=rpc,
-        clock=treasury.clock,
-        contracts=treasury.contracts,
-        custody=treasury.custody,
-        sender=Sender(
-            database=database,
-            rpc=rpc,
-            signer=signer,
-            clock=treasury.clock,
-            deployment=treasury.contracts.deployment,
-        ),
-    )
+    mortal = replace(treasury, database=database, ledger=ledger, rpc=rpc)
+    mortal.sender = sender_of(mortal, signer)
+    return mortal
 
 
 @asynccontextmanager
@@ -143,6 +133,7 @@ def sender_of(treasury: Treasury, signer: SignerClient) -> Sender:
     return Sender(
         database=treasury.database,
         rpc=treasury.rpc,
+        check=treasury.check,
         signer=signer,
         clock=treasury.clock,
         deployment=treasury.contracts.deployment,
