@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from chain.deployments import Deployment, load_deployment
+from foundation.changes import Changes
 from foundation.clock import Clock, SystemClock
 from foundation.database import Database
 from foundation.errors import NUGPayError
@@ -32,12 +33,14 @@ class Connections:
     clock: Clock
     database: Database
     ledger: Ledger
+    changes: Changes | None = None
+    """What other processes change, if anybody follows it; else nothing is remembered that may change."""
     doorkeeper: Doorkeeper = field(init=False)
     wallets: WalletDirectory = field(init=False)
     _custody: Custody | None = None
 
     def __post_init__(self) -> None:
-        devices = DeviceDirectory(self.database)
+        devices = DeviceDirectory(self.database, self.changes)
         self.doorkeeper = Doorkeeper(devices, NonceRecorder(self.database), self.clock)
         self.wallets = WalletDirectory(self.database, self.ledger)
 
@@ -76,7 +79,10 @@ async def connect(settings: Settings) -> AsyncIterator[Connections]:
     ledger = LedgerClient(settings.ledger_address, tls=client_context(settings))
     try:
         await database.check_durability()
-        yield Connections(settings, SystemClock(), database, ledger)
+        changes = Changes(settings.database_url)
+        connections = Connections(settings, SystemClock(), database, ledger, changes)
+        async with changes.followed():
+            yield connections
     finally:
         await ledger.close()
         await database.close()

@@ -123,7 +123,7 @@ class PaymentAnswer(Answer):
 async def make_payment(request: Request) -> Response:
     """Pay somebody from the caller's wallet."""
     connections = connections_of(request)
-    payer = await wallet_of(request)
+    payer = await wallet_of(request, carries_id=True)
     asked = read(PaymentRequest, await request.body())
     asset = asset_by_code(asked.asset)
     order = PaymentOrder(
