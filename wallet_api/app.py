@@ -35,6 +35,7 @@ from wallet_api.mobile import (
     fees,
     health,
     history,
+    limits,
     officers,
     payments,
     wallet,
@@ -49,8 +50,8 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 """Opens what the routes need, and closes it at the end."""
 
 RESOURCES = (
-    payments, balances, history, wallet, fees, deposits, withdrawals, enrolments, health, reserves, officers,
-    breaker, blocked_receivers,
+    payments, balances, history, wallet, fees, limits, deposits, withdrawals, enrolments, health, reserves,
+    officers, breaker, blocked_receivers,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

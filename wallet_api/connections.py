@@ -22,6 +22,7 @@ from ledger.door.tls import client_context
 from ledger.interface import Ledger
 from treasury.custody import Custody, custody_of
 from wallet_api.hosts import check_public_url
+from wallets.limits import Limits
 from wallets.wallets import WalletDirectory
 
 
@@ -37,12 +38,14 @@ class Connections:
     """What other processes change, if anybody follows it; else nothing is remembered that may change."""
     doorkeeper: Doorkeeper = field(init=False)
     wallets: WalletDirectory = field(init=False)
+    limits: Limits = field(init=False)
     _custody: Custody | None = None
 
     def __post_init__(self) -> None:
         devices = DeviceDirectory(self.database, self.changes)
         self.doorkeeper = Doorkeeper(devices, NonceRecorder(self.database), self.clock)
-        self.wallets = WalletDirectory(self.database, self.ledger)
+        self.wallets = WalletDirectory(self.database, self.ledger, self.changes)
+        self.limits = Limits(self.ledger, self.clock)
 
     def custody(self) -> Custody:
         """Custody on the chain; refused as ``deployment_not_found`` until contracts are deployed.

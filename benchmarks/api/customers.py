@@ -22,7 +22,7 @@ from ledger.client import LedgerClient
 from ledger.contract import Transfer
 from wallets.wallets import open_wallet
 
-FUNDS = Money.parse("1000000", USDT)
+FUNDS = Money.parse("10000", USDT)
 """What each has at the start."""
 
 

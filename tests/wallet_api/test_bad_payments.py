@@ -35,7 +35,7 @@ class TestPayment:
             ({"amount": "1.0000001"}, "amount_too_precise"),
             ({"amount": "1.0000000"}, "amount_too_precise"),
             ({"amount": "9223372036854.775808"}, "amount_out_of_range"),
-            ({"amount": "9223372036854.775807"}, "insufficient_funds"),
+            ({"amount": "9223372036854.775807"}, "greater_than_transaction_max_value"),
             ({"amount": "100.000001"}, "insufficient_funds"),
             ({"amount": "100"}, "insufficient_funds"),
             ({"payee": "@nobody_here"}, "payee_unknown"),
