@@ -1,8 +1,8 @@
 """Devices: finding one by its key, listing and revoking.
 
-What the directory keeps in memory never changes (a key, and whose it is), so it
-needs no invalidation. Whether a device is revoked is not kept: the statement
-that records a request's nonce asks it, every time.
+What the directory keeps of a device never changes: its key, and whose it is. That a
+device is not revoked is kept as long as changes are followed (foundation.changes);
+the statement that records a request's nonce asks it every time.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from foundation.changes import Changes
 from foundation.clock import Clock
 from foundation.database import Database
+from foundation.errors import Refusal
 from identity import models
+from identity.errors import IdentityCode
 from identity.keys import KeyAlgorithm, PublicKey
 
 DEVICES_CACHED_MAX: Final = 100_000
@@ -36,9 +39,38 @@ class Device:
 class DeviceDirectory:
     """Finds devices by the id of their key; what was found once costs nothing again."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, changes: Changes | None = None) -> None:
+        """Without ``changes`` the database is asked each time whether a device is revoked."""
         self._database = database
+        self._changes = changes
         self._devices: dict[str, Device] = {}
+        self._live: set[UUID] = set()
+        if changes is not None:
+            changes.subscribe("device", self._forget)
+
+    def _forget(self, name: str | None) -> None:
+        if name is None:
+            self._live.clear()
+        else:
+            self._live.discard(UUID(name))
+
+    async def refuse_revoked(self, device: Device) -> None:
+        """Refuse a device that was revoked, as ``device_revoked``; at most some seconds after it was."""
+        changes = self._changes
+        if changes is not None and changes.are_followed and device.id in self._live:
+            return
+        seen = changes.count if changes is not None else 0
+        async with self._database.connection() as connection:
+            is_live = await connection.scalar(
+                select(models.Device.revoked_at.is_(None)).where(models.Device.id == device.id)
+            )
+        if not is_live:
+            raise Refusal(IdentityCode.DEVICE_REVOKED, "This device was revoked.")
+        # A notice that came meanwhile may be of this very device: then nothing is kept.
+        if changes is not None and changes.count == seen:
+            if len(self._live) >= DEVICES_CACHED_MAX:
+                self._live.clear()
+            self._live.add(device.id)
 
     async def find(self, key_id: str) -> Device | None:
         """The device with this key, revoked or not; None when there is none."""

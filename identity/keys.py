@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import BadSignatureError
 
 from foundation.errors import Refusal
 from identity.errors import IdentityCode
@@ -99,11 +101,12 @@ class PublicKey:
             return False
         try:
             if isinstance(self._key, Ed25519PublicKey):
-                self._key.verify(signature, message)
+                # libsodium takes half the time of OpenSSL for this, and refuses what is malleable.
+                crypto_sign_open(signature + message, self.raw)
             else:
                 r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
                 self._key.verify(encode_dss_signature(r, s), message, ECDSA(SHA256()))
-        except InvalidSignature:
+        except (InvalidSignature, BadSignatureError):
             return False
         return True
 

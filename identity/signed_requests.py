@@ -32,9 +32,11 @@ class Doorkeeper:
         self._nonces = nonces
         self._clock = clock
 
-    async def admit(self, request: SignedRequest) -> Device:
+    async def admit(self, request: SignedRequest, *, carries_id: bool = False) -> Device:
         """The enrolled device that signed ``request``, its nonce recorded.
 
+        With ``carries_id`` no nonce is recorded: what the request asks for has an id of
+        its own, so that the same bytes again are the same thing, and get the same answer.
         Refused with the code of the first step that fails (see ``IdentityCode``).
         """
         signature = _checked_form(request, self._clock)
@@ -42,6 +44,9 @@ class Doorkeeper:
         if device is None:
             raise Refusal(IdentityCode.SIGNATURE_KEY_UNKNOWN, "No enrolled device has this key.")
         verify_signature(request, signature, device.key)
+        if carries_id:
+            await self._devices.refuse_revoked(device)
+            return device
         await self._nonces.record(
             device.id, signature.nonce, datetime_from_ns(signature_expires_at_ns(signature))
         )

@@ -29,7 +29,9 @@ class AccountCode(IntEnum):
     WALLET_DURESS = 21
     """The small wallet that a duress PIN opens."""
     LIMIT = 22
-    """Room left under a limit."""
+    """Room left under a limit, or used of it; counts no money, and is in a ledger of limits."""
+    LIMIT_POOL = 23
+    """Where room comes from and goes to."""
     AGENT_FLOAT = 30
     """What an agent holds for customers."""
     AGENT_OWN = 31
@@ -89,6 +91,12 @@ class TransferCode(IntEnum):
     """Wallet to wallet."""
     PAYMENT_FEE = 201
     """The fee of a payment, linked with it."""
+    LIMIT_USED = 300
+    """A payment takes its amount of the room under a limit, linked with it."""
+    LIMIT_REFILLED = 301
+    """A week or month begins: what was used of its room comes back."""
+    LIMIT_SET = 302
+    """The room under a limit is raised or lowered."""
 
 
 DEBIT_BALANCE = AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS
@@ -111,6 +119,15 @@ SYSTEM_CODES = (
 _DEBIT_BALANCE_CODES = frozenset(
     {AccountCode.CUSTODY, AccountCode.SWEEP_IN_FLIGHT, AccountCode.RECEIVABLE, AccountCode.DEBT}
 )
+
+
+LIMIT_LEDGERS = 1_000
+"""Ledger numbers of limits: an asset's own and this. No asset has such a number."""
+
+
+def limit_ledger(asset: Asset) -> int:
+    """The ledger in which room under limits on an asset is counted, in its minor units."""
+    return LIMIT_LEDGERS + asset.ledger
 
 
 def account_flags(code: AccountCode) -> AccountFlags:

@@ -15,20 +15,19 @@ not matter which is asked, or how many.
 from __future__ import annotations
 
 import asyncio
-import socket
+import json
 import ssl
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Any, TypeVar
 
-import httpx
 import numpy as np
 import numpy.typing as npt
 
 from ledger.addresses import split_addresses
+from ledger.connections import Answered, CannotConnect, ConnectionLost, LedgerServer
 from ledger.contract import (
     BATCH_MAX,
     Account,
@@ -47,7 +46,7 @@ from ledger.contract import (
 )
 from ledger.door.rights import LedgerForbidden
 from ledger.interface import LedgerBusy, LedgerUnavailable, SegmentArchived
-from ledger.operations import BATCHES_HEADER, JSON, PACKED
+from ledger.operations import JSON, PACKED
 from ledger.queries import questions as q
 from ledger.queries.operations import QUERY_OPERATIONS, QueryOperation
 from ledger.query_records import (
@@ -58,7 +57,6 @@ from ledger.query_records import (
 )
 from ledger.records import (
     RESULT_DTYPE,
-    RESULT_SIZE,
     pack_accounts,
     pack_ids,
     pack_transfers,
@@ -67,6 +65,7 @@ from ledger.records import (
     unpack_transfer_results,
     unpack_transfers,
 )
+from ledger.shared_requests import Divide, SharedRequests, records_of, results_of
 
 Answer = TypeVar("Answer")
 
@@ -74,62 +73,6 @@ DEADLINE_SECONDS = 10.0
 """How long a call tries to reach the ledger before it gives up."""
 RETRY_SECONDS = 0.05
 """Pause after every address was asked in vain."""
-CONNECT_SECONDS = 1.0
-"""How long a machine may take to answer a connection before it counts as dead."""
-SILENCE_SECONDS = 3
-"""How long a machine that was connected may be silent on the wire (not: take to answer)."""
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """One caller's creation: its records, and where the answer goes."""
-
-    body: bytes
-    count: int
-    answer: asyncio.Future[bytes]
-
-
-@dataclass(slots=True)
-class _Lane:
-    """Creations of one kind: those that wait, and the task that sends them."""
-
-    waiting: deque[_Call] = field(default_factory=deque)
-    sender: asyncio.Task[None] | None = None
-
-
-class _Server:
-    """One address, and the connections to whoever has it."""
-
-    def __init__(self, connect: Callable[[], httpx.AsyncClient]) -> None:
-        self._connect = connect
-        self._http = connect()
-        self._under_way: Counter[httpx.AsyncClient] = Counter()
-        """Requests by the connections that they use."""
-
-    async def post(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
-        """Send a request and wait for its response; ``httpx.TransportError`` when there is none."""
-        http = self._http
-        self._under_way[http] += 1
-        try:
-            return await http.post(path, content=body, headers=headers)
-        finally:
-            self._under_way[http] -= 1
-            if http is not self._http:
-                await self._close_if_idle(http)
-
-    async def connect_anew(self) -> None:
-        """Let go of connections that were kept, once their requests have ended; the next one asks by name."""
-        http, self._http = self._http, self._connect()
-        await self._close_if_idle(http)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
-
-    async def _close_if_idle(self, http: httpx.AsyncClient) -> None:
-        if not self._under_way[http]:
-            del self._under_way[http]
-            await http.aclose()
 
 
 class LedgerClient:
@@ -143,18 +86,23 @@ class LedgerClient:
     ) -> None:
         self.url = url
         self._deadline_seconds = deadline_seconds
-        self._servers = [
-            _Server(partial(_connect, address, deadline_seconds, tls)) for address in split_addresses(url)
-        ]
+        self._servers = [LedgerServer(address, deadline_seconds, tls) for address in split_addresses(url)]
         self._first = 0
         """The server that is asked first: the one that answered last."""
-        self._lanes: dict[str, _Lane] = {"create_accounts": _Lane(), "create_transfers": _Lane()}
+        self._shared = {
+            operation: self._shared_requests(operation, divide, writes=writes)
+            for operation, divide, writes in (
+                ("create_accounts", results_of, True),
+                ("create_transfers", results_of, True),
+                ("lookup_accounts", records_of, False),
+                ("lookup_transfers", records_of, False),
+            )
+        }
 
     async def close(self) -> None:
         """Close the connections, after the requests under way."""
-        for lane in self._lanes.values():
-            if lane.sender is not None:
-                await lane.sender
+        for requests in self._shared.values():
+            await requests.finish()
         for server in self._servers:
             await server.close()
 
@@ -175,11 +123,11 @@ class LedgerClient:
 
     async def lookup_accounts(self, ids: Sequence[int]) -> list[Account]:
         """See :class:`ledger.interface.Ledger`."""
-        return await self._read("lookup_accounts", pack_ids(ids), unpack_accounts)
+        return unpack_accounts(await self._look_up("lookup_accounts", ids))
 
     async def lookup_transfers(self, ids: Sequence[int]) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
-        return await self._read("lookup_transfers", pack_ids(ids), unpack_transfers)
+        return unpack_transfers(await self._look_up("lookup_transfers", ids))
 
     async def get_account_transfers(self, filter: AccountFilter) -> list[Transfer]:
         """See :class:`ledger.interface.Ledger`."""
@@ -257,47 +205,20 @@ class LedgerClient:
     async def _create(self, operation: str, body: bytes, count: int) -> bytes:
         if count > BATCH_MAX:
             raise InvalidRequest(f"a request holds at most {BATCH_MAX} events, not {count}")
-        lane = self._lanes[operation]
-        call = _Call(body, count, asyncio.get_running_loop().create_future())
-        lane.waiting.append(call)
-        if lane.sender is None:
-            lane.sender = asyncio.create_task(self._send(operation, lane))
-        return await call.answer
+        return await self._shared[operation].ask(body, count)
 
-    async def _send(self, operation: str, lane: _Lane) -> None:
-        """Send what waits, one request at a time, until nothing waits."""
-        while lane.waiting:
-            calls = [lane.waiting.popleft()]
-            events = calls[0].count
-            while lane.waiting and events + lane.waiting[0].count <= BATCH_MAX:
-                calls.append(lane.waiting.popleft())
-                events += calls[-1].count
-            await self._send_together(operation, calls)
-        lane.sender = None
+    async def _look_up(self, operation: str, ids: Sequence[int]) -> bytes:
+        body = pack_ids(ids)
+        if len(ids) > BATCH_MAX:
+            # The server says what it thinks of that.
+            return await self._request(operation, body, {}, writes=False)
+        return await self._shared[operation].ask(body, len(ids))
 
-    async def _send_together(self, operation: str, calls: list[_Call]) -> None:
-        """Send calls in one request; every one of them gets its answer, or hears of the failure."""
-        headers = {BATCHES_HEADER: ",".join(str(c.count) for c in calls)} if len(calls) > 1 else {}
-        try:
-            body = await self._request(operation, b"".join([c.body for c in calls]), headers, writes=True)
-        # Every caller of this request must hear of its failure, whatever it is.
-        except Exception as error:  # noqa: BLE001
-            if isinstance(error, LedgerForbidden | SegmentArchived) and len(calls) > 1:
-                # One call that is refused must not refuse its neighbours; where some of
-                # them are stored already, their ids make the repetition safe.
-                for call in calls:
-                    await self._send_together(operation, [call])
-                return
-            for call in calls:
-                if not call.answer.done():
-                    call.answer.set_exception(error)
-            return
-        at = 0
-        for call in calls:
-            end = at + call.count * RESULT_SIZE
-            if not call.answer.done():
-                call.answer.set_result(body[at:end])
-            at = end
+    def _shared_requests(self, operation: str, divide: Divide, *, writes: bool) -> SharedRequests:
+        async def send(body: bytes, headers: dict[str, str]) -> bytes:
+            return await self._request(operation, body, headers, writes=writes)
+
+        return SharedRequests(send, divide, tells_batches=writes)
 
     async def _request(self, operation: str, body: bytes, headers: dict[str, str], *, writes: bool) -> bytes:
         """Ask until there is an answer or the deadline is over."""
@@ -310,15 +231,15 @@ class LedgerClient:
             tries += 1
             try:
                 response = await self._servers[asked].post(f"/v1/{operation}", body, headers)
-            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-                reason = f"cannot connect: {str(error) or type(error).__name__}"
-            except httpx.TransportError as error:
+            except CannotConnect as error:
+                reason = f"cannot connect: {error}"
+            except ConnectionLost as error:
                 # The request may have arrived: the same ids make another try safe.
                 may_have_happened = writes
-                reason = f"connection lost: {type(error).__name__}"
+                reason = f"connection lost: {error}"
             else:
-                if response.status_code == httpx.codes.OK:
-                    return response.content
+                if response.status == HTTPStatus.OK:
+                    return response.body
                 problem = _read_problem(response)
                 if problem.get("outcome_unknown"):
                     may_have_happened = writes
@@ -341,47 +262,12 @@ class LedgerClient:
             await asyncio.sleep(pause)
 
 
-def _connect(address: str, deadline_seconds: float, tls: ssl.SSLContext | None) -> httpx.AsyncClient:
-    """The connections to one server; none is made yet."""
-    if address.startswith("https:") and tls is None:
-        raise ValueError(f"{address} needs certificates; without them any public CA would be trusted")
-    timeout = httpx.Timeout(deadline_seconds, connect=CONNECT_SECONDS)
-    if address.startswith("unix:"):
-        # Nothing is encrypted there; loading the machine's certificates would take longer than a request.
-        transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"), verify=False)
-        address = "http://ledger"
-    else:
-        transport = httpx.AsyncHTTPTransport(
-            verify=False if tls is None else tls, trust_env=False, socket_options=_liveness_options()
-        )
-    return httpx.AsyncClient(transport=transport, base_url=address, timeout=timeout, trust_env=False)
-
-
-def _liveness_options() -> list[tuple[int, int, int]]:
-    """Let the kernel end connections to a machine that has vanished.
-
-    A machine that lost its power closes nothing: without this a request would wait for
-    its answer until the deadline, though a standby serves already.
-    """
-    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    for name, value in (
-        ("TCP_KEEPIDLE", 1),
-        ("TCP_KEEPINTVL", 1),
-        ("TCP_KEEPCNT", SILENCE_SECONDS - 1),
-        ("TCP_USER_TIMEOUT", SILENCE_SECONDS * 1000),
-    ):
-        # Not every system has all of them.
-        if hasattr(socket, name):
-            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
-    return options
-
-
-def _read_problem(response: httpx.Response) -> dict[str, Any]:
+def _read_problem(response: Answered) -> dict[str, Any]:
     """A problem that another try may cure; the others are raised."""
     try:
-        problem: dict[str, Any] = response.json()
+        problem: dict[str, Any] = json.loads(response.body)
     except ValueError:
-        problem = {"code": "unknown", "detail": f"status {response.status_code}"}
+        problem = {"code": "unknown", "detail": f"status {response.status}"}
     match problem.get("code"):
         case "invalid_filter":
             raise InvalidFilter(str(problem.get("field")), str(problem.get("detail")))
@@ -393,7 +279,7 @@ def _read_problem(response: httpx.Response) -> dict[str, Any]:
             raise LedgerForbidden(
                 str(problem.get("rule")), str(problem.get("detail")), index=problem.get("index")
             )
-        case _ if response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+        case _ if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             raise InvalidRequest(str(problem.get("detail")))
         case _:
             return problem | {"outcome_unknown": True}

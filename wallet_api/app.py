@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -23,6 +24,7 @@ from foundation.logs import configure_logging
 from foundation.settings import Settings, get_settings
 from wallet_api.connections import Connections, connect
 from wallet_api.errors import ApiCode
+from wallet_api.express import ExpressAPI
 from wallet_api.gate import REQUEST_ID_KEY, Gate
 from wallet_api.mobile import (
     balances,
@@ -33,6 +35,7 @@ from wallet_api.mobile import (
     fees,
     health,
     history,
+    limits,
     officers,
     payments,
     wallet,
@@ -47,10 +50,17 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 """Opens what the routes need, and closes it at the end."""
 
 RESOURCES = (
-    payments, balances, history, wallet, fees, deposits, withdrawals, enrolments, health, reserves, officers,
-    breaker, blocked_receivers,
+    payments, balances, history, wallet, fees, limits, deposits, withdrawals, enrolments, health, reserves,
+    officers, breaker, blocked_receivers,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
+
+
+EXPRESS: Final = {
+    ("POST", "/v1/payments"): payments.make_payment,
+    ("GET", "/v1/balances"): balances.own_balances,
+}
+"""Operations that skip the router; each is a route as well, which describes it."""
 
 
 def create_app(settings: Settings | None = None, *, connect: Connect = connect) -> FastAPI:
@@ -64,7 +74,8 @@ def create_app(settings: Settings | None = None, *, connect: Connect = connect) 
             app.state.connections = connections
             yield
 
-    app = FastAPI(
+    app = ExpressAPI(
+        EXPRESS,
         lifespan=lifespan,
         openapi_url=None,
         docs_url=None,

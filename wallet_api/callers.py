@@ -15,15 +15,21 @@ from wallet_api.connections import connections_of
 from wallet_api.hosts import base_url
 from wallets.wallets import Wallet
 
-
-async def device_of(request: Request) -> Device:
-    """The device that signed the request; refused with an ``IdentityCode`` otherwise."""
-    return await connections_of(request).doorkeeper.admit(await signed_request(request))
+_SIGNATURE_HEADERS = (b"signature-input", b"signature", b"content-digest")
 
 
-async def wallet_of(request: Request) -> Wallet:
-    """The wallet of the person whose device signed the request."""
-    device = await device_of(request)
+async def device_of(request: Request, *, carries_id: bool = False) -> Device:
+    """The device that signed the request; refused with an ``IdentityCode`` otherwise.
+
+    ``carries_id`` as in ``Doorkeeper.admit``: whatever the request does is done once by its id.
+    """
+    asked = await signed_request(request)
+    return await connections_of(request).doorkeeper.admit(asked, carries_id=carries_id)
+
+
+async def wallet_of(request: Request, *, carries_id: bool = False) -> Wallet:
+    """The wallet of the person whose device signed the request; ``carries_id`` as in ``device_of``."""
+    device = await device_of(request, carries_id=carries_id)
     return await connections_of(request).wallets.by_person(device.person_id)
 
 
@@ -38,13 +44,16 @@ async def officer_of(request: Request) -> Device:
 
 async def signed_request(request: Request) -> SignedRequest:
     """What arrived, as the verifier of signatures reads it."""
-    headers = request.headers
+    found: dict[bytes, list[str]] = {name: [] for name in _SIGNATURE_HEADERS}
+    for name, value in request.scope["headers"]:
+        if name in found:
+            found[name].append(value.decode("latin-1"))
     return SignedRequest(
         method=request.method,
         target_uri=target_uri(request.scope, connections_of(request).settings),
-        signature_input=headers.getlist("signature-input"),
-        signature=headers.getlist("signature"),
-        content_digest=headers.getlist("content-digest"),
+        signature_input=found[b"signature-input"],
+        signature=found[b"signature"],
+        content_digest=found[b"content-digest"],
         body=await request.body(),
     )
 

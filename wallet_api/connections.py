@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from chain.deployments import Deployment, load_deployment
+from foundation.changes import Changes
 from foundation.clock import Clock, SystemClock
 from foundation.database import Database
 from foundation.errors import NUGPayError
@@ -21,6 +22,7 @@ from ledger.door.tls import client_context
 from ledger.interface import Ledger
 from treasury.custody import Custody, custody_of
 from wallet_api.hosts import check_public_url
+from wallets.limits import Limits
 from wallets.wallets import WalletDirectory
 
 
@@ -32,14 +34,18 @@ class Connections:
     clock: Clock
     database: Database
     ledger: Ledger
+    changes: Changes | None = None
+    """What other processes change, if anybody follows it; else nothing is remembered that may change."""
     doorkeeper: Doorkeeper = field(init=False)
     wallets: WalletDirectory = field(init=False)
+    limits: Limits = field(init=False)
     _custody: Custody | None = None
 
     def __post_init__(self) -> None:
-        devices = DeviceDirectory(self.database)
+        devices = DeviceDirectory(self.database, self.changes)
         self.doorkeeper = Doorkeeper(devices, NonceRecorder(self.database), self.clock)
-        self.wallets = WalletDirectory(self.database, self.ledger)
+        self.wallets = WalletDirectory(self.database, self.ledger, self.changes)
+        self.limits = Limits(self.ledger, self.clock)
 
     def custody(self) -> Custody:
         """Custody on the chain; refused as ``deployment_not_found`` until contracts are deployed.
@@ -76,7 +82,10 @@ async def connect(settings: Settings) -> AsyncIterator[Connections]:
     ledger = LedgerClient(settings.ledger_address, tls=client_context(settings))
     try:
         await database.check_durability()
-        yield Connections(settings, SystemClock(), database, ledger)
+        changes = Changes(settings.database_url)
+        connections = Connections(settings, SystemClock(), database, ledger, changes)
+        async with changes.followed():
+            yield connections
     finally:
         await ledger.close()
         await database.close()

@@ -8,6 +8,7 @@ fault of ours into a problem instead of a broken connection.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import secrets
 from typing import Any, Final
@@ -37,6 +38,11 @@ HEADERS_BYTES_MAX: Final = 16 * 1024
 
 REQUEST_ID_KEY: Final = "nugpay.request_id"
 """Where the scope keeps the request's name."""
+
+_PROCESS: Final = secrets.token_hex(8)
+"""Begins the names that this process gives to requests."""
+
+_numbers = itertools.count(1)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
@@ -106,7 +112,9 @@ def _fault(scope: Scope, request_id: str) -> Response:
 
 
 def _request_id(asked: bytes) -> str:
-    return asked.decode() if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(12)
+    if _REQUEST_ID.fullmatch(asked):
+        return asked.decode()
+    return f"{_PROCESS}{next(_numbers):08x}"
 
 
 async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:

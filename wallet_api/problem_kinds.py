@@ -39,6 +39,9 @@ _RECEIVER: Final = "Give an address that belongs to the receiver."
 _NEW_QUOTE: Final = "Ask for a new quote: POST /v1/withdrawals/quotes."
 _SIGN_APPROVAL: Final = "Sign the statement that the list shows now, as docs/signer.md describes."
 _SIGN_RELEASE: Final = "Sign the statement that the trip shows now, as docs/signer.md describes."
+_WAIT_FOR_ROOM: Final = (
+    "Nothing was paid. GET /v1/limits says what is left; wait for room, and make a new id."
+)
 _NEW_CODE: Final = "Ask whoever gave the code for a new one."
 
 PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
@@ -104,6 +107,12 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         409, "Ask an officer why the account is closed.", new_id_needed=True
     ),
     WalletCode.PAYEE_BALANCE_FULL: ProblemKind(409, "Pay less, or ask the payee for another wallet."),
+    WalletCode.GREATER_THAN_TRANSACTION_MAX_VALUE: ProblemKind(
+        422, "Pay in smaller parts, or ask for a higher tier."
+    ),
+    WalletCode.DAILY_VALUE_LIMIT_EXCEEDED: ProblemKind(409, _WAIT_FOR_ROOM, new_id_needed=True),
+    WalletCode.WEEKLY_VALUE_LIMIT_EXCEEDED: ProblemKind(409, _WAIT_FOR_ROOM, new_id_needed=True),
+    WalletCode.MONTHLY_VALUE_LIMIT_EXCEEDED: ProblemKind(409, _WAIT_FOR_ROOM, new_id_needed=True),
     WalletCode.INSUFFICIENT_FUNDS: ProblemKind(
         409,
         "Nothing was paid. Add money or pay less, with a new id; this one stays refused.",

@@ -1,18 +1,19 @@
 """Payments: money from one wallet to another, and the fee with it.
 
-A payment is two linked transfers of the ledger and no row anywhere else: payer to
-payee (PAYMENT, whose id is the one that the payer's device made) and payer to the
-bank's fees (PAYMENT_FEE, id derived, left out when nothing is due). They stand or
-fall together. The id is the idempotency for ever: the same payment again gives
-the first answer, other content under the same id is refused by the name of the
-field that differs.
+A payment is linked transfers of the ledger and no row anywhere else: payer to payee
+(PAYMENT, whose id is the one that the payer's device made), payer to the bank's fees
+(PAYMENT_FEE, id derived, left out when nothing is due), and those by which it uses
+room under the payer's limits (wallets.limits). They stand or fall together. The id is
+the idempotency for ever: the same payment again gives the first answer, other content
+under the same id is refused by the name of the field that differs.
 
-If this process dies anywhere in here, the ledger has both transfers or none, and
-asking for the id tells which.
+If this process dies anywhere in here, the ledger has all of these transfers or none,
+and asking for the id tells which.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -27,6 +28,7 @@ from ledger.interface import Ledger
 from wallets.errors import WalletCode
 from wallets.fees import payment_fee
 from wallets.handles import parse_handle
+from wallets.limits import Limits, Window
 from wallets.wallets import Wallet, WalletDirectory, open_wallet_accounts, wallet_account
 
 ID_VERSION: Final = 7
@@ -89,7 +91,7 @@ class Paid:
     replayed: bool
 
 
-async def pay(ledger: Ledger, directory: WalletDirectory, order: PaymentOrder) -> Paid:
+async def pay(ledger: Ledger, directory: WalletDirectory, limits: Limits, order: PaymentOrder) -> Paid:
     """Carry out an order once.
 
     Refused by a ``WalletCode``; ``LedgerUnavailable`` with ``outcome_unknown`` when
@@ -108,14 +110,21 @@ async def pay(ledger: Ledger, directory: WalletDirectory, order: PaymentOrder) -
     fee = payment_fee(order.amount)
     if order.fee_max is not None and fee > order.fee_max:
         return await _replay_or_fee_refusal(ledger, directory, order, payee, fee)
-    transfers = _transfers(order, payee, fee)
+    try:
+        room = await limits.uses(order.payer, order.id, order.amount)
+    except Refusal:
+        # Its limit may have been higher when the payment was made.
+        if await ledger.lookup_transfers([order.id.int]):
+            return await _replayed(ledger, directory, order, payee)
+        raise
+    transfers = _transfers(order, payee, fee, room)
     results = await ledger.create_transfers(transfers)
     if all(result.status is CreateTransferStatus.CREATED for result in results):
         payment = Payment(
             order.id, order.payer, payee, order.amount, fee, order.reference, results[0].timestamp
         )
         return Paid(payment, replayed=False)
-    return await _explain(ledger, directory, order, payee, results)
+    return await _explain(ledger, directory, limits, order, payee, results, len(transfers) - len(room))
 
 
 async def payment_by_id(
@@ -142,7 +151,8 @@ def payment_fee_id(payment_id: UUID) -> UUID:
     return derive_id("payment-fee", payment_id)
 
 
-def _transfers(order: PaymentOrder, payee: Wallet, fee: Money) -> list[Transfer]:
+def _transfers(order: PaymentOrder, payee: Wallet, fee: Money, room: Sequence[Transfer]) -> list[Transfer]:
+    """The chain: the payment, its fee if one is due, and what it uses of the payer's room."""
     asset = order.amount.asset
     payer_account = wallet_account(order.payer.id, asset)
     payment = Transfer(
@@ -154,21 +164,23 @@ def _transfers(order: PaymentOrder, payee: Wallet, fee: Money) -> list[Transfer]
         ledger=asset.ledger,
         code=TransferCode.PAYMENT,
     )
-    if fee.minor == 0:
-        return [payment]
-    payment.flags = int(TransferFlags.LINKED)
-    return [
-        payment,
-        Transfer(
-            id=payment_fee_id(order.id).int,
-            debit_account_id=payer_account,
-            credit_account_id=_FEE_ACCOUNTS[asset],
-            amount=fee.minor,
-            user_data_128=order.id.int,
-            ledger=asset.ledger,
-            code=TransferCode.PAYMENT_FEE,
-        ),
-    ]
+    chain = [payment]
+    if fee.minor != 0:
+        chain.append(
+            Transfer(
+                id=payment_fee_id(order.id).int,
+                debit_account_id=payer_account,
+                credit_account_id=_FEE_ACCOUNTS[asset],
+                amount=fee.minor,
+                user_data_128=order.id.int,
+                ledger=asset.ledger,
+                code=TransferCode.PAYMENT_FEE,
+            )
+        )
+    chain += room
+    for transfer in chain[:-1]:
+        transfer.flags |= int(TransferFlags.LINKED)
+    return chain
 
 
 async def _replay_or_fee_refusal(
@@ -189,15 +201,25 @@ async def _replay_or_fee_refusal(
 async def _explain(
     ledger: Ledger,
     directory: WalletDirectory,
+    limits: Limits,
     order: PaymentOrder,
     payee: Wallet,
     results: list[CreateTransferResult],
+    money: int,
 ) -> Paid:
-    first, last = results[0].status, results[-1].status
+    """Why the chain was not created; its first ``money`` transfers move money, the others use room."""
+    first = results[0].status
     if first is CreateTransferStatus.EXISTS or first.name.startswith("EXISTS_"):
-        # Flags may differ without harm: a fee that was due then and is not now.
+        # Flags may differ without harm: a fee or limit that was due then and is not now.
         return await _replayed(ledger, directory, order, payee)
-    failed = last if first is CreateTransferStatus.LINKED_EVENT_FAILED else first
+    at, failed = next(
+        (at, result.status)
+        for at, result in enumerate(results)
+        if result.status is not CreateTransferStatus.LINKED_EVENT_FAILED
+    )
+    if at >= money and failed is CreateTransferStatus.EXCEEDS_CREDITS:
+        # The ledger remembers that this use of room failed: the id stays refused.
+        raise await limits.refusal(order.payer, order.amount.asset, tuple(Window)[at - money])
     if failed in _OVERFLOWS and not await _can_spend(ledger, order):
         # The ledger looks at the payee's room before the payer's money. Who has no money
         # must not learn from the difference how much the payee ever received.

@@ -2,7 +2,8 @@
 
 A wallet has an account of the ledger in every asset, with ids derived from the
 wallet's own, opened before anybody can see the wallet: whoever is found can be
-paid. What the directory keeps in memory never changes.
+paid. What the directory keeps in memory of a wallet is believed while changes are
+followed (foundation.changes); whose an account is never changes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from foundation.assets import ASSETS, Asset
+from foundation.changes import Changes
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import Refusal
@@ -28,6 +30,7 @@ from ledger.interface import Ledger
 from wallets.errors import WalletCode
 from wallets.handles import parse_new_handle
 from wallets.models import WalletRow
+from wallets.tiers import Tier
 
 WALLETS_CACHED_MAX: Final = 200_000
 """Wallets kept in memory by one process; about 500 bytes each."""
@@ -48,6 +51,8 @@ class Wallet:
     handle: str
     """Normalised, without @."""
     created_at: datetime
+    tier: Tier = Tier.STANDARD
+    """How much it may pay."""
 
 
 async def open_wallet(
@@ -88,7 +93,11 @@ async def _open(session: AsyncSession, ledger: Ledger, clock: Clock, person_id: 
     if rows:
         raise Refusal(WalletCode.HANDLE_TAKEN, f"@{handle} belongs to somebody else; choose another handle.")
     row = WalletRow(
-        id=derive_id("wallet", person_id), person_id=person_id, handle=handle, created_at=clock.now()
+        id=derive_id("wallet", person_id),
+        person_id=person_id,
+        handle=handle,
+        tier=Tier.STANDARD,
+        created_at=clock.now(),
     )
     session.add(row)
     await session.flush()
@@ -114,9 +123,13 @@ async def open_wallet_accounts(ledger: Ledger, wallet_id: UUID) -> None:
 class WalletDirectory:
     """Finds wallets; what was found once costs nothing again."""
 
-    def __init__(self, database: Database, ledger: Ledger) -> None:
+    def __init__(self, database: Database, ledger: Ledger, changes: Changes | None = None) -> None:
+        """Without ``changes`` a wallet is read each time."""
         self._database = database
         self._ledger = ledger
+        self._changes = changes
+        if changes is not None:
+            changes.subscribe("wallet", self._forget)
         self._by_id: dict[UUID, Wallet] = {}
         self._by_handle: dict[str, Wallet] = {}
         self._by_person: dict[UUID, Wallet] = {}
@@ -124,11 +137,13 @@ class WalletDirectory:
 
     async def by_handle(self, handle: str) -> Wallet | None:
         """The wallet with a normalised handle."""
-        return self._by_handle.get(handle) or await self._load(WalletRow.handle == handle)
+        return self._known(self._by_handle.get(handle)) or await self._load(WalletRow.handle == handle)
 
     async def by_person(self, person_id: UUID) -> Wallet:
         """A person's wallet; refused as ``wallet_not_open`` when there is none yet."""
-        wallet = self._by_person.get(person_id) or await self._load(WalletRow.person_id == person_id)
+        wallet = self._known(self._by_person.get(person_id)) or await self._load(
+            WalletRow.person_id == person_id
+        )
         if wallet is None:
             raise Refusal(WalletCode.WALLET_NOT_OPEN, "Open a wallet first: choose its handle.")
         return wallet
@@ -146,25 +161,48 @@ class WalletDirectory:
                     self._owners.pop(next(iter(self._owners)))
                 self._owners[account_id] = UUID(int=account.user_data_128) if account and is_wallet else None
         owners = {account_id: owner for account_id in wanted if (owner := self._owners.get(account_id))}
-        await self._load_ids(set(owners.values()) - self._by_id.keys())
-        return {
-            account_id: self._by_id[owner] for account_id, owner in owners.items() if owner in self._by_id
+        known = {
+            owner: wallet
+            for owner in set(owners.values())
+            if (wallet := self._known(self._by_id.get(owner))) is not None
         }
+        known |= await self._load_ids(set(owners.values()) - known.keys())
+        return {account_id: known[owner] for account_id, owner in owners.items() if owner in known}
+
+    def _known(self, wallet: Wallet | None) -> Wallet | None:
+        """A wallet that is remembered, if nothing that happened to it can have been missed."""
+        return wallet if self._changes is not None and self._changes.are_followed else None
+
+    def _forget(self, name: str | None) -> None:
+        if name is None:
+            self._by_id.clear()
+            self._by_handle.clear()
+            self._by_person.clear()
+        elif (wallet := self._by_id.pop(UUID(name), None)) is not None:
+            self._by_handle.pop(wallet.handle, None)
+            self._by_person.pop(wallet.person_id, None)
 
     async def _load(self, condition: ColumnElement[bool]) -> Wallet | None:
-        async with self._database.connection() as connection:
-            row = (await connection.execute(_columns().where(condition))).one_or_none()
-        return None if row is None else self._keep(_wallet(row))
+        found = await self._read(condition)
+        return found[0] if found else None
 
-    async def _load_ids(self, wallet_ids: set[UUID]) -> None:
+    async def _load_ids(self, wallet_ids: set[UUID]) -> dict[UUID, Wallet]:
         if not wallet_ids:
-            return
-        async with self._database.connection() as connection:
-            rows = (await connection.execute(_columns().where(WalletRow.id.in_(wallet_ids)))).all()
-        for row in rows:
-            self._keep(_wallet(row))
+            return {}
+        return {wallet.id: wallet for wallet in await self._read(WalletRow.id.in_(wallet_ids))}
 
-    def _keep(self, wallet: Wallet) -> Wallet:
+    async def _read(self, condition: ColumnElement[bool]) -> list[Wallet]:
+        seen = self._changes.count if self._changes is not None else 0
+        async with self._database.connection() as connection:
+            rows = (await connection.execute(_columns().where(condition))).all()
+        found = [_wallet(row) for row in rows]
+        # A notice that came meanwhile may be of one of these: then none is kept.
+        if self._changes is not None and self._changes.count == seen:
+            for wallet in found:
+                self._keep(wallet)
+        return found
+
+    def _keep(self, wallet: Wallet) -> None:
         if len(self._by_id) >= WALLETS_CACHED_MAX:
             oldest = self._by_id.pop(next(iter(self._by_id)))
             self._by_handle.pop(oldest.handle, None)
@@ -172,12 +210,11 @@ class WalletDirectory:
         self._by_id[wallet.id] = wallet
         self._by_handle[wallet.handle] = wallet
         self._by_person[wallet.person_id] = wallet
-        return wallet
 
 
 def _columns() -> Any:
-    return select(WalletRow.id, WalletRow.person_id, WalletRow.handle, WalletRow.created_at)
+    return select(WalletRow.id, WalletRow.person_id, WalletRow.handle, WalletRow.created_at, WalletRow.tier)
 
 
 def _wallet(row: Any) -> Wallet:
-    return Wallet(row.id, row.person_id, row.handle, row.created_at)
+    return Wallet(row.id, row.person_id, row.handle, row.created_at, Tier(row.tier))

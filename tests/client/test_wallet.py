@@ -18,6 +18,7 @@ from nugpay_client import (
     HandleUnavailable,
     IdAlreadyUsed,
     InsufficientFunds,
+    LimitExceeded,
     NotAuthenticated,
     NotFound,
     OutcomeUnknown,
@@ -418,3 +419,26 @@ class TestWithdraw:
 def test_a_withdrawal_order_can_be_kept():
     order = WithdrawalOrder(uuid4(), "0x" + "ab" * 20, "1.5", "USDT", "1", uuid4())
     assert WithdrawalOrder.from_json(order.to_json()) == order
+
+
+async def test_limits_are_told_and_a_payment_beyond_one_says_what_is_left(wallets):
+    aye, ko = await wallets("aye_aye", "50000"), await wallets("ko_ko")
+    await aye.pay(aye.order("@ko_ko", "9000", "USDT"))
+    told = await aye.limits("USDT")
+    assert (told.tier, told.per_payment) == ("standard", Decimal(10_000))
+    assert [(one.window, one.limit - one.left) for one in told.windows] == [
+        ("day", Decimal(9_000)),
+        ("week", Decimal(9_000)),
+        ("month", Decimal(9_000)),
+    ]
+    with pytest.raises(LimitExceeded):
+        await aye.pay(aye.order("@ko_ko", "10000.01", "USDT"))
+    await aye.pay(aye.order("@ko_ko", "10000", "USDT"))
+    with pytest.raises(LimitExceeded) as refused:
+        await aye.pay(aye.order("@ko_ko", "1000.01", "USDT"))
+    assert (refused.value.code, refused.value.problem.data["left"]) == (
+        "daily_value_limit_exceeded",
+        "1000.000000",
+    )
+    assert refused.value.needs_new_id
+    assert (await ko.balances())["USDT"].available == Decimal(19_000)

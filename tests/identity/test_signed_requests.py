@@ -1,6 +1,7 @@
 """The doorkeeper: whose device it was, each request once, and no trace of a stranger."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from nugpay_client.keys import Algorithm, DeviceKey
 from nugpay_client.signing import signature_headers
 from sqlalchemy import func, select
 
+from foundation.changes import Changes
 from foundation.clock import SECOND_NS, SettableClock
 from foundation.database import Database
 from foundation.errors import Refusal, RefusalCode, Unavailable
@@ -223,3 +225,61 @@ async def test_a_caller_that_gives_up_does_not_disturb_the_others(doorkeeper, cl
     await asyncio.sleep(0)
     impatient.cancel()
     assert len(await asyncio.gather(*others)) == 5
+
+
+class TestRequestsThatCarryAnId:
+    """The same bytes again are the same thing, so they are let in again; a revoked device is not."""
+
+    async def test_the_same_request_again_is_admitted_and_leaves_no_nonce(
+        self, doorkeeper, database, clock, key
+    ):
+        request = signed(key, clock)
+        first = await doorkeeper.admit(request, carries_id=True)
+        assert await doorkeeper.admit(request, carries_id=True) == first
+        assert await nonces(database) == 0
+
+    async def test_it_is_too_old_like_any_other(self, doorkeeper, clock, key):
+        request = signed(key, clock, offset=-WINDOW_SECONDS - 1)
+        with pytest.raises(Refusal) as refusal:
+            await doorkeeper.admit(request, carries_id=True)
+        assert refusal.value.code is IdentityCode.SIGNATURE_CLOCK_OUT_OF_WINDOW
+
+    async def test_a_device_that_another_process_revokes_is_refused_at_once_and_by_itself(
+        self, database, database_url, clock, key
+    ):
+        changes = Changes(database_url)
+        door = Doorkeeper(DeviceDirectory(database, changes), NonceRecorder(database), clock)
+        async with changes.followed():
+            await _until(lambda: changes.are_followed)
+            device = await door.admit(signed(key, clock), carries_id=True)
+            async with database.session() as session:
+                assert await revoke_device(session, clock, person_id=device.person_id, device_id=device.id)
+
+            async def is_refused() -> bool:
+                try:
+                    await door.admit(signed(key, clock), carries_id=True)
+                except Refusal as refusal:
+                    return refusal.code is IdentityCode.DEVICE_REVOKED
+                return False
+
+            async with asyncio.timeout(20):
+                while not await is_refused():
+                    await asyncio.sleep(0.005)
+
+    async def test_while_changes_are_not_followed_the_database_is_asked_each_time(
+        self, database, database_url, clock, key
+    ):
+        changes = Changes(database_url)
+        door = Doorkeeper(DeviceDirectory(database, changes), NonceRecorder(database), clock)
+        device = await door.admit(signed(key, clock), carries_id=True)
+        async with database.session() as session:
+            await revoke_device(session, clock, person_id=device.person_id, device_id=device.id)
+        with pytest.raises(Refusal) as refusal:
+            await door.admit(signed(key, clock), carries_id=True)
+        assert refusal.value.code is IdentityCode.DEVICE_REVOKED
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -14,7 +14,7 @@ import pytest
 
 from foundation.clock import SettableClock
 from foundation.postgres import sync_url
-from ledger import client as client_module
+from ledger import connections as connections_module
 from ledger.addresses import split_addresses
 from ledger.client import LedgerClient
 from ledger.contract import Account, CreateAccountStatus, CreateTransferStatus, Transfer
@@ -126,7 +126,9 @@ async def test_a_dead_machine_costs_a_second_once_and_leaves_nothing_in_doubt(
             began = time.monotonic()
             for number in range(1, 20):
                 await client.create_transfers([transfer(number)])
-            assert time.monotonic() - began < client_module.CONNECT_SECONDS, "the dead one was asked again"
+            assert time.monotonic() - began < connections_module.CONNECT_SECONDS, (
+                "the dead one was asked again"
+            )
             await client.close()
         alone = LedgerClient(dead, deadline_seconds=0.5)
         with pytest.raises(LedgerUnavailable) as refused:

@@ -22,6 +22,7 @@ from foundation.postgres import sync_url
 from foundation.settings import Settings
 from identity.enrolment import issue_enrolment_code
 from ledger.chart import (
+    LIMIT_LEDGERS,
     AccountCode,
     TransferCode,
     open_system_accounts,
@@ -36,6 +37,9 @@ from wallet_api.connections import Connections
 from wallet_api.problem_kinds import PROBLEM_KINDS
 
 BASE = "http://api.test"
+
+_LEDGER_TABLES = {"ledger_transfer", "ledger_account"}
+_OF_MONEY = f" WHERE ledger < {LIMIT_LEDGERS}"
 
 
 @dataclass
@@ -159,7 +163,8 @@ class API:
     def rows(self) -> dict[str, int]:
         """How many rows each table has: what a refusal must leave as it is."""
         with psycopg.connect(sync_url(self.database.url)) as connection:
-            # The journal's own tables come and go behind; the view is over all of them.
+            # The journal's own tables come and go behind; the view is over all of them. What
+            # limits are made of is no money: a wallet's first payment opens them, refused or not.
             names = ["ledger_transfer"] + [
                 name
                 for (name,) in connection.execute(
@@ -167,7 +172,12 @@ class API:
                     " AND tablename !~ '^ledger_transfer_' ORDER BY 1"
                 )
             ]
-            counts = (connection.execute(f'SELECT count(*) FROM "{name}"').fetchone() for name in names)
+            counts = (
+                connection.execute(
+                    f'SELECT count(*) FROM "{name}"' + (_OF_MONEY if name in _LEDGER_TABLES else "")
+                ).fetchone()
+                for name in names
+            )
             return {name: count[0] for name, count in zip(names, counts, strict=True) if count}
 
 

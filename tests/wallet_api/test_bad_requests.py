@@ -28,19 +28,19 @@ class TestBody:
             b"\x00",
         ]:
             with subtests.test(raw=raw):
-                assert await refusals.code(aye.post("/v1/payments", raw=raw), nonces=1) == "json_malformed"
+                assert await refusals.code(aye.post("/v1/payments", raw=raw)) == "json_malformed"
 
     async def test_json_that_is_no_payment(self, aye, refusals, subtests):
         for raw in [b"[]", b"null", b"1", b'"text"', b"{}"]:
             with subtests.test(raw=raw):
-                assert await refusals.code(aye.post("/v1/payments", raw=raw), nonces=1) == "request_malformed"
+                assert await refusals.code(aye.post("/v1/payments", raw=raw)) == "request_malformed"
 
     async def test_a_name_that_stands_twice(self, aye, ko, refusals, subtests):
         once = json.dumps(aye.payment(ko, "0.01"))
         for again in ['"amount":"50"', '"amount":"0.01"', '"\\u0061mount":"50"', '"payee":"@aye_aye"']:
             raw = (once.removesuffix("}") + f",{again}}}").encode()
             with subtests.test(again=again):
-                assert await refusals.code(aye.post("/v1/payments", raw=raw), nonces=1) == "request_malformed"
+                assert await refusals.code(aye.post("/v1/payments", raw=raw)) == "request_malformed"
         assert await aye.available() == "100.000000"
 
     async def test_a_name_that_stands_twice_says_which(self, aye):
@@ -72,7 +72,7 @@ class TestBody:
                 assert await refusals.code(sending) == "content_type_not_accepted"
 
     async def test_no_body_at_all(self, aye, refusals):
-        assert await refusals.code(aye.post("/v1/payments"), nonces=1) == "json_malformed"
+        assert await refusals.code(aye.post("/v1/payments")) == "json_malformed"
 
     async def test_a_wrong_content_type(self, aye, ko, refusals, subtests):
         for kind in [

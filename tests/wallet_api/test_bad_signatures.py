@@ -54,11 +54,19 @@ class TestSignature:
                 problem = (await aye.post("/v1/payments", body, created=created)).json()
                 assert problem["server_time"] == "2027-01-15T08:00:00.000Z"
 
-    async def test_a_replayed_nonce(self, aye, ko, refusals):
+    async def test_a_replayed_nonce(self, aye, refusals):
         nonce = "nonce-0123456789"
         assert (await aye.get("/v1/wallet", nonce=nonce)).status_code == 200
-        sending = aye.post("/v1/payments", aye.payment(ko, "1"), nonce=nonce)
-        assert await refusals.code(sending) == "nonce_replayed"
+        assert await refusals.code(aye.get("/v1/balances", nonce=nonce)) == "nonce_replayed"
+
+    async def test_a_replayed_payment_is_the_same_payment_and_moves_nothing(self, aye, ko):
+        body, nonce = aye.payment(ko, "1"), "nonce-0123456789"
+        first = await aye.post("/v1/payments", body, nonce=nonce)
+        before = await ko.available()
+        again = await aye.post("/v1/payments", body, nonce=nonce)
+        assert (again.status_code, again.content) == (201, first.content)
+        assert again.headers["idempotency-replayed"] == "true"
+        assert await ko.available() == before
 
     async def test_a_changed_body(self, aye, ko, refusals):
         body, larger = aye.payment(ko, "1"), aye.payment(ko, "99")

@@ -110,7 +110,12 @@ class TestPayments:
         answers = await asyncio.gather(
             *(aye.post("/v1/payments", body, nonce="the-very-same-one") for _ in range(20))
         )
-        assert Counter(answer.status_code for answer in answers) == {201: 1, 401: 19}
+        assert {answer.status_code for answer in answers} == {201}
+        assert len({answer.content for answer in answers}) == 1
+        assert Counter(answer.headers.get("idempotency-replayed") for answer in answers) == {
+            None: 1,
+            "true": 19,
+        }
         assert await ko.available() == "25.000000"
 
     async def test_of_two_payments_that_race_for_one_balance_one_wins(self, api):

@@ -35,7 +35,9 @@ async def test_each_line_has_the_balance_after_it(bank):
     aye, ko = await bank.wallet("aye"), await bank.wallet("ko_ko")
     await bank.fund(aye, "100", USDT)
     reference = uuid.uuid4()
-    paid = await pay(bank.ledger, bank.directory, bank.order(aye, ko, "25", USDT, reference=reference))
+    paid = await pay(
+        bank.ledger, bank.directory, bank.limits, bank.order(aye, ko, "25", USDT, reference=reference)
+    )
 
     assert await lines(bank, aye) == [
         ("payment_fee", "out", "0.025000", "74.975000", None),

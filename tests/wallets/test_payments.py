@@ -17,6 +17,7 @@ from tests.wallets.conftest import Bank
 from wallets import payments
 from wallets.errors import WalletCode
 from wallets.payments import Paid, pay, payment_by_id, payment_fee_id
+from wallets.tiers import TIER_LIMITS, Tier
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ async def refused(bank, order) -> Refusal:
     """The refusal of an order that must leave the books as they were."""
     before = await bank.transfers()
     with pytest.raises(Refusal) as refusal:
-        await pay(bank.ledger, bank.directory, order)
+        await bank.pay(order)
     assert await bank.transfers() == before
     return refusal.value
 
@@ -47,7 +48,7 @@ async def fees_earned(bank: Bank, asset: Asset) -> int:
 
 class TestPay:
     async def test_the_payee_gets_the_amount_and_the_payer_pays_the_fee_on_top(self, bank, aye, ko):
-        paid = await pay(bank.ledger, bank.directory, bank.order(aye, "@KO_KO", "25", USDT))
+        paid = await bank.pay(bank.order(aye, "@KO_KO", "25", USDT))
 
         assert not paid.replayed
         assert paid.payment.fee.format() == "0.025000"
@@ -56,51 +57,51 @@ class TestPay:
         assert await fees_earned(bank, USDT) == 25_000
 
     async def test_all_that_one_has_can_be_paid(self, bank, aye, ko):
-        await pay(bank.ledger, bank.directory, bank.order(aye, ko, "99.900099", USDT))
+        await bank.pay(bank.order(aye, ko, "99.900099", USDT))
         assert await bank.available(aye, USDT) == "0.000001"
 
     async def test_a_free_payment_is_one_transfer(self, bank, aye, ko, monkeypatch):
         monkeypatch.setattr(payments, "payment_fee", lambda amount: Money(0, amount.asset))
         before = await bank.transfers()
-        paid = await pay(bank.ledger, bank.directory, bank.order(aye, ko, "100", USDT))
+        paid = await bank.pay(bank.order(aye, ko, "100", USDT))
         assert await bank.transfers() == before + 1
         assert paid.payment.fee.minor == 0
         assert await bank.available(aye, USDT) == "0.000000"
 
     async def test_money_can_be_paid_on_at_once(self, bank, aye, ko):
-        await pay(bank.ledger, bank.directory, bank.order(aye, ko, "50", USDT))
-        await pay(bank.ledger, bank.directory, bank.order(ko, aye, "40", USDT))
+        await bank.pay(bank.order(aye, ko, "50", USDT))
+        await bank.pay(bank.order(ko, aye, "40", USDT))
         assert await bank.available(ko, USDT) == "9.960000"
 
 
 class TestReplay:
     async def test_the_same_order_again_gives_the_first_answer(self, bank, aye, ko):
         order = bank.order(aye, ko, "25", USDT, reference=uuid.uuid4())
-        first = await pay(bank.ledger, bank.directory, order)
+        first = await bank.pay(order)
         bank.clock.advance(14 * 86_400)
-        again = await pay(bank.ledger, bank.directory, order)
+        again = await bank.pay(order)
 
         assert again == Paid(first.payment, replayed=True)
         assert await bank.available(aye, USDT) == "74.975000"
 
     async def test_a_fee_that_changes_afterwards_changes_no_answer(self, bank, aye, ko, monkeypatch):
         order = bank.order(aye, ko, "25", USDT, fee_max=Money.parse("0.03", USDT))
-        first = await pay(bank.ledger, bank.directory, order)
+        first = await bank.pay(order)
         for fee in (0, 7, 30_000, 30_001, 5_000_000):
             monkeypatch.setattr(payments, "payment_fee", lambda amount, fee=fee: Money(fee, amount.asset))
-            assert await pay(bank.ledger, bank.directory, order) == Paid(first.payment, replayed=True)
+            assert await bank.pay(order) == Paid(first.payment, replayed=True)
 
     async def test_a_payment_that_was_free_stays_free(self, bank, aye, ko, monkeypatch):
         order = bank.order(aye, ko, "25", USDT)
         with monkeypatch.context() as free:
             free.setattr(payments, "payment_fee", lambda amount: Money(0, amount.asset))
-            first = await pay(bank.ledger, bank.directory, order)
-        assert await pay(bank.ledger, bank.directory, order) == Paid(first.payment, replayed=True)
+            first = await bank.pay(order)
+        assert await bank.pay(order) == Paid(first.payment, replayed=True)
 
     @pytest.mark.parametrize("field", ["asset", "payee", "amount", "reference"])
     async def test_other_content_under_the_same_id_is_refused_by_the_fields_name(self, bank, aye, ko, field):
         order = bank.order(aye, ko, "25", USDT)
-        await pay(bank.ledger, bank.directory, order)
+        await bank.pay(order)
         await bank.wallet("thida")
         await bank.fund(aye, "100", USDC)
         changes: dict[str, dict[str, Any]] = {
@@ -115,7 +116,7 @@ class TestReplay:
 
     async def test_somebody_elses_id_is_taken_and_tells_nothing(self, bank, aye, ko):
         order = bank.order(aye, ko, "25", USDT)
-        await pay(bank.ledger, bank.directory, order)
+        await bank.pay(order)
         refusal = await refused(bank, replace(order, payer=ko, payee_handle="aye"))
         assert refusal.code is WalletCode.PAYMENT_ID_TAKEN
         assert refusal.data == {}
@@ -172,7 +173,9 @@ class TestRefused:
         assert refusal.code is WalletCode.FEE_ABOVE_MAXIMUM
         assert refusal.data == {"fee": "0.025000", "asset": "USDT"}
         # Nothing was tried, so the id is not burned.
-        await pay(bank.ledger, bank.directory, replace(order, fee_max=Money.parse("0.025", USDT)))
+        await pay(
+            bank.ledger, bank.directory, bank.limits, replace(order, fee_max=Money.parse("0.025", USDT))
+        )
 
     async def test_more_than_one_has(self, bank, aye, ko):
         refusal = await refused(bank, bank.order(aye, ko, "100.000001", USDT))
@@ -195,7 +198,7 @@ class TestRefused:
         await bank.fund(aye, "1000", USDT)
         refusal = await refused(bank, order)
         assert refusal.code is WalletCode.PAYMENT_ALREADY_REFUSED
-        await pay(bank.ledger, bank.directory, replace(order, id=uuid7(bank.clock)))
+        await bank.pay(replace(order, id=uuid7(bank.clock)))
 
     async def test_money_that_is_reserved(self, bank, aye, ko):
         (result,) = await bank.ledger.create_transfers(
@@ -234,12 +237,13 @@ class TestRefused:
 
     async def test_more_than_the_payee_can_hold(self, bank, aye, ko):
         await bank.fund(ko, "9223372036754.775807", USDT)
-        await pay(bank.ledger, bank.directory, bank.order(aye, ko, "99", USDT))
-        await pay(bank.ledger, bank.directory, bank.order(ko, aye, "50", USDT))
+        await bank.pay(bank.order(aye, ko, "99", USDT))
+        await bank.pay(bank.order(ko, aye, "50", USDT))
         # What an account ever received is counted for ever, also what it has spent.
         assert (await refused(bank, bank.order(aye, ko, "50", USDT))).code is WalletCode.PAYEE_BALANCE_FULL
 
-    async def test_who_has_no_money_learns_nothing_of_what_the_payee_received(self, bank, ko):
+    async def test_who_has_no_money_learns_nothing_of_what_the_payee_received(self, bank, ko, monkeypatch):
+        monkeypatch.setitem(TIER_LIMITS, Tier.STANDARD, {})
         await bank.fund(ko, "50", USDT)
         stranger = await bank.wallet("stranger")
         for amount in ("9223372036804.775807", "9223372036804.775808", "9223372036854.775807"):
@@ -256,14 +260,14 @@ class TestRefused:
         order = bank.order(aye, late, "1", USDT)
         refusal = await refused(bank, order)
         assert refusal.code is WalletCode.WALLET_ACCOUNT_MISSING
-        await pay(bank.ledger, bank.directory, replace(order, id=uuid7(bank.clock)))
+        await bank.pay(replace(order, id=uuid7(bank.clock)))
         assert await bank.available(late, USDT) == "1.000000"
 
 
 class TestConcurrency:
     async def test_the_same_payment_fifty_times_at_once_pays_once(self, bank, aye, ko):
         order = bank.order(aye, ko, "25", USDT)
-        answers = await asyncio.gather(*(pay(bank.ledger, bank.directory, order) for _ in range(50)))
+        answers = await asyncio.gather(*(bank.pay(order) for _ in range(50)))
         assert len({repr(answer.payment) for answer in answers}) == 1
         assert sum(not answer.replayed for answer in answers) == 1
         assert await bank.available(aye, USDT) == "74.975000"
@@ -272,7 +276,8 @@ class TestConcurrency:
     async def test_of_two_payments_that_race_for_one_balance_one_wins(self, bank, aye, ko):
         orders = [bank.order(aye, ko, "60", USDT) for _ in range(2)]
         answers = await asyncio.gather(
-            *(pay(bank.ledger, bank.directory, order) for order in orders), return_exceptions=True
+            *(bank.pay(order) for order in orders),
+            return_exceptions=True,
         )
         assert sum(isinstance(answer, Paid) for answer in answers) == 1
         assert [answer.code for answer in answers if isinstance(answer, Refusal)] == [
@@ -288,7 +293,8 @@ class TestConcurrency:
             if i % 6 != (i * 5 + 1) % 6
         ]
         answers = await asyncio.gather(
-            *(pay(bank.ledger, bank.directory, order) for order in orders), return_exceptions=True
+            *(bank.pay(order) for order in orders),
+            return_exceptions=True,
         )
         assert all(
             isinstance(answer, Paid)
@@ -301,14 +307,16 @@ class TestConcurrency:
 
 class TestPaymentById:
     async def test_both_parties_see_it(self, bank, aye, ko):
-        paid = await pay(bank.ledger, bank.directory, bank.order(aye, ko, "25", USDT, reference=uuid.uuid4()))
+        paid = await pay(
+            bank.ledger, bank.directory, bank.limits, bank.order(aye, ko, "25", USDT, reference=uuid.uuid4())
+        )
         for wallet in (aye, ko):
             assert paid.payment == await payment_by_id(
                 bank.ledger, bank.directory, wallet=wallet, payment_id=paid.payment.id
             )
 
     async def test_nobody_else_does(self, bank, aye, ko):
-        paid = await pay(bank.ledger, bank.directory, bank.order(aye, ko, "25", USDT))
+        paid = await bank.pay(bank.order(aye, ko, "25", USDT))
         stranger = await bank.wallet("stranger")
         refused_order = bank.order(aye, ko, "1000", USDT)
         await refused(bank, refused_order)

@@ -101,6 +101,10 @@ class PaymentAnswer(Answer):
         WalletCode.PAYEE_UNKNOWN,
         WalletCode.PAYEE_IS_PAYER,
         WalletCode.FEE_ABOVE_MAXIMUM,
+        WalletCode.GREATER_THAN_TRANSACTION_MAX_VALUE,
+        WalletCode.DAILY_VALUE_LIMIT_EXCEEDED,
+        WalletCode.WEEKLY_VALUE_LIMIT_EXCEEDED,
+        WalletCode.MONTHLY_VALUE_LIMIT_EXCEEDED,
         WalletCode.PAYMENT_ID_TAKEN,
         WalletCode.PAYMENT_ID_USED_DIFFERENTLY,
         WalletCode.PAYMENT_ALREADY_REFUSED,
@@ -123,7 +127,7 @@ class PaymentAnswer(Answer):
 async def make_payment(request: Request) -> Response:
     """Pay somebody from the caller's wallet."""
     connections = connections_of(request)
-    payer = await wallet_of(request)
+    payer = await wallet_of(request, carries_id=True)
     asked = read(PaymentRequest, await request.body())
     asset = asset_by_code(asked.asset)
     order = PaymentOrder(
@@ -134,7 +138,7 @@ async def make_payment(request: Request) -> Response:
         fee_max=Money.parse(asked.fee_max, asset) if asked.fee_max is not None else None,
         reference=parse_id(asked.reference) if asked.reference is not None else None,
     )
-    paid = await pay(connections.ledger, connections.wallets, order)
+    paid = await pay(connections.ledger, connections.wallets, connections.limits, order)
     return answered(_answer(paid.payment), status=201, replayed=paid.replayed)
 
 

@@ -93,6 +93,10 @@ class InsufficientFunds(RequestRefused):
     """The available balance does not cover the amount and its fee."""
 
 
+class LimitExceeded(RequestRefused):
+    """The payment is more than the wallet's tier may pay at once, in a day, a week or a month."""
+
+
 class PayeeUnknown(RequestRefused):
     """No wallet has that handle."""
 
@@ -169,6 +173,10 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "handle_taken": HandleUnavailable,
     "insufficient_funds": InsufficientFunds,
     "withdrawal_exceeds_balance": InsufficientFunds,
+    "greater_than_transaction_max_value": LimitExceeded,
+    "daily_value_limit_exceeded": LimitExceeded,
+    "weekly_value_limit_exceeded": LimitExceeded,
+    "monthly_value_limit_exceeded": LimitExceeded,
     "payee_unknown": PayeeUnknown,
     "fee_above_maximum": FeeTooHigh,
     "withdrawal_fee_above_maximum": FeeTooHigh,

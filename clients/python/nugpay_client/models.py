@@ -107,6 +107,29 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitWindow:
+    """A limit over a time, and what of it is left."""
+
+    window: str
+    """``day`` (any 24 hours), ``week`` or ``month`` (of the calendar, UTC)."""
+    limit: Decimal
+    left: Decimal
+    full_at: datetime | None
+    """When all of it is free again at the latest; None if it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the wallet may pay in one asset; fees do not count."""
+
+    tier: str
+    asset: str
+    per_payment: Decimal | None
+    """None where the asset has no limits."""
+    windows: tuple[LimitWindow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fee:
     """What sending an amount would cost."""
 

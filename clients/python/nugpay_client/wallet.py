@@ -23,6 +23,8 @@ from nugpay_client.models import (
     DepositAddress,
     Fee,
     HistoryLine,
+    Limits,
+    LimitWindow,
     Payment,
     PaymentOrder,
     WalletInfo,
@@ -112,6 +114,18 @@ class Wallet(Session):
         content = (await self._connection.send("GET", "/v1/balances")).content
         found: list[Balance] = [read(Balance, each) for each in content["balances"]]
         return {balance.asset: balance for balance in found}
+
+    async def limits(self, asset: str) -> Limits:
+        """How much this wallet may pay in an asset, and what of it is left."""
+        content = (await self._connection.send("GET", "/v1/limits", query={"asset": asset})).content
+        windows = tuple(read(LimitWindow, each) for each in content["windows"])
+        per_payment = content["per_payment"]
+        return Limits(
+            tier=content["tier"],
+            asset=content["asset"],
+            per_payment=Decimal(per_payment) if per_payment is not None else None,
+            windows=windows,
+        )
 
     async def history(self, *, asset: str | None = None, page: int = 50) -> AsyncIterator[HistoryLine]:
         """The history, newest first, fetched page by page as it is read."""
