@@ -33,23 +33,27 @@ def grouped(ready: Sequence[OpenWithdrawal]) -> list[list[OpenWithdrawal]]:
     """Withdrawals that may be sent, as they go: a group of one alone, of several in a batch.
 
     In a group all are of one token, and no two pay the same amount to the same receiver,
-    so that a Transfer log names its withdrawal without doubt.
+    so that a Transfer log names its withdrawal without doubt. Those of a token go in the
+    order in which they stand: so they were counted against the vault's bucket, and another
+    order could make one of them bounce.
     """
     groups: list[list[OpenWithdrawal]] = []
+    last: dict[str, list[OpenWithdrawal]] = {}
     for one in ready:
-        group = None if one.goes_alone else next((group for group in groups if _takes(group, one)), None)
-        if group is None:
-            groups.append([one])
-        else:
+        group = last.get(one.token)
+        if group is not None and _takes(group, one):
             group.append(one)
+        else:
+            last[one.token] = [one]
+            groups.append(last[one.token])
     return [part for group in groups for part in _as_cheap_as_can_be(group)]
 
 
 def _takes(group: Sequence[OpenWithdrawal], one: OpenWithdrawal) -> bool:
     ends = {(other.row.to_address, other.units) for other in group}
     return (
-        not group[0].goes_alone
-        and group[0].token == one.token
+        not one.goes_alone
+        and not group[0].goes_alone
         and len(group) < PAYOUTS_PER_BATCH
         and (one.row.to_address, one.units) not in ends
     )
