@@ -2,7 +2,9 @@
 
 Every spelling of a handle is one: letters of either case, with the @ or without.
 Only ASCII letters, digits and the underscore are allowed, so that no character
-can look like another one of another script.
+can look like another one of another script. Within ASCII some still look alike,
+as 0 and o do: handles that a hurried reader takes for one another have the same
+skeleton, and only one wallet has it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,12 @@ RESERVED: Final = frozenset(
     }
 )  # fmt: skip
 """Handles that nobody gets, because a message from them would be believed."""
+
+_SKELETON: Final = str.maketrans(
+    {"0": "o", "1": "l", "i": "l", "m": "rn", "w": "vv", "_": ""},
+)
+"""What each character is read as. A skeleton grows from single characters only, never from
+pairs, so that "rn", "m" and every mixture of them come to the same one."""
 
 _HANDLE = re.compile(r"[a-z][a-z0-9_]{2,29}", re.ASCII)
 
@@ -46,3 +54,8 @@ def parse_new_handle(text: str) -> str:
     if handle in RESERVED or handle.startswith(("nugpay", "nug_pay")):
         raise Refusal(WalletCode.HANDLE_RESERVED, f"@{handle} is reserved; choose another handle.")
     return handle
+
+
+def skeleton(handle: str) -> str:
+    """What a normalised handle looks like; two handles with one skeleton look alike."""
+    return handle.translate(_SKELETON)
