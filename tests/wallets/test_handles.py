@@ -1,7 +1,7 @@
 """Handles: one spelling each, and none that misleads."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import Refusal
@@ -95,6 +95,7 @@ def test_handles_that_differ_have_different_skeletons(one, other):
     assert skeleton(one) != skeleton(other)
 
 
+@settings(deadline=None)
 @given(HANDLES, st.data())
 def test_whatever_is_swapped_for_its_look_alike_the_skeleton_stays(handle, data):
     swapped = handle
@@ -105,6 +106,7 @@ def test_whatever_is_swapped_for_its_look_alike_the_skeleton_stays(handle, data)
     assert skeleton(swapped) == skeleton(handle)
 
 
+@settings(deadline=None)
 @given(HANDLES)
 def test_a_skeleton_is_its_own_and_keeps_what_nothing_resembles(handle):
     looks = skeleton(handle)

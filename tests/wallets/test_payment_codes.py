@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 import segno
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from foundation.assets import ASSETS, USDT, XAU
@@ -66,6 +66,7 @@ def refused(text: str) -> object:
     return refusal.value.code
 
 
+@settings(deadline=None)
 @given(codes())
 @example(FULL)
 @example(LARGEST)
@@ -82,6 +83,7 @@ def test_a_code_has_this_text_for_ever():
     assert link(small, BASE) == "https://api.example.org/p/1FFVW6X3LN4A4B4HVBMSTV5XT"
 
 
+@settings(deadline=None)
 @given(codes(), st.data())
 @example(FULL, None)
 def test_any_one_changed_character_is_found(code, data):
@@ -99,6 +101,7 @@ def test_any_one_changed_character_is_found(code, data):
                     }
 
 
+@settings(deadline=None)
 @given(codes(), st.data())
 def test_swapped_lost_and_doubled_characters_are_found(code, data):
     text = payload(code)
@@ -110,6 +113,7 @@ def test_swapped_lost_and_doubled_characters_are_found(code, data):
                 read_payload(changed)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200) | st.binary(max_size=80).map(lambda raw: "NUGPAY:1" + sealed(raw)))
 def test_whatever_is_read_has_no_other_text(text):
     try:
