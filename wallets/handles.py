@@ -35,6 +35,16 @@ pairs, so that "rn", "m" and every mixture of them come to the same one."""
 _HANDLE = re.compile(r"[a-z][a-z0-9_]{2,29}", re.ASCII)
 
 
+def skeleton(handle: str) -> str:
+    """What a normalised handle looks like; two handles with one skeleton look alike."""
+    return handle.translate(_SKELETON)
+
+
+_RESERVED_LOOKS: Final = frozenset(map(skeleton, RESERVED))
+_BANK_LOOKS: Final = skeleton("nugpay")
+"""How a handle begins that could be taken for the bank's."""
+
+
 def parse_handle(text: str) -> str:
     """The normalised handle, without @; refused as ``handle_malformed`` otherwise."""
     bare = text.removeprefix("@")
@@ -51,11 +61,7 @@ def parse_handle(text: str) -> str:
 def parse_new_handle(text: str) -> str:
     """A handle that somebody asks for; refused as ``handle_reserved`` where it could mislead."""
     handle = parse_handle(text)
-    if handle in RESERVED or handle.startswith(("nugpay", "nug_pay")):
+    looks = skeleton(handle)
+    if looks in _RESERVED_LOOKS or looks.startswith(_BANK_LOOKS):
         raise Refusal(WalletCode.HANDLE_RESERVED, f"@{handle} is reserved; choose another handle.")
     return handle
-
-
-def skeleton(handle: str) -> str:
-    """What a normalised handle looks like; two handles with one skeleton look alike."""
-    return handle.translate(_SKELETON)

@@ -45,7 +45,9 @@ def test_what_could_be_taken_for_another_handle_is_refused(text):
     assert refusal.value.code is WalletCode.HANDLE_MALFORMED
 
 
-@pytest.mark.parametrize("text", [*sorted(RESERVED), "@NUGPay", "nugpay_support", "nug_pay1"])
+@pytest.mark.parametrize(
+    "text", [*sorted(RESERVED), "@NUGPay", "nugpay_support", "nug_pay1", "adrn1n", "supp0rt", "n_u_g_pay"]
+)
 def test_a_handle_that_sounds_like_the_bank_is_not_given_out(text):
     with pytest.raises(Refusal) as refusal:
         parse_new_handle(text)
