@@ -32,7 +32,7 @@ from uuid import UUID
 
 from foundation.assets import Asset, asset_by_ledger
 from foundation.clock import SECOND_NS, Clock
-from foundation.errors import Refusal
+from foundation.errors import FoundationCode, Refusal
 from foundation.money import AMOUNT_LIMIT, Money
 from wallets.errors import WalletCode
 from wallets.handles import parse_handle
@@ -84,7 +84,8 @@ def new_payment_code(
 ) -> PaymentCode:
     """A code that is good for ``seconds`` from now, or for ever.
 
-    Refused as ``amount_not_positive`` or ``payment_code_expiry_out_of_range``.
+    Refused as ``amount_not_positive``, ``payment_code_expiry_out_of_range`` or, for a
+    reference of zeros, which the ledger takes for none, ``id_malformed``.
     """
     if amount is not None and amount.minor <= 0:
         raise Refusal(WalletCode.AMOUNT_NOT_POSITIVE, "The amount must be more than zero.")
@@ -93,6 +94,8 @@ def new_payment_code(
             AskingCode.PAYMENT_CODE_EXPIRY_OUT_OF_RANGE,
             f"A payment code lasts for 1 to {SECONDS_MAX} seconds, or for ever.",
         )
+    if reference is not None and reference.int == 0:
+        raise Refusal(FoundationCode.ID_MALFORMED, "A reference is a UUID other than the one of zeros.")
     expires_at_ns = None if seconds is None else (clock.now_ns() // SECOND_NS + seconds) * SECOND_NS
     return PaymentCode(payee_handle, asset, amount, expires_at_ns, reference)
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from foundation.assets import ASSETS
 from foundation.ids import uuid7
 from tests.wallet_api.conftest import API, Phone
+from tests.wallet_api.test_bad_payments import JSON_VALUES
 from wallets.handle_lookups import LOOKUPS_PER_MINUTE
 from wallets.payment_codes import read_payment_code
 
@@ -271,3 +274,64 @@ class TestRequests:
         answer = await aye.post(f"{path}/accept", acceptance(api))
         assert (answer.json()["code"], answer.json()["new_id_needed"]) == ("insufficient_funds", True)
         assert (await ko.get(path)).json()["state"] == "open"
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "/v1/payment_requests": {"payer": "@aye_aye", "asset": "USDT", "amount": "1", "expires_in_seconds": 60},
+    "/v1/payment_codes": {"asset": "USDT", "amount": "1", "expires_in_seconds": 60},
+    "/v1/payment_codes/read": {"code": "NUGPAY:1FFVW6X3LN4A4B4HVBMSTV5XT"},
+}
+"""Bodies from which made-up ones are bent; a request's id is added."""
+
+NIL = "00000000-0000-0000-0000-000000000000"
+
+NASTY = ["\x00", "0" * 36, NIL, "9" * 19, "-0", "1e3", "ကြ", "\ud800", 2**63, -1]
+"""Values that break what does not expect them."""
+
+
+FIELDS = ("id", "payer", "asset", "amount", "expires_in_seconds", "reference", "code", "more")
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    path=st.sampled_from(sorted(GOOD)),
+    changes=st.dictionaries(
+        st.sampled_from(FIELDS), JSON_VALUES | st.sampled_from(NASTY), min_size=1, max_size=3
+    ),
+)
+async def test_nothing_that_is_made_up_gets_a_fault_or_moves_money(api, aye, ko, path, changes):
+    assert aye.handle == "@aye_aye"
+    api.clock.advance(60)
+    body: dict[str, Any] = dict(GOOD[path])
+    if path.endswith("requests"):
+        body["id"] = str(uuid7(api.clock))
+    body |= changes
+    before = api.rows()["ledger_transfer"]
+    answer = await ko.post(path, body)
+    assert answer.status_code < 500, answer.text
+    assert answer.status_code in {200, 201} or answer.json()["money_moved"] == "false"
+    assert api.rows()["ledger_transfer"] == before
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/handles/%00",
+        "/v1/handles/%F0%9F%92%A9",
+        "/v1/handles/..%2Fhealth",
+        "/v1/handles/" + "a" * 31,
+        "/v1/payment_requests/%00",
+        "/v1/payment_requests/00000000-0000-0000-0000-000000000000",
+        "/v1/payment_requests?role=payer&before=00000000-0000-0000-0000-000000000000",
+        "/v1/payment_requests/%00/accept",
+        "/v1/payment_requests/%00/decline",
+        "/p/%00",
+        "/p/1" + "A" * 400,
+    ],
+)
+async def test_no_path_that_is_made_up_is_answered_with_a_fault(aye, method, path):
+    body = {"payment_id": "0198b0c4-6a2e-7c11-9d2b-3f6f0c1d2e4a"} if method == "POST" else None
+    answer = await aye.send(method, path, body)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["money_moved"] == "false"

@@ -218,6 +218,9 @@ def test_a_code_that_cannot_be_is_not_made(clock: SettableClock):
         with pytest.raises(Refusal) as refusal:
             made(clock, seconds=seconds)
         assert refusal.value.code is AskingCode.PAYMENT_CODE_EXPIRY_OUT_OF_RANGE
+    with pytest.raises(Refusal) as refusal:
+        made(clock, reference=UUID(int=0))
+    assert refusal.value.code is FoundationCode.ID_MALFORMED
     for minor in (0, -1):
         with pytest.raises(Refusal) as refusal:
             made(clock, amount=Money(minor, USDT))
