@@ -33,25 +33,28 @@ from wallet_api.mobile import (
     deposits,
     enrolments,
     fees,
+    handles,
     health,
     history,
     limits,
     officers,
+    payment_codes,
+    payment_requests,
     payments,
     wallet,
     withdrawals,
 )
 from wallet_api.openapi import DOCUMENT
 from wallet_api.problem import refusal_response, unavailable_response
-from wallet_api.public import reserves
+from wallet_api.public import payment_links, reserves
 from wallet_api.wire import malformed
 
 Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 """Opens what the routes need, and closes it at the end."""
 
 RESOURCES = (
-    payments, balances, history, wallet, fees, limits, deposits, withdrawals, enrolments, health, reserves,
-    officers, breaker, blocked_receivers,
+    payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, deposits,
+    withdrawals, enrolments, health, reserves, officers, breaker, blocked_receivers,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 
@@ -86,6 +89,7 @@ def create_app(settings: Settings | None = None, *, connect: Connect = connect) 
     for resource in RESOURCES:
         app.include_router(resource.router, prefix="/v1")
     app.add_api_route("/v1/openapi.json", _openapi, methods=["GET"], include_in_schema=False)
+    app.add_api_route(payment_links.PATH, payment_links.payment_page, include_in_schema=False)
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(Unavailable, _answer_unavailable)
     app.add_exception_handler(DBAPIError, _answer_database_away)

@@ -22,7 +22,9 @@ from ledger.door.tls import client_context
 from ledger.interface import Ledger
 from treasury.custody import Custody, custody_of
 from wallet_api.hosts import check_public_url
+from wallets.handle_lookups import HandleLookups
 from wallets.limits import Limits
+from wallets.payment_requests import Books
 from wallets.wallets import WalletDirectory
 
 
@@ -39,6 +41,7 @@ class Connections:
     doorkeeper: Doorkeeper = field(init=False)
     wallets: WalletDirectory = field(init=False)
     limits: Limits = field(init=False)
+    lookups: HandleLookups = field(init=False)
     _custody: Custody | None = None
 
     def __post_init__(self) -> None:
@@ -46,6 +49,11 @@ class Connections:
         self.doorkeeper = Doorkeeper(devices, NonceRecorder(self.database), self.clock)
         self.wallets = WalletDirectory(self.database, self.ledger, self.changes)
         self.limits = Limits(self.ledger, self.clock)
+        self.lookups = HandleLookups(self.database, self.clock)
+
+    def request_books(self) -> Books:
+        """What requests to pay are kept and decided with."""
+        return Books(self.database, self.ledger, self.clock, self.wallets, self.limits)
 
     def custody(self) -> Custody:
         """Custody on the chain; refused as ``deployment_not_found`` until contracts are deployed.

@@ -118,7 +118,7 @@ def _example(code: str) -> dict[str, Any]:
         "detail": _DETAILS.get(code, code.replace("_", " ").capitalize() + "."),
         "instance": "/v1/payments",
         "code": code,
-        "retryable": "unknown" if unknown else "true" if kind.status in {408, 503} else "false",
+        "retryable": "unknown" if unknown else "true" if kind.status in {408, 429, 503} else "false",
         "money_moved": "unknown" if unknown else "false",
         "what_to_do": kind.what_to_do,
         "request_id": "5f0c7a3e9b1d4c2688aa0e71",

@@ -47,6 +47,9 @@ class Problem(BaseModel):
     request_id: str = Field(description="Names this request in our logs.")
     server_time: str | None = Field(default=None, description="Of clock problems: the server's time.")
     field: str | None = Field(default=None, description="The field that is wrong or differs.")
+    state: str | None = Field(default=None, description="Of a request to pay: how it ended.")
+    payment_id: str | None = Field(default=None, description="Of a request to pay: what it was paid with.")
+    retry_after_seconds: int | None = Field(default=None, description="When to send the same again.")
     new_id_needed: bool | None = Field(
         default=None, description="True when this id stays refused and a new attempt needs a new one."
     )
@@ -119,6 +122,8 @@ def _response(
         **more,
     )
     headers = {"content-type": MEDIA_TYPE}
+    if problem.retry_after_seconds is not None:
+        headers["retry-after"] = str(problem.retry_after_seconds)
     if kind.status == 401:
         headers["www-authenticate"] = 'Signature realm="nugpay"'
         headers["accept-signature"] = ACCEPT_SIGNATURE

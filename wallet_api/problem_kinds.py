@@ -15,6 +15,7 @@ from identity.errors import IdentityCode
 from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
 from wallets.errors import WalletCode
+from wallets.request_errors import AskingCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ _SIGN_RELEASE: Final = "Sign the statement that the trip shows now, as docs/sign
 _WAIT_FOR_ROOM: Final = (
     "Nothing was paid. GET /v1/limits says what is left; wait for room, and make a new id."
 )
+_SCAN_AGAIN: Final = "Scan or copy the payment code again, or ask the payee for another one."
+_FEWER: Final = "Wait, and send the same request later."
 _NEW_CODE: Final = "Ask whoever gave the code for a new one."
 
 PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
@@ -90,6 +93,7 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     WalletCode.HANDLE_MALFORMED: ProblemKind(422, _CORRECT),
     WalletCode.HANDLE_RESERVED: ProblemKind(422, "Choose another handle."),
     WalletCode.HANDLE_TAKEN: ProblemKind(409, "Choose another handle."),
+    WalletCode.HANDLE_TOO_SIMILAR: ProblemKind(409, "Choose a handle that nobody takes for another one."),
     WalletCode.WALLET_ALREADY_OPEN: ProblemKind(409, "Use the wallet that is open."),
     WalletCode.WALLET_NOT_OPEN: ProblemKind(409, "Open the wallet first: POST /v1/wallet."),
     WalletCode.PAYMENT_ID_MALFORMED: ProblemKind(422, "Make a UUIDv7 and keep it until the answer is known."),
@@ -122,6 +126,29 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         404, "If you sent this payment, it has not happened: send it again with the same id."
     ),
     WalletCode.CURSOR_MALFORMED: ProblemKind(422, "Begin again without a cursor."),
+    AskingCode.TOO_MANY_LOOKUPS: ProblemKind(429, "Wait as long as Retry-After says."),
+    AskingCode.HANDLE_NOT_FOUND: ProblemKind(404, "Ask the payee for the handle again."),
+    AskingCode.PAYMENT_CODE_MALFORMED: ProblemKind(422, _SCAN_AGAIN),
+    AskingCode.PAYMENT_CODE_VERSION_UNKNOWN: ProblemKind(422, "Update the app: the code is newer."),
+    AskingCode.PAYMENT_CODE_CHECKSUM: ProblemKind(422, _SCAN_AGAIN),
+    AskingCode.PAYMENT_CODE_EXPIRED: ProblemKind(422, "Ask the payee for a new payment code."),
+    AskingCode.PAYMENT_CODE_EXPIRY_OUT_OF_RANGE: ProblemKind(422, _CORRECT),
+    AskingCode.PAYMENT_REQUEST_EXPIRY_OUT_OF_RANGE: ProblemKind(422, _CORRECT),
+    AskingCode.PAYER_UNKNOWN: ProblemKind(422, "Ask the payer for the handle again."),
+    AskingCode.PAYER_IS_PAYEE: ProblemKind(422, "Choose somebody else as payer."),
+    AskingCode.PAYMENT_REQUEST_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    AskingCode.PAYMENT_REQUEST_ID_USED_DIFFERENTLY: ProblemKind(
+        422, "GET the id to see what was asked with it; use a new id for another request.", new_id_needed=True
+    ),
+    AskingCode.TOO_MANY_OPEN_REQUESTS: ProblemKind(429, _FEWER),
+    AskingCode.TOO_MANY_REQUESTS_TODAY: ProblemKind(429, _FEWER),
+    AskingCode.PAYMENT_REQUEST_NOT_FOUND: ProblemKind(
+        404, "If you sent this request, it is not there: send it again with the same id."
+    ),
+    AskingCode.PAYMENT_REQUEST_NOT_OPEN: ProblemKind(
+        409, "The state says how it ended; if it was paid, payment_id names the payment."
+    ),
+    AskingCode.PAYMENT_REQUEST_CONTESTED: ProblemKind(409, "Look at the request again, then decide."),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
         422, "Make a UUIDv7 and keep it until the answer is known."

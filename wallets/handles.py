@@ -2,7 +2,9 @@
 
 Every spelling of a handle is one: letters of either case, with the @ or without.
 Only ASCII letters, digits and the underscore are allowed, so that no character
-can look like another one of another script.
+can look like another one of another script. Within ASCII some still look alike,
+as 0 and o do: handles that a hurried reader takes for one another have the same
+skeleton, and only one wallet has it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,23 @@ RESERVED: Final = frozenset(
 )  # fmt: skip
 """Handles that nobody gets, because a message from them would be believed."""
 
+_SKELETON: Final = str.maketrans(
+    {"0": "o", "1": "l", "i": "l", "m": "rn", "w": "vv", "_": ""},
+)
+"""What each character is read as. A skeleton grows from single characters only, never from
+pairs, so that "rn", "m" and every mixture of them come to the same one."""
+
 _HANDLE = re.compile(r"[a-z][a-z0-9_]{2,29}", re.ASCII)
+
+
+def skeleton(handle: str) -> str:
+    """What a normalised handle looks like; two handles with one skeleton look alike."""
+    return handle.translate(_SKELETON)
+
+
+_RESERVED_LOOKS: Final = frozenset(map(skeleton, RESERVED))
+_BANK_LOOKS: Final = skeleton("nugpay")
+"""How a handle begins that could be taken for the bank's."""
 
 
 def parse_handle(text: str) -> str:
@@ -43,6 +61,7 @@ def parse_handle(text: str) -> str:
 def parse_new_handle(text: str) -> str:
     """A handle that somebody asks for; refused as ``handle_reserved`` where it could mislead."""
     handle = parse_handle(text)
-    if handle in RESERVED or handle.startswith(("nugpay", "nug_pay")):
+    looks = skeleton(handle)
+    if looks in _RESERVED_LOOKS or looks.startswith(_BANK_LOOKS):
         raise Refusal(WalletCode.HANDLE_RESERVED, f"@{handle} is reserved; choose another handle.")
     return handle

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,7 +28,7 @@ from foundation.ids import derive_id
 from ledger.chart import AccountCode, new_account, open_accounts, wallet_account_id
 from ledger.interface import Ledger
 from wallets.errors import WalletCode
-from wallets.handles import parse_new_handle
+from wallets.handles import parse_new_handle, skeleton
 from wallets.models import WalletRow
 from wallets.tiers import Tier
 
@@ -60,8 +60,8 @@ async def open_wallet(
 ) -> Wallet:
     """Open a person's wallet; the same handle again gives the same wallet.
 
-    Refused as ``handle_malformed``, ``handle_reserved``, ``handle_taken`` or
-    ``wallet_already_open``.
+    Refused as ``handle_malformed``, ``handle_reserved``, ``handle_taken``,
+    ``handle_too_similar`` or ``wallet_already_open``.
     """
     wanted = parse_new_handle(handle)
     try:
@@ -76,9 +76,12 @@ async def open_wallet(
 
 
 async def _open(session: AsyncSession, ledger: Ledger, clock: Clock, person_id: UUID, handle: str) -> Wallet:
+    looks = skeleton(handle)
     rows = (
         await session.scalars(
-            select(WalletRow).where((WalletRow.person_id == person_id) | (WalletRow.handle == handle))
+            select(WalletRow).where(
+                (WalletRow.person_id == person_id) | (WalletRow.handle == handle) | _looks_like(looks)
+            )
         )
     ).all()
     for row in rows:
@@ -90,13 +93,20 @@ async def _open(session: AsyncSession, ledger: Ledger, clock: Clock, person_id: 
                 f"The wallet is open already, as @{row.handle}.",
                 handle=row.handle,
             )
-    if rows:
+    if any(row.handle == handle for row in rows):
         raise Refusal(WalletCode.HANDLE_TAKEN, f"@{handle} belongs to somebody else; choose another handle.")
+    if rows:
+        # Whose it is, and how it is written, is not told: nobody asked for that handle.
+        raise Refusal(
+            WalletCode.HANDLE_TOO_SIMILAR,
+            f"@{handle} looks like a handle of somebody else; choose one that is easier to tell apart.",
+        )
     row = WalletRow(
         id=derive_id("wallet", person_id),
         person_id=person_id,
         handle=handle,
         tier=Tier.STANDARD,
+        skeleton=looks,
         created_at=clock.now(),
     )
     session.add(row)
@@ -107,6 +117,14 @@ async def _open(session: AsyncSession, ledger: Ledger, clock: Clock, person_id: 
     # would show a wallet to payers whose payments could only fail.
     await open_wallet_accounts(ledger, row.id)
     return _wallet(row)
+
+
+def _looks_like(looks: str) -> ColumnElement[bool]:
+    # A few wallets have no skeleton: those beside an older look-alike, whose skeleton is
+    # compared, and those that another release opened a moment ago, which have none yet.
+    handle_looks = func.translate(WalletRow.handle, "01i_", "oll")
+    handle_looks = func.replace(func.replace(handle_looks, "m", "rn"), "w", "vv")
+    return (WalletRow.skeleton == looks) | (WalletRow.skeleton.is_(None) & (handle_looks == looks))
 
 
 async def open_wallet_accounts(ledger: Ledger, wallet_id: UUID) -> None:
@@ -148,6 +166,16 @@ class WalletDirectory:
             raise Refusal(WalletCode.WALLET_NOT_OPEN, "Open a wallet first: choose its handle.")
         return wallet
 
+    async def by_ids(self, wallet_ids: Iterable[UUID]) -> dict[UUID, Wallet]:
+        """The wallets with these ids; those that do not exist are left out."""
+        wanted = set(wallet_ids)
+        found = {
+            wallet_id: wallet
+            for wallet_id in wanted
+            if (wallet := self._known(self._by_id.get(wallet_id))) is not None
+        }
+        return found | await self._load_ids(wanted - found.keys())
+
     async def by_accounts(self, account_ids: Iterable[int]) -> dict[int, Wallet]:
         """The wallets to which accounts of the ledger belong; others are left out."""
         wanted = set(account_ids)
@@ -161,13 +189,8 @@ class WalletDirectory:
                     self._owners.pop(next(iter(self._owners)))
                 self._owners[account_id] = UUID(int=account.user_data_128) if account and is_wallet else None
         owners = {account_id: owner for account_id in wanted if (owner := self._owners.get(account_id))}
-        known = {
-            owner: wallet
-            for owner in set(owners.values())
-            if (wallet := self._known(self._by_id.get(owner))) is not None
-        }
-        known |= await self._load_ids(set(owners.values()) - known.keys())
-        return {account_id: known[owner] for account_id, owner in owners.items() if owner in known}
+        wallets = await self.by_ids(owners.values())
+        return {account_id: wallets[owner] for account_id, owner in owners.items() if owner in wallets}
 
     def _known(self, wallet: Wallet | None) -> Wallet | None:
         """A wallet that is remembered, if nothing that happened to it can have been missed."""

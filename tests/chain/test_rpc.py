@@ -229,7 +229,7 @@ async def test_node_that_never_reads_is_unavailable() -> None:
     done = asyncio.Event()
 
     async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # A stream's transport can.
         await done.wait()
         writer.close()
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from foundation.assets import ASSETS, USDT
 from foundation.errors import Refusal
@@ -101,3 +101,29 @@ class TestWalletDirectory:
         wallet = await opening(bank, account_owner, "aye")
         assert await bank.directory.by_handle("aye") == wallet
         assert await bank.directory.by_person(account_owner) == wallet
+
+
+class TestLookAlikes:
+    async def test_a_handle_that_looks_like_anothers_is_refused(self, bank):
+        await bank.wallet("ko_ko")
+        for handle in ("k0_k0", "koko", "Ko__Ko", "ko_ko_"):
+            assert await code_of(opening(bank, await bank.person(), handle)) is WalletCode.HANDLE_TOO_SIMILAR
+        assert await code_of(opening(bank, await bank.person(), "KO_ko")) is WalletCode.HANDLE_TAKEN
+        assert (await bank.wallet("ko_ka")).handle == "ko_ka"
+
+    async def test_of_look_alikes_that_are_asked_for_at_once_one_is_opened(self, bank):
+        handles = ["ko_ko", "k0ko", "kok0", "k0_k0", "ko__ko", "koko"]
+        people = [await bank.person() for _ in handles]
+        answers = await asyncio.gather(
+            *(opening(bank, person, handle) for person, handle in zip(people, handles, strict=True)),
+            return_exceptions=True,
+        )
+        refused = [answer.code for answer in answers if isinstance(answer, Refusal)]
+        assert refused == [WalletCode.HANDLE_TOO_SIMILAR] * 5
+        assert await count(bank) == 1
+
+    async def test_a_wallet_without_a_skeleton_keeps_its_look_alikes_out_too(self, bank):
+        await bank.wallet("mina")
+        async with bank.database.session() as session:
+            await session.execute(update(WalletRow).values(skeleton=None))
+        assert await code_of(opening(bank, await bank.person(), "rnlna")) is WalletCode.HANDLE_TOO_SIMILAR

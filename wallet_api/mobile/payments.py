@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from foundation.assets import asset_by_code
-from foundation.errors import FoundationCode
+from foundation.errors import FoundationCode, Refusal
 from foundation.ids import parse_id
 from foundation.money import Money
 from wallet_api.callers import wallet_of
@@ -34,6 +34,7 @@ from wallet_api.wire import (
 )
 from wallets.errors import WalletCode
 from wallets.payments import Payment, PaymentOrder, pay, payment_by_id
+from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["payments"])
 
@@ -99,6 +100,7 @@ class PaymentAnswer(Answer):
         WalletCode.AMOUNT_NOT_POSITIVE,
         WalletCode.HANDLE_MALFORMED,
         WalletCode.PAYEE_UNKNOWN,
+        AskingCode.TOO_MANY_LOOKUPS,
         WalletCode.PAYEE_IS_PAYER,
         WalletCode.FEE_ABOVE_MAXIMUM,
         WalletCode.GREATER_THAN_TRANSACTION_MAX_VALUE,
@@ -138,8 +140,15 @@ async def make_payment(request: Request) -> Response:
         fee_max=Money.parse(asked.fee_max, asset) if asked.fee_max is not None else None,
         reference=parse_id(asked.reference) if asked.reference is not None else None,
     )
-    paid = await pay(connections.ledger, connections.wallets, connections.limits, order)
-    return answered(_answer(paid.payment), status=201, replayed=paid.replayed)
+    # Handles are not to be guessed by paying them: only those that nobody has are counted.
+    connections.lookups.check(payer.person_id)
+    try:
+        paid = await pay(connections.ledger, connections.wallets, connections.limits, order)
+    except Refusal as refusal:
+        if refusal.code is WalletCode.PAYEE_UNKNOWN:
+            await connections.lookups.count(payer.person_id)
+        raise
+    return answered(payment_answer(paid.payment), status=201, replayed=paid.replayed)
 
 
 @router.get(
@@ -161,10 +170,11 @@ async def own_payment(
     found = await payment_by_id(
         connections.ledger, connections.wallets, wallet=wallet, payment_id=parse_id(payment_id)
     )
-    return answered(_answer(found))
+    return answered(payment_answer(found))
 
 
-def _answer(payment: Payment) -> PaymentAnswer:
+def payment_answer(payment: Payment) -> PaymentAnswer:
+    """A payment as it is answered."""
     return PaymentAnswer(
         id=str(payment.id),
         payer=handle_text(payment.payer.handle),

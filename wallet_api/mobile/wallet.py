@@ -11,6 +11,7 @@ from wallet_api.connections import connections_of
 from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, SIGNED, WITH_BODY, asks, problems, signed
 from wallet_api.wire import Answer, Asked, HandleText, TimeAnswer, answered, handle_text, read, shown
 from wallets.errors import WalletCode
+from wallets.request_errors import AskingCode
 from wallets.wallets import Wallet, open_wallet
 
 router = APIRouter(tags=["wallet"])
@@ -43,7 +44,9 @@ class WalletAnswer(Answer):
         OF_THE_LEDGER,
         WalletCode.HANDLE_MALFORMED,
         WalletCode.HANDLE_RESERVED,
+        AskingCode.TOO_MANY_LOOKUPS,
         WalletCode.HANDLE_TAKEN,
+        WalletCode.HANDLE_TOO_SIMILAR,
         WalletCode.WALLET_ALREADY_OPEN,
     ),
     openapi_extra=asks(WalletRequest, example={"handle": "@aye_aye"}),
@@ -53,6 +56,8 @@ async def open_own_wallet(request: Request) -> Response:
     connections = connections_of(request)
     device = await device_of(request)
     asked = read(WalletRequest, await request.body())
+    # Whether a handle is taken is what a look-up tells.
+    await connections.lookups.count(device.person_id)
     wallet = await open_wallet(
         connections.database,
         connections.ledger,

@@ -29,15 +29,19 @@ from nugpay_client.errors import (
     NUGPayClientError,
     OutcomeUnknown,
     PayeeUnknown,
+    PaymentCodeRefused,
     Problem,
     ReleaseRefused,
+    RequestNotOpen,
     RequestRefused,
     ServiceUnavailable,
+    TooManyRequests,
     Unreachable,
     WaitedTooLong,
 )
 from nugpay_client.keys import DeviceKey, RequestSigner, key_id
 from nugpay_client.models import (
+    Acceptance,
     AwaitedWithdrawal,
     Balance,
     BlockedReceiver,
@@ -46,8 +50,11 @@ from nugpay_client.models import (
     DepositAddress,
     Fee,
     HistoryLine,
+    Payee,
     Payment,
     PaymentOrder,
+    PaymentRequest,
+    RequestOrder,
     Statement,
     Trip,
     WalletInfo,
@@ -56,10 +63,13 @@ from nugpay_client.models import (
     WithdrawalQuote,
 )
 from nugpay_client.officer import Officer
+from nugpay_client.payment_codes import PaymentCode, read_payment_code
+from nugpay_client.payment_requests import Requests
 from nugpay_client.signing import signature_headers
 from nugpay_client.wallet import Wallet
 
 __all__ = [
+    "Acceptance",
     "AnswerMalformed",
     "ApprovalRefused",
     "AwaitedWithdrawal",
@@ -85,16 +95,24 @@ __all__ = [
     "NotFound",
     "Officer",
     "OutcomeUnknown",
+    "Payee",
     "PayeeUnknown",
     "Payment",
+    "PaymentCode",
+    "PaymentCodeRefused",
     "PaymentOrder",
+    "PaymentRequest",
     "Problem",
     "ReleaseRefused",
+    "RequestNotOpen",
+    "RequestOrder",
     "RequestRefused",
     "RequestSigner",
+    "Requests",
     "RetryPolicy",
     "ServiceUnavailable",
     "Statement",
+    "TooManyRequests",
     "Trip",
     "Unreachable",
     "WaitedTooLong",
@@ -104,5 +122,6 @@ __all__ = [
     "WithdrawalOrder",
     "WithdrawalQuote",
     "key_id",
+    "read_payment_code",
     "signature_headers",
 ]

@@ -77,6 +77,11 @@ class Connection:
         self.retry = retry
 
     @property
+    def base_url(self) -> str:
+        """Where /v1 is, without a slash at the end."""
+        return self._base_url
+
+    @property
     def signer(self) -> RequestSigner:
         """The key that signs."""
         return self._signer
@@ -98,7 +103,8 @@ class Connection:
             return answer
         if answer.money_moved == "unknown":
             raise NoAnswer(f"{answer.code}: {answer.detail}")
-        if answer.retryable == "true" or answer.status >= 500:
+        # Who has asked too often is not helped by asking again at once.
+        if (answer.retryable == "true" and answer.status != 429) or answer.status >= 500:
             raise ServiceUnavailable(answer)
         raise refused(answer)
 

@@ -5,6 +5,7 @@ NUGPayClientError
 ├── ServiceUnavailable   not now; nothing has happened, the same may be sent later
 ├── OutcomeUnknown       money may have moved: send the same again, or ask for the id
 ├── Unreachable          a read found no server
+├── PaymentCodeRefused   a payment code that was scanned is damaged, over or none at all
 ├── AnswerMalformed      what came back is no answer of this API
 └── WaitedTooLong        a state did not come in time
 """
@@ -121,8 +122,24 @@ class ReleaseRefused(RequestRefused):
     """The breaker stays tripped: signatures are missing or wrong, or the books do not agree yet."""
 
 
+class TooManyRequests(RequestRefused):
+    """Asked as often as anybody may: handles in a minute, requests to one payer or in a day."""
+
+
+class RequestNotOpen(RequestRefused):
+    """The request to pay was decided or is over; ``problem.data["state"]`` says how it ended."""
+
+
 class NotFound(RequestRefused):
     """There is no such thing, or it is not yours."""
+
+
+class PaymentCodeRefused(NUGPayClientError):
+    """A payment code is none, is damaged or is over; ``code`` says which, as the server's codes do."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
 
 
 class ServiceUnavailable(NUGPayClientError):
@@ -171,6 +188,7 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "handle_malformed": HandleUnavailable,
     "handle_reserved": HandleUnavailable,
     "handle_taken": HandleUnavailable,
+    "handle_too_similar": HandleUnavailable,
     "insufficient_funds": InsufficientFunds,
     "withdrawal_exceeds_balance": InsufficientFunds,
     "greater_than_transaction_max_value": LimitExceeded,
@@ -178,6 +196,15 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "weekly_value_limit_exceeded": LimitExceeded,
     "monthly_value_limit_exceeded": LimitExceeded,
     "payee_unknown": PayeeUnknown,
+    "payer_unknown": PayeeUnknown,
+    "too_many_lookups": TooManyRequests,
+    "too_many_open_requests": TooManyRequests,
+    "too_many_requests_today": TooManyRequests,
+    "payment_request_not_open": RequestNotOpen,
+    "payment_request_id_taken": IdAlreadyUsed,
+    "payment_request_id_used_differently": IdAlreadyUsed,
+    "handle_not_found": NotFound,
+    "payment_request_not_found": NotFound,
     "fee_above_maximum": FeeTooHigh,
     "withdrawal_fee_above_maximum": FeeTooHigh,
     "payment_id_taken": IdAlreadyUsed,

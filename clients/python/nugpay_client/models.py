@@ -11,6 +11,9 @@ from uuid import UUID
 
 from nugpay_client.errors import AnswerMalformed
 
+Amount = str | int | Decimal
+"""What callers may give as an amount; a float is refused."""
+
 JSON = Mapping[str, Any]
 """A decoded object of the API."""
 
@@ -86,6 +89,95 @@ class WithdrawalOrder:
             fee_max=content.get("fee_max"),
             quote_id=UUID(content["quote_id"]) if "quote_id" in content else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOrder:
+    """A request to pay to make. Keep it before you send it: the same order again asks once."""
+
+    id: UUID
+    payer: str
+    amount: str
+    asset: str
+    expires_in_seconds: int
+    reference: UUID | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The order as it is sent, and as it may be kept."""
+        made: dict[str, Any] = {
+            "id": str(self.id),
+            "payer": self.payer,
+            "asset": self.asset,
+            "amount": self.amount,
+            "expires_in_seconds": self.expires_in_seconds,
+        }
+        if self.reference is not None:
+            made["reference"] = str(self.reference)
+        return made
+
+    @classmethod
+    def from_json(cls, content: JSON) -> RequestOrder:
+        """An order that was kept."""
+        reference = content.get("reference")
+        return cls(
+            id=UUID(content["id"]),
+            payer=content["payer"],
+            amount=content["amount"],
+            asset=content["asset"],
+            expires_in_seconds=content["expires_in_seconds"],
+            reference=UUID(reference) if reference else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A request to pay, and the payment that answers it. Keep it before you send it."""
+
+    request_id: UUID
+    payment_id: UUID
+    fee_max: str | None = None
+
+    def to_json(self) -> dict[str, str]:
+        """The acceptance as it may be kept."""
+        made = {"request_id": str(self.request_id), "payment_id": str(self.payment_id)}
+        if self.fee_max is not None:
+            made["fee_max"] = self.fee_max
+        return made
+
+    @classmethod
+    def from_json(cls, content: JSON) -> Acceptance:
+        """An acceptance that was kept."""
+        return cls(UUID(content["request_id"]), UUID(content["payment_id"]), content.get("fee_max"))
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRequest:
+    """A request to pay as it stood when it was read; any state but open is final."""
+
+    id: UUID
+    state: str
+    """``open``, ``accepted``, ``declined``, ``cancelled`` or ``expired``."""
+    payee: str
+    payer: str
+    asset: str
+    amount: Decimal
+    reference: UUID | None
+    payment_id: UUID | None
+    """Once accepted: the payment."""
+    created_at: datetime
+    expires_at: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payee:
+    """Whom a handle belongs to."""
+
+    handle: str
+    can_be_paid: bool
+    """False for the own handle."""
+    assets: tuple[str, ...]
+    """In which this wallet can pay."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
-from nugpay_client.connection import NoAnswer
-from nugpay_client.errors import NotFound, OutcomeUnknown, RequestRefused, ServiceUnavailable, WaitedTooLong
+from nugpay_client.errors import PaymentCodeRefused, WaitedTooLong
 from nugpay_client.ids import new_id
 from nugpay_client.models import (
+    Amount,
     Balance,
     Deposit,
     DepositAddress,
@@ -25,6 +27,7 @@ from nugpay_client.models import (
     HistoryLine,
     Limits,
     LimitWindow,
+    Payee,
     Payment,
     PaymentOrder,
     WalletInfo,
@@ -34,15 +37,12 @@ from nugpay_client.models import (
     amount_text,
     read,
 )
+from nugpay_client.payment_codes import PaymentCode, read_payment_code
+from nugpay_client.payment_requests import Requests
 from nugpay_client.sessions import Session
-
-Amount = str | int | Decimal
-"""What callers may give as an amount; a float is refused."""
+from nugpay_client.settling import settle
 
 Found = TypeVar("Found")
-
-_DECIDED = frozenset({400, 409, 422})
-"""Statuses of refusals for which the server has looked at the order itself."""
 
 WITHDRAWAL_ENDS = frozenset({"paid", "returned", "refused"})
 """States after which a withdrawal never changes."""
@@ -68,7 +68,38 @@ class Wallet(Session):
         """The wallet's handle."""
         return _wallet((await self._connection.send("GET", "/v1/wallet")).content)
 
+    async def payee(self, handle: str) -> Payee:
+        """Whom a handle belongs to, to be shown before paying; ``NotFound`` when nobody has it."""
+        content = (await self._connection.send("GET", f"/v1/handles/{quote(handle, safe='@')}")).content
+        found: Payee = read(Payee, content)
+        return found
+
     # Payments ------------------------------------------------------------------
+
+    @property
+    def requests(self) -> Requests:
+        """Requests to pay: those that this wallet makes, and those that it is asked to pay."""
+        return Requests(self._connection)
+
+    def read_code(self, text: str) -> PaymentCode:
+        """A payment code that was scanned or clicked, if it can be paid now.
+
+        ``PaymentCodeRefused`` when it is none of this server's, is damaged or is over.
+        """
+        code = read_payment_code(text, base_url=self._connection.base_url)
+        if code.is_over(datetime.fromtimestamp(self._connection.clock.now(), UTC)):
+            raise PaymentCodeRefused("payment_code_expired", "The time of this payment code is over.")
+        return code
+
+    def order_of_code(
+        self, code: PaymentCode, *, amount: Amount | None = None, fee_max: Amount | None = None
+    ) -> PaymentOrder:
+        """A payment order of a code, with a new id; ``amount`` only where the code leaves it open."""
+        if (amount is None) == (code.amount is None):
+            raise ValueError("an amount is given by the code, or else by the payer")
+        chosen = code.amount if code.amount is not None else amount
+        assert chosen is not None
+        return self.order(code.payee, chosen, code.asset, fee_max=fee_max, reference=code.reference)
 
     def order(
         self,
@@ -97,7 +128,7 @@ class Wallet(Session):
         same order.
         """
         path = f"/v1/payments/{order.id}"
-        return _payment(await self._settle("/v1/payments", path, order.id, order.to_json()))
+        return _payment(await settle(self._connection, "/v1/payments", path, order.id, order.to_json()))
 
     async def payment(self, payment_id: UUID) -> Payment:
         """A payment of this wallet; ``NotFound`` when it did not happen or is not this wallet's."""
@@ -184,7 +215,7 @@ class Wallet(Session):
     async def withdraw(self, order: WithdrawalOrder) -> Withdrawal:
         """Ask for a withdrawal once, however often this is called; raises as ``pay`` does."""
         path = f"/v1/withdrawals/{order.id}"
-        return _withdrawal(await self._settle("/v1/withdrawals", path, order.id, order.to_json()))
+        return _withdrawal(await settle(self._connection, "/v1/withdrawals", path, order.id, order.to_json()))
 
     async def withdrawal(self, withdrawal_id: UUID) -> Withdrawal:
         """A withdrawal of this wallet, as it stands."""
@@ -236,40 +267,6 @@ class Wallet(Session):
         return await _until(look, f"withdrawal {withdrawal_id} in {sorted(states)}", seconds, every)
 
     # Inside --------------------------------------------------------------------
-
-    async def _settle(self, path: str, own_path: str, order_id: UUID, body: dict[str, str]) -> Any:
-        """Send an order until its outcome is known."""
-        retry = self._connection.retry
-        in_doubt: str | None = None
-        for attempt in range(1, retry.attempts + 1):
-            try:
-                return (await self._connection.send_once("POST", path, body)).content
-            except ServiceUnavailable as error:
-                if in_doubt is None and (attempt == retry.attempts or not error.may_pass):
-                    raise
-            except RequestRefused as error:
-                # Who is not admitted any more hears nothing about an attempt before that
-                # may have gone through.
-                if in_doubt is not None and error.problem.status not in _DECIDED:
-                    raise OutcomeUnknown(order_id, f"{in_doubt}; then {error.code}") from error
-                raise
-            except NoAnswer as error:
-                in_doubt = str(error)
-                found = await self._look(own_path)
-                if found is not None:
-                    return found
-            if attempt < retry.attempts:
-                await asyncio.sleep(retry.pause(attempt))
-        raise OutcomeUnknown(order_id, in_doubt or "no answer")
-
-    async def _look(self, own_path: str) -> Any | None:
-        """What the server knows under an id now; None when nothing, or nobody answers."""
-        try:
-            return (await self._connection.send_once("GET", own_path)).content
-        except (NotFound, NoAnswer, ServiceUnavailable):
-            # Not found is no proof that it never will be: the first attempt may still be
-            # on its way. Only the order itself, sent again, settles it.
-            return None
 
     async def _fee(self, path: str, amount: Amount, asset: str) -> Fee:
         query = {"asset": asset, "amount": amount_text(amount)}

@@ -1,0 +1,67 @@
+"""Handles: what a payer may see of somebody before paying."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from foundation.assets import ASSETS
+from wallet_api.callers import wallet_of
+from wallet_api.connections import connections_of
+from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
+from wallet_api.wire import Answer, AssetText, HandleText, answered, handle_text, shown
+from wallets.errors import WalletCode
+from wallets.handle_lookups import look_up_handle
+from wallets.request_errors import AskingCode
+
+router = APIRouter(tags=["payments"])
+
+
+class PayeeAnswer(Answer):
+    """Somebody whom the caller may pay."""
+
+    model_config = shown(
+        {"handle": "@ko_ko", "can_be_paid": True, "assets": [asset.code for asset in ASSETS]}
+    )
+
+    handle: Annotated[HandleText, Field(description="Show it before the payment is signed.")]
+    can_be_paid: Annotated[bool, Field(description="False for the caller's own handle.")]
+    assets: Annotated[list[AssetText], Field(description="In which the caller can pay.")]
+
+
+@router.get(
+    "/handles/{handle}",
+    response_model=PayeeAnswer,
+    summary="Whom a handle belongs to",
+    description="For showing the payee before paying. A person may look up 60 handles a minute, with all "
+    "devices together; asking to pay, opening a wallet and paying a handle that nobody has count as well.",
+    responses=problems(
+        OF_A_WALLET,
+        OF_THE_LEDGER,
+        WalletCode.HANDLE_MALFORMED,
+        AskingCode.TOO_MANY_LOOKUPS,
+        AskingCode.HANDLE_NOT_FOUND,
+    ),
+    openapi_extra=signed(),
+)
+async def payee_of_handle(
+    request: Request,
+    handle: Annotated[str, Path(max_length=31, description="With @ or without, in either case.")],
+) -> Response:
+    """What the caller may see of a handle."""
+    connections = connections_of(request)
+    wallet = await wallet_of(request)
+    found = await look_up_handle(
+        connections.database, connections.ledger, connections.lookups, payer=wallet, handle=handle
+    )
+    return answered(
+        PayeeAnswer(
+            handle=handle_text(found.handle),
+            can_be_paid=bool(found.assets),
+            assets=[asset.code for asset in found.assets],
+        )
+    )
