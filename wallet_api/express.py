@@ -43,6 +43,7 @@ class ExpressAPI(FastAPI):
             request = Request(scope, receive)
             try:
                 response = await endpoint(request)
+            # The handlers that the router would ask; what none of them knows is the gate's to answer.
             except Exception as error:
                 handler = self._handler(error)
                 if handler is None:

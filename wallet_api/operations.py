@@ -49,6 +49,22 @@ SIGNED: Final = (
 OF_A_WALLET: Final = (*SIGNED, WalletCode.WALLET_NOT_OPEN)
 """Problems of operations on the caller's wallet."""
 
+OF_A_PAYMENT: Final = (
+    WalletCode.FEE_ABOVE_MAXIMUM,
+    WalletCode.GREATER_THAN_TRANSACTION_MAX_VALUE,
+    WalletCode.DAILY_VALUE_LIMIT_EXCEEDED,
+    WalletCode.WEEKLY_VALUE_LIMIT_EXCEEDED,
+    WalletCode.MONTHLY_VALUE_LIMIT_EXCEEDED,
+    WalletCode.PAYMENT_ID_TAKEN,
+    WalletCode.PAYMENT_ID_USED_DIFFERENTLY,
+    WalletCode.PAYMENT_ALREADY_REFUSED,
+    WalletCode.WALLET_ACCOUNT_MISSING,
+    WalletCode.WALLET_CLOSED,
+    WalletCode.PAYEE_BALANCE_FULL,
+    WalletCode.INSUFFICIENT_FUNDS,
+)
+"""Problems of paying somebody who is known, whichever way."""
+
 WITH_BODY: Final = (
     ApiCode.JSON_MALFORMED,
     ApiCode.BODY_TOO_SLOW,

@@ -16,7 +16,16 @@ from foundation.money import Money
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
 from wallet_api.mobile.payments import PaymentAnswer, payment_answer
-from wallet_api.operations import AMOUNTS, OF_A_WALLET, OF_THE_LEDGER, WITH_BODY, asks, problems, signed
+from wallet_api.operations import (
+    AMOUNTS,
+    OF_A_PAYMENT,
+    OF_A_WALLET,
+    OF_THE_LEDGER,
+    WITH_BODY,
+    asks,
+    problems,
+    signed,
+)
 from wallet_api.wire import (
     AmountAnswer,
     AmountText,
@@ -192,7 +201,10 @@ async def ask_to_pay(request: Request) -> Response:
     summary="Requests to pay",
     description="Those that ask the caller to pay, or those that the caller made.",
     responses=problems(
-        OF_A_WALLET, OF_THE_LEDGER, FoundationCode.ID_MALFORMED, AskingCode.PAYMENT_REQUEST_NOT_FOUND
+        OF_A_WALLET,
+        OF_THE_LEDGER,
+        FoundationCode.ID_MALFORMED,
+        AskingCode.PAYMENT_REQUEST_NOT_FOUND,
     ),
     openapi_extra=signed(),
 )
@@ -221,7 +233,10 @@ async def own_requests(request: Request, query: Annotated[RequestsQuery, Query()
     summary="A request to pay",
     description="Only payer and payee see it.",
     responses=problems(
-        OF_A_WALLET, OF_THE_LEDGER, FoundationCode.ID_MALFORMED, AskingCode.PAYMENT_REQUEST_NOT_FOUND
+        OF_A_WALLET,
+        OF_THE_LEDGER,
+        FoundationCode.ID_MALFORMED,
+        AskingCode.PAYMENT_REQUEST_NOT_FOUND,
     ),
     openapi_extra=signed(),
 )
@@ -247,18 +262,7 @@ async def own_request(request: Request, request_id: RequestPath) -> Response:
         WITH_BODY,
         AMOUNTS,
         WalletCode.PAYMENT_ID_MALFORMED,
-        WalletCode.FEE_ABOVE_MAXIMUM,
-        WalletCode.GREATER_THAN_TRANSACTION_MAX_VALUE,
-        WalletCode.DAILY_VALUE_LIMIT_EXCEEDED,
-        WalletCode.WEEKLY_VALUE_LIMIT_EXCEEDED,
-        WalletCode.MONTHLY_VALUE_LIMIT_EXCEEDED,
-        WalletCode.PAYMENT_ID_TAKEN,
-        WalletCode.PAYMENT_ID_USED_DIFFERENTLY,
-        WalletCode.PAYMENT_ALREADY_REFUSED,
-        WalletCode.WALLET_ACCOUNT_MISSING,
-        WalletCode.WALLET_CLOSED,
-        WalletCode.PAYEE_BALANCE_FULL,
-        WalletCode.INSUFFICIENT_FUNDS,
+        OF_A_PAYMENT,
     ),
     openapi_extra=asks(
         AcceptanceRequest, example={"payment_id": "019ab0c4-6a2e-7c11-9d2b-3f6f0c1d2e4a", "fee_max": "0.03"}

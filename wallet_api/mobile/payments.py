@@ -15,7 +15,16 @@ from foundation.ids import parse_id
 from foundation.money import Money
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
-from wallet_api.operations import AMOUNTS, OF_A_WALLET, OF_THE_LEDGER, WITH_BODY, asks, problems, signed
+from wallet_api.operations import (
+    AMOUNTS,
+    OF_A_PAYMENT,
+    OF_A_WALLET,
+    OF_THE_LEDGER,
+    WITH_BODY,
+    asks,
+    problems,
+    signed,
+)
 from wallet_api.wire import (
     AmountAnswer,
     AmountText,
@@ -102,18 +111,7 @@ class PaymentAnswer(Answer):
         WalletCode.PAYEE_UNKNOWN,
         AskingCode.TOO_MANY_LOOKUPS,
         WalletCode.PAYEE_IS_PAYER,
-        WalletCode.FEE_ABOVE_MAXIMUM,
-        WalletCode.GREATER_THAN_TRANSACTION_MAX_VALUE,
-        WalletCode.DAILY_VALUE_LIMIT_EXCEEDED,
-        WalletCode.WEEKLY_VALUE_LIMIT_EXCEEDED,
-        WalletCode.MONTHLY_VALUE_LIMIT_EXCEEDED,
-        WalletCode.PAYMENT_ID_TAKEN,
-        WalletCode.PAYMENT_ID_USED_DIFFERENTLY,
-        WalletCode.PAYMENT_ALREADY_REFUSED,
-        WalletCode.WALLET_ACCOUNT_MISSING,
-        WalletCode.WALLET_CLOSED,
-        WalletCode.PAYEE_BALANCE_FULL,
-        WalletCode.INSUFFICIENT_FUNDS,
+        OF_A_PAYMENT,
     ),
     openapi_extra=asks(
         PaymentRequest,
