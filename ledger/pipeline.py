@@ -118,6 +118,8 @@ class Pipeline:
         """Whether the outcome of a commit is not known."""
         self.on_stored: Callable[[Head], None] = lambda _: None
         """Told of every newest batch once readers can see it; must not wait."""
+        self.on_begun: Callable[[], None] = lambda: None
+        """Told when the lock is held and everything that is loaded stands in its place."""
         self._clock = clock
         self._intake = intake
         self._committer = committer
@@ -139,6 +141,7 @@ class Pipeline:
         if self.tenure is not None:
             self.tenures += 1
             self.stored_head = self.tenure.head
+            self.on_begun()
             self.on_stored(self.stored_head)
         return self.tenure is not None
 

@@ -82,6 +82,7 @@ class Writer:
         self._intake = Intake()
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="ledger-committer")
         self._pipeline = Pipeline(clock, self._intake, self._committer, self._acquire)
+        self._pipeline.on_begun = self._serve
         self._has_served = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
@@ -176,12 +177,19 @@ class Writer:
                     self._pipeline.refuse_unfinished(detail, outcome_unknown=self._pipeline.in_doubt)
                     self._intake.turn_away(detail, from_now_on=False)
             if tenure is not None:
-                self.phase = Phase.SERVING
-                self._has_served = True
-                self._intake.open_to_callers()
                 return tenure
             self._intake.pause(LOCK_RETRY_SECONDS)
         return None
+
+    def _serve(self) -> None:
+        """Say that it serves, once the state, the tail and the head are those that were loaded.
+
+        Whoever waits for the phase reads them next: a head of before would tell a
+        caller that an empty journal is the newest there is.
+        """
+        self._has_served = True
+        self._intake.open_to_callers()
+        self.phase = Phase.SERVING
 
     def _start_sealing(self, tail: Tail, ids: IDFilter) -> Sealer:
         sealer = Sealer(self._url, tail, ids)

@@ -49,6 +49,10 @@ NEVER_SECONDS = 1_000_000_000
 """anvil's own time between blocks: it makes none by itself. Whoever sets another one
 (``evm_setIntervalMining``, 0 for none) has stopped us from making them, until it is set back."""
 
+STATES_MAX = 400
+"""States of blocks that the node keeps, some 0.8 MB each; without a bound it writes every older one
+into the home of whoever runs it, under `.foundry`, and leaves them there when it is killed."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts on which a development node may be started."""
 
@@ -98,6 +102,7 @@ class DevelopmentNode:
             *("--timestamp", str(self._genesis().timestamp)),
             *("--block-time", str(NEVER_SECONDS)),
             *("--slots-in-an-epoch", "1"),
+            *("--prune-history", str(STATES_MAX)),
             *("--dump-state", str(self._at_exit)),
             "--silent",
         ]

@@ -13,6 +13,7 @@ from foundation.postgres import sync_url
 from ledger import connection
 from ledger.contract import CreateTransferStatus
 from ledger.engine import LedgerEngine
+from ledger.writer import Phase, Writer
 from tests.ledger.invariants import check_journal
 from tests.ledger.journaled_duel import JournaledDuel, compare_states, state_of
 from tests.ledger.world import World
@@ -220,3 +221,24 @@ async def test_many_restarts_change_nothing(database_url: str, world: World) -> 
         assert status is CreateTransferStatus.CREATED
         await restart(world, database_url)
     assert await world.posted("a", "b") == [-15, 15]
+
+
+async def test_the_writer_says_that_it_serves_once_what_it_loaded_stands_in_its_place(
+    database_url: str, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(database_url, clock) as engine:
+        world = World(engine, clock)
+        await world.open("a b")
+        await world.request("a -> b 5 | created")
+        head = engine.sequence
+    seen: list[tuple[int, int]] = []
+
+    def watched(writer: Writer, name: str, value: object) -> None:
+        object.__setattr__(writer, name, value)
+        if value is Phase.SERVING:
+            seen.append((writer.stored_head.sequence, len(list(writer.state.accounts))))
+
+    monkeypatch.setattr(Writer, "__setattr__", watched)
+    async with running(database_url, clock):
+        pass
+    assert seen == [(head, 2)]

@@ -51,7 +51,7 @@ from tests.treasury.cold import COLD, ask, carry, record
 from tests.treasury.conftest import Treasury, treasury_of
 from tests.treasury.distrust import Distrust, WaryTreasury
 from tests.treasury.moves import administer, signed_by
-from tests.treasury.weather import DEPTH_MAX, EPOCH_SLOTS, NODE_MEMORY
+from tests.treasury.weather import DEPTH_MAX, EPOCH_SLOTS
 from treasury.cold_models import TreasuryColdMove
 from treasury.models import TreasuryDeparture
 
@@ -285,7 +285,7 @@ async def _rage(storm: Storm, reorgs: int, say: Say) -> None:
 async def sea(home: Path, database_url: str) -> AsyncIterator[Treasury]:
     """A treasury on a chain, a ledger and a signer of its own."""
     clock = SettableClock()
-    with running_anvil(home / "anvil.log", *NODE_MEMORY, epoch_slots=EPOCH_SLOTS) as node:
+    with running_anvil(home / "anvil.log", epoch_slots=EPOCH_SLOTS) as node:
         contracts = await deploy_contracts(node, home)
         database = Database(database_url)
         ledger = await LedgerEngine.start(database_url, clock)

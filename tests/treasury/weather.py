@@ -30,12 +30,6 @@ DEPTH_MAX = 64
 EPOCH_SLOTS = DEPTH_MAX // 2
 """anvil's final block is two epochs behind its head."""
 
-STATES_MAX = 400
-"""States that the node keeps in memory, some 0.8 MB each; no reorg goes back so far."""
-NODE_MEMORY = ("--prune-history", str(STATES_MAX))
-"""anvil 1.7.1 puts older states on disk and loses some on the way: a reorg that goes back to such a
-block leaves a chain without contracts. So what may be gone back to stays in memory."""
-
 GWEI = 10**9
 STUCK_SECONDS = 130
 """A little more than the sender waits before it offers more."""
@@ -161,7 +155,7 @@ class Weather(Life):
 
     def _again(self, state: Path, port: int, genesis: int) -> AbstractContextManager[Anvil]:
         """The node once more. A state file has no block 0: it is made anew, the same if its time is."""
-        arguments = ("--load-state", str(state), "--timestamp", str(genesis), *NODE_MEMORY)
+        arguments = ("--load-state", str(state), "--timestamp", str(genesis))
         log = state.with_name(f"node-{self.done['node restarts']}.log")
         return running_anvil(log, *arguments, port=port, epoch_slots=EPOCH_SLOTS)
 
