@@ -44,5 +44,7 @@ def parse_new_handle(text: str) -> str:
     """A handle that somebody asks for; refused as ``handle_reserved`` where it could mislead."""
     handle = parse_handle(text)
     if handle in RESERVED or handle.startswith(("nugpay", "nug_pay")):
-        raise Refusal(WalletCode.HANDLE_RESERVED, f"@{handle} is reserved; choose another handle.")
+        raise Refusal(
+            WalletCode.HANDLE_RESERVED, f"@{handle} is reserved; choose another handle.", handle=handle
+        )
     return handle

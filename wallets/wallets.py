@@ -86,7 +86,11 @@ async def _open(session: AsyncSession, ledger: Ledger, clock: Clock, person_id: 
                 handle=row.handle,
             )
     if rows:
-        raise Refusal(WalletCode.HANDLE_TAKEN, f"@{handle} belongs to somebody else; choose another handle.")
+        raise Refusal(
+            WalletCode.HANDLE_TAKEN,
+            f"@{handle} belongs to somebody else; choose another handle.",
+            handle=handle,
+        )
     row = WalletRow(
         id=derive_id("wallet", person_id), person_id=person_id, handle=handle, created_at=clock.now()
     )
