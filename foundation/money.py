@@ -54,6 +54,7 @@ class Money:
             raise Refusal(
                 FoundationCode.AMOUNT_TOO_PRECISE,
                 f"{asset.code} has {asset.scale} decimals; {len(decimals)} were given.",
+                asset=asset.code,
                 scale=asset.scale,
             )
         return cls(int(whole + decimals.ljust(asset.scale, "0")), asset)

@@ -53,7 +53,12 @@ def refuse_above_limit(amount: Money, limits: Mapping[Asset, WithdrawalLimit]) -
     limit = limits.get(amount.asset)
     if limit is not None and amount.minor > limit.per_withdrawal:
         most = Money(limit.per_withdrawal, amount.asset)
-        raise Refusal(TreasuryCode.WITHDRAWAL_ABOVE_LIMIT, f"At most {most} at once.", limit=most.format())
+        raise Refusal(
+            TreasuryCode.WITHDRAWAL_ABOVE_LIMIT,
+            f"At most {most} at once.",
+            limit=most.format(),
+            asset=most.asset.code,
+        )
 
 
 async def refuse_above_daily_limit(
@@ -91,4 +96,5 @@ async def refuse_above_daily_limit(
             f"At most {most} in 24 hours.",
             retryable=Retryable.YES,
             limit=most.format(),
+            asset=most.asset.code,
         )

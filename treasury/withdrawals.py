@@ -218,6 +218,7 @@ async def _intend(
             TreasuryCode.WITHDRAWAL_FEE_ABOVE_MAXIMUM,
             f"The fee is {fee}; you agreed to at most {fee_max}.",
             fee=fee.format(),
+            asset=fee.asset.code,
         )
     if await breaker_trip(session, custody.chain_id) is not None:
         raise Refusal(

@@ -20,12 +20,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from foundation.errors import Refusal, Unavailable
+from foundation.languages.catalogues import all_texts
 from foundation.logs import configure_logging
 from foundation.settings import Settings, get_settings
 from wallet_api.connections import Connections, connect
 from wallet_api.errors import ApiCode
 from wallet_api.express import ExpressAPI
-from wallet_api.gate import REQUEST_ID_KEY, Gate
+from wallet_api.gate import Gate, asker_of
 from wallet_api.mobile import (
     balances,
     blocked_receivers,
@@ -68,6 +69,8 @@ EXPRESS: Final = {
 
 def create_app(settings: Settings | None = None, *, connect: Connect = connect) -> FastAPI:
     """The application; it connects when its lifespan begins."""
+    # Read now, so that a catalogue that cannot be read is found at start and no answer waits for one.
+    all_texts()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -104,18 +107,14 @@ async def _openapi(_request: Request) -> Response:
     return Response(DOCUMENT.read_bytes(), media_type="application/json")
 
 
-def _where(request: Request) -> dict[str, str]:
-    return {"path": request.url.path, "request_id": request.scope[REQUEST_ID_KEY]}
-
-
 async def _answer_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    return refusal_response(error, **_where(request))
+    return refusal_response(error, **asker_of(request.scope))
 
 
 async def _answer_unavailable(request: Request, error: Exception) -> Response:
     assert isinstance(error, Unavailable)
-    return unavailable_response(error, **_where(request))
+    return unavailable_response(error, **asker_of(request.scope))
 
 
 async def _answer_database_away(request: Request, error: Exception) -> Response:
@@ -127,7 +126,7 @@ async def _answer_database_away(request: Request, error: Exception) -> Response:
     away = Unavailable(
         "database_unavailable", "The database does not answer.", outcome_unknown=request.method != "GET"
     )
-    return unavailable_response(away, **_where(request))
+    return unavailable_response(away, **asker_of(request.scope))
 
 
 def _is_outage(error: DBAPIError) -> bool:
@@ -136,7 +135,7 @@ def _is_outage(error: DBAPIError) -> bool:
 
 async def _answer_malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return refusal_response(malformed(list(error.errors())), **_where(request))
+    return refusal_response(malformed(list(error.errors())), **asker_of(request.scope))
 
 
 async def _answer_routing(request: Request, error: Exception) -> Response:
@@ -147,7 +146,7 @@ async def _answer_routing(request: Request, error: Exception) -> Response:
         )
     else:
         refusal = Refusal(ApiCode.ROUTE_NOT_FOUND, "There is nothing at this path.")
-    response = refusal_response(refusal, **_where(request))
+    response = refusal_response(refusal, **asker_of(request.scope))
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response

@@ -87,27 +87,34 @@ class Gate:
             body = await _read_body(scope, headers, receive)
             await self._app(scope, _replaying(body, receive), send_marked)
         except Refusal as refusal:
-            await refusal_response(refusal, path=scope["path"], request_id=request_id)(
-                scope, receive, send_marked
-            )
+            await refusal_response(refusal, **asker_of(scope))(scope, receive, send_marked)
         except _ClientGone:
             log.info("client_gone", request_id=request_id, path=scope["path"])
         # Nothing may leave a client without an answer that says whether money moved.
         except Exception:
             log.exception("request_failed", request_id=request_id, method=scope["method"], path=scope["path"])
             if not started:
-                await _fault(scope, request_id)(scope, receive, send_marked)
+                await _fault(scope)(scope, receive, send_marked)
 
 
 class _ClientGone(Exception):
     """The client closed the connection before its body was complete."""
 
 
-def _fault(scope: Scope, request_id: str) -> Response:
+def asker_of(scope: Scope) -> dict[str, str]:
+    """What a problem must know of its request: path, name, and the languages that are wanted."""
+    wanted = [value for name, value in scope["headers"] if name == b"accept-language"]
+    return {
+        "path": scope["path"],
+        "request_id": scope[REQUEST_ID_KEY],
+        # Several headers of a list are one list (RFC 9110 section 5.3).
+        "accept_language": b",".join(wanted).decode("latin-1"),
+    }
+
+
+def _fault(scope: Scope) -> Response:
     return internal_response(
-        path=scope["path"],
-        request_id=request_id,
-        may_have_moved=scope["method"] not in {"GET", "HEAD", "OPTIONS"},
+        **asker_of(scope), may_have_moved=scope["method"] not in {"GET", "HEAD", "OPTIONS"}
     )
 
 

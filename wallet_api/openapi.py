@@ -19,6 +19,7 @@ from wallet_api.errors import ApiCode
 from wallet_api.operations import ASKED
 from wallet_api.problem import MEDIA_TYPE, Problem
 from wallet_api.problem_kinds import PROBLEM_KINDS
+from wallet_api.problem_texts import ABOUT_MONEY, title_of
 from wallets.errors import WalletCode
 
 DOCUMENT: Final = Path(__file__).with_name("openapi.json")
@@ -39,6 +40,10 @@ answer send the same again, or ask for the id.
 
 **Problems.** Every refusal is `application/problem+json` with a stable `code`, whether money \
 moved, whether the same request may succeed later, and what to do now.
+
+**Languages.** The sentences of a problem (`title`, `detail`, `about_money`, `what_to_do`) are in \
+the language that `Accept-Language` asks for; `code` and everything else that a program reads \
+never change with it. English and Burmese (`my`) are complete.
 
 **Amounts** are decimal strings at the asset's scale. **Times** are UTC.
 """
@@ -72,14 +77,20 @@ def describe(app: FastAPI) -> dict[str, Any]:
             "description": "HTTP message signature (RFC 9421) by the key of an enrolled device.",
         }
     }
+    components["headers"] = {
+        "ContentLanguage": {
+            "description": "The language of the problem's sentences; two where one has not all of them.",
+            "schema": {"type": "string"},
+            "example": "my",
+        }
+    }
     used: set[str] = set()
     for path in document["paths"].values():
         for operation in path.values():
             _show_success(operation, schemas)
             used |= _only_our_problems(operation)
     components["examples"] = {
-        code: {"summary": code.replace("_", " ").capitalize(), "value": _example(code)}
-        for code in sorted(used)
+        code: {"summary": title_of(code), "value": _example(code)} for code in sorted(used)
     }
     return document
 
@@ -113,13 +124,14 @@ def _example(code: str) -> dict[str, Any]:
     unknown = code in {ApiCode.INTERNAL_ERROR, "ledger_unavailable"}
     example: dict[str, Any] = {
         "type": f"urn:nugpay:problem:{code}",
-        "title": code.replace("_", " ").capitalize(),
+        "title": title_of(code),
         "status": kind.status,
-        "detail": _DETAILS.get(code, code.replace("_", " ").capitalize() + "."),
+        "detail": _DETAILS.get(code, f"{title_of(code)}."),
         "instance": "/v1/payments",
         "code": code,
         "retryable": "unknown" if unknown else "true" if kind.status in {408, 429, 503} else "false",
         "money_moved": "unknown" if unknown else "false",
+        "about_money": ABOUT_MONEY["unknown" if unknown else "false"],
         "what_to_do": kind.what_to_do,
         "request_id": "5f0c7a3e9b1d4c2688aa0e71",
     }

@@ -127,6 +127,7 @@ def problems(*codes: RefusalCode | str | Iterable[RefusalCode | str]) -> dict[in
             kind.status,
             {
                 "description": "Refused",
+                "headers": {"Content-Language": {"$ref": "#/components/headers/ContentLanguage"}},
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
             },
         )

@@ -3,7 +3,8 @@
 A problem says what happened (``code``, ``detail``), whether money moved
 (``money_moved``), whether the same request may succeed later (``retryable``), and
 what to do now. "unknown" is an answer of its own: the outcome is settled by
-asking for the id, or by sending the same request again.
+asking for the id, or by sending the same request again. The sentences are in the
+language that ``Accept-Language`` asks for; nothing that a program reads is.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from foundation.errors import Refusal, RefusalData, Retryable, Unavailable
+from foundation.languages.preferences import languages_wanted
 from wallet_api.errors import ApiCode
 from wallet_api.problem_kinds import PROBLEM_KINDS
+from wallet_api.problem_texts import problem_text
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -32,9 +35,9 @@ class Problem(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     type: str = Field(description="A name for the kind of problem: urn:nugpay:problem:<code>.")
-    title: str = Field(description="The code as words.")
+    title: str = Field(description="The code in words, in the language of the answer.")
     status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What happened, in a sentence.")
+    detail: str = Field(description="What happened, in a sentence; in the language of the answer.")
     instance: str = Field(description="The path that was asked.")
     code: str = Field(description="Stable name of the problem; switch on this.")
     retryable: Literal["true", "false", "unknown"] = Field(
@@ -43,7 +46,8 @@ class Problem(BaseModel):
     money_moved: Literal["false", "unknown"] = Field(
         description="Whether this request moved money; unknown: ask for the id."
     )
-    what_to_do: str = Field(description="Advice for whoever sent the request.")
+    about_money: str = Field(description="What money_moved says, in the language of the answer.")
+    what_to_do: str = Field(description="Advice for whoever sent the request, in the language of the answer.")
     request_id: str = Field(description="Names this request in our logs.")
     server_time: str | None = Field(default=None, description="Of clock problems: the server's time.")
     field: str | None = Field(default=None, description="The field that is wrong or differs.")
@@ -55,7 +59,7 @@ class Problem(BaseModel):
     )
 
 
-def refusal_response(refusal: Refusal, *, path: str, request_id: str) -> Response:
+def refusal_response(refusal: Refusal, *, path: str, request_id: str, accept_language: str) -> Response:
     """The answer to a refusal; what was asked for has had no effect."""
     return _response(
         refusal.code.value,
@@ -64,11 +68,12 @@ def refusal_response(refusal: Refusal, *, path: str, request_id: str) -> Respons
         money_moved="false",
         path=path,
         request_id=request_id,
+        accept_language=accept_language,
         **refusal.data,
     )
 
 
-def unavailable_response(error: Unavailable, *, path: str, request_id: str) -> Response:
+def unavailable_response(error: Unavailable, *, path: str, request_id: str, accept_language: str) -> Response:
     """The answer when a dependency did not answer."""
     response = _response(
         error.code,
@@ -77,12 +82,13 @@ def unavailable_response(error: Unavailable, *, path: str, request_id: str) -> R
         money_moved="unknown" if error.outcome_unknown else "false",
         path=path,
         request_id=request_id,
+        accept_language=accept_language,
     )
     response.headers["retry-after"] = str(getattr(error, "retry_seconds", RETRY_SECONDS))
     return response
 
 
-def internal_response(*, path: str, request_id: str, may_have_moved: bool) -> Response:
+def internal_response(*, path: str, request_id: str, accept_language: str, may_have_moved: bool) -> Response:
     """The answer to a fault of ours; ``may_have_moved`` when money could have moved before it."""
     return _response(
         ApiCode.INTERNAL_ERROR.value,
@@ -91,6 +97,7 @@ def internal_response(*, path: str, request_id: str, may_have_moved: bool) -> Re
         money_moved="unknown" if may_have_moved else "false",
         path=path,
         request_id=request_id,
+        accept_language=accept_language,
     )
 
 
@@ -102,26 +109,35 @@ def _response(
     money_moved: Literal["false", "unknown"],
     path: str,
     request_id: str,
+    accept_language: str,
     **data: RefusalData,
 ) -> Response:
     # A code without an entry is a fault of ours and answered as one: never as a success.
     kind = PROBLEM_KINDS.get(code) or PROBLEM_KINDS[ApiCode.INTERNAL_ERROR]
     more: dict[str, Any] = dict(data)
+    said = problem_text(
+        code, kind, detail, data, money_moved=money_moved, languages=languages_wanted(accept_language)
+    )
     problem = Problem(
         type=f"urn:nugpay:problem:{code}",
-        title=code.replace("_", " ").capitalize(),
+        title=said.title,
         status=kind.status,
-        detail=detail,
+        detail=said.detail,
         instance=path,
         code=code,
         retryable=retryable.value,
         money_moved=money_moved,
-        what_to_do=kind.what_to_do,
+        about_money=said.about_money,
+        what_to_do=said.what_to_do,
         request_id=request_id,
         new_id_needed=kind.new_id_needed or None,
         **more,
     )
-    headers = {"content-type": MEDIA_TYPE}
+    headers = {
+        "content-type": MEDIA_TYPE,
+        "content-language": ", ".join(said.languages),
+        "vary": "Accept-Language",
+    }
     if problem.retry_after_seconds is not None:
         headers["retry-after"] = str(problem.retry_after_seconds)
     if kind.status == 401:

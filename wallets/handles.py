@@ -63,5 +63,7 @@ def parse_new_handle(text: str) -> str:
     handle = parse_handle(text)
     looks = skeleton(handle)
     if looks in _RESERVED_LOOKS or looks.startswith(_BANK_LOOKS):
-        raise Refusal(WalletCode.HANDLE_RESERVED, f"@{handle} is reserved; choose another handle.")
+        raise Refusal(
+            WalletCode.HANDLE_RESERVED, f"@{handle} is reserved; choose another handle.", handle=handle
+        )
     return handle

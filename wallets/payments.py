@@ -103,7 +103,9 @@ async def pay(ledger: Ledger, directory: WalletDirectory, limits: Limits, order:
     payee = await directory.by_handle(parse_handle(order.payee_handle))
     if payee is None:
         raise Refusal(
-            WalletCode.PAYEE_UNKNOWN, f"No wallet has the handle @{order.payee_handle.lstrip('@')}."
+            WalletCode.PAYEE_UNKNOWN,
+            f"No wallet has the handle @{order.payee_handle.lstrip('@')}.",
+            handle=parse_handle(order.payee_handle),
         )
     if payee.id == order.payer.id:
         raise Refusal(WalletCode.PAYEE_IS_PAYER, "A wallet does not pay itself.")
@@ -228,6 +230,7 @@ async def _explain(
         raise Refusal(
             WalletCode.INSUFFICIENT_FUNDS,
             f"The available balance does not cover {order.amount} and its fee.",
+            amount=order.amount.format(),
             asset=order.amount.asset.code,
         )
     raise await _refusal(ledger, order, payee, failed)

@@ -94,12 +94,17 @@ async def _open(session: AsyncSession, ledger: Ledger, clock: Clock, person_id: 
                 handle=row.handle,
             )
     if any(row.handle == handle for row in rows):
-        raise Refusal(WalletCode.HANDLE_TAKEN, f"@{handle} belongs to somebody else; choose another handle.")
+        raise Refusal(
+            WalletCode.HANDLE_TAKEN,
+            f"@{handle} belongs to somebody else; choose another handle.",
+            handle=handle,
+        )
     if rows:
         # Whose it is, and how it is written, is not told: nobody asked for that handle.
         raise Refusal(
             WalletCode.HANDLE_TOO_SIMILAR,
             f"@{handle} looks like a handle of somebody else; choose one that is easier to tell apart.",
+            handle=handle,
         )
     row = WalletRow(
         id=derive_id("wallet", person_id),

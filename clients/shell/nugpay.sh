@@ -9,7 +9,8 @@
 #   nugpay.sh post PATH JSON                   any other request
 #
 # With NUGPAY_SHOW=1 the curl command is printed instead of run: what goes over the wire, ready to paste.
-# NUGPAY_API is the server (http://127.0.0.1:8080 by default). Needs openssl 1.1.1 or later.
+# NUGPAY_API is the server (http://127.0.0.1:8080 by default); NUGPAY_LANGUAGE is the language of refusals,
+# such as my. Needs openssl 1.1.1 or later.
 set -eu
 
 API=${NUGPAY_API:-http://127.0.0.1:8080}
@@ -50,6 +51,7 @@ send() {
     signature=$(openssl pkeyutl -sign -inkey "$KEY" -rawin -in "$signed" | openssl base64 -A)
     rm -f "$signed"
     set -- -sS -X "$method" "$url" -H "Signature-Input: sig=$parameters" -H "Signature: sig=:$signature:"
+    [ -z "${NUGPAY_LANGUAGE:-}" ] || set -- "$@" -H "Accept-Language: $NUGPAY_LANGUAGE"
     if [ -n "$body" ]; then
         set -- "$@" -H "Content-Digest: $digest" -H 'Content-Type: application/json' --data-binary "$body"
     fi
@@ -73,5 +75,5 @@ pay)
     ;;
 get) send GET "$2" ;;
 post) send POST "$2" "$3" ;;
-*) sed -n '2,12s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

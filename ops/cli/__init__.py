@@ -23,6 +23,7 @@ from ops.cli import (
     demo,
     faucet,
     invite,
+    languages,
     ledger,
     migrate,
     officers,
@@ -57,6 +58,7 @@ app.command("bench")(bench.command)
 app.command("conform")(conform.command)
 app.command("simulate")(simulate.command)
 app.command("reconcile")(reconcile.command)
+app.command("languages")(languages.command)
 app.command("migrate")(migrate.command)
 app.add_typer(ledger.app, name="ledger")
 app.command("api")(api.command)

@@ -89,7 +89,7 @@ def test_more_decimals_than_the_scale_are_refused_even_zeros(text: str, asset: A
     with pytest.raises(Refusal) as refused:
         Money.parse(text, asset)
     assert refused.value.code is FoundationCode.AMOUNT_TOO_PRECISE
-    assert refused.value.data == {"scale": asset.scale}
+    assert refused.value.data == {"asset": asset.code, "scale": asset.scale}
 
 
 @pytest.mark.parametrize(

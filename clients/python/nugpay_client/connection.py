@@ -69,12 +69,14 @@ class Connection:
         http: httpx.AsyncClient,
         clock: DeviceClock,
         retry: RetryPolicy,
+        language: str | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._signer = signer
         self._http = http
         self.clock = clock
         self.retry = retry
+        self.language = language
 
     @property
     def base_url(self) -> str:
@@ -136,6 +138,8 @@ class Connection:
         )
         if content:
             headers["Content-Type"] = "application/json"
+        if self.language:
+            headers["Accept-Language"] = self.language
         try:
             response = await self._http.request(method, url, content=content, headers=headers)
         except httpx.TransportError as error:

@@ -32,6 +32,10 @@ class Problem:
     money_moved: str
     """``false`` or ``unknown``."""
     request_id: str
+    title: str = ""
+    """The code in words, in the language of the answer, as ``detail`` and ``what_to_do`` are."""
+    about_money: str = ""
+    """``money_moved`` in a sentence."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """Everything that the server said."""
 
@@ -48,8 +52,15 @@ class Problem:
             retryable=str(content.get("retryable", "false")),
             money_moved=str(content.get("money_moved", "unknown")),
             request_id=str(content.get("request_id", "")),
+            title=str(content.get("title", "")),
+            about_money=str(content.get("about_money", "")),
             data=content,
         )
+
+    @property
+    def text(self) -> str:
+        """What a person is shown: what happened, whether money moved, what to do now."""
+        return " ".join(part for part in (self.detail, self.about_money, self.what_to_do) if part)
 
 
 class NUGPayClientError(Exception):
@@ -60,7 +71,7 @@ class RequestRefused(NUGPayClientError):
     """The server refused; nothing has happened. ``code`` says why."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(f"{problem.code}: {problem.detail} {problem.what_to_do}")
+        super().__init__(f"{problem.code}: {problem.text}")
         self.problem = problem
 
     @property
@@ -146,7 +157,7 @@ class ServiceUnavailable(NUGPayClientError):
     """The service cannot do it now; nothing has happened."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(f"{problem.code}: {problem.detail}")
+        super().__init__(f"{problem.code}: {problem.text}")
         self.problem = problem
 
     @property

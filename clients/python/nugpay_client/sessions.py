@@ -26,8 +26,13 @@ class Session:
         http: httpx.AsyncClient | None = None,
         clock: DeviceClock | None = None,
         retry: RetryPolicy | None = None,
+        language: str | None = None,
     ) -> None:
-        """``base_url`` is where /v1 is: ``https://pay.example.org``. A given ``http`` stays the caller's."""
+        """``base_url`` is where /v1 is: ``https://pay.example.org``. A given ``http`` stays the caller's.
+
+        ``language`` is what the person reads, as ``Accept-Language`` says it: ``my``, or
+        ``shn, my;q=0.8``. Refusals come in it; unset, they come in English.
+        """
         self._own_http = http is None
         self._http = http or httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
         self._connection = Connection(
@@ -36,6 +41,7 @@ class Session:
             http=self._http,
             clock=clock or DeviceClock(),
             retry=retry or RetryPolicy(),
+            language=language,
         )
 
     async def __aenter__(self) -> Self:
