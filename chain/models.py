@@ -35,6 +35,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from foundation.database import Base
 
+WORD_LIMIT = 2**256
+
 Word = Numeric(78, 0)
 """An unsigned 256-bit integer of the EVM; read as ``Decimal``, exact, no fraction."""
 
@@ -184,6 +186,9 @@ class ChainOrder(Base):
             "(kind IN ('withdrawal', 'payout_batch', 'cold_move')) = (amount > 0)", name="amount"
         ),
         CheckConstraint("(kind = 'sweep') = (salt IS NOT NULL)", name="sweep_has_salt"),
+        # PostgreSQL counts NaN and infinity among its numbers, above all others.
+        CheckConstraint(f"amount >= 0 AND amount < {WORD_LIMIT}", name="amount_is_word"),
+        CheckConstraint(f"fee >= 0 AND fee < {WORD_LIMIT}", name="fee_is_word"),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)

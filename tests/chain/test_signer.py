@@ -1,6 +1,7 @@
 """The signer: signs approved orders to its caps, each once, and refuses all else."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_hash.auto import keccak
 from hexbytes import HexBytes
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from chain.addresses import ZERO_ADDRESS, checksum, deposit_address
 from chain.deployments import Deployment
@@ -225,6 +227,16 @@ class TestRefusals:
         assert code_and_why(refusal) == (ChainCode.ORDER_UNEXPLAINED, "kind")
         async with running_signer(orders.contracts, database, clock) as signer:
             await orders.sign(signer, await orders.withdrawal())
+
+    @pytest.mark.parametrize("column", ["amount", "fee"])
+    @pytest.mark.parametrize("value", ["NaN", "Infinity", "-1", str(2**256)])
+    async def test_an_amount_that_no_chain_has_is_never_written(
+        self, orders: Orders, column: str, value: str
+    ) -> None:
+        order_id = await orders.withdrawal()
+
+        with pytest.raises(DBAPIError, match=f"{column}|overflow"):
+            await orders.change(order_id, **{column: Decimal(value)})
 
     async def test_a_sweep_of_an_address_that_is_not_its_salts_is_refused(
         self, orders: Orders, signer: SignerClient, database: Database, clock: SettableClock
