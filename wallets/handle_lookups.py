@@ -23,6 +23,7 @@ from foundation.clock import SECOND_NS, Clock
 from foundation.database import Database
 from foundation.errors import Refusal, Retryable
 from foundation.ids import derive_id
+from foundation.turns import Turns
 from ledger.contract import AccountFlags
 from ledger.interface import Ledger
 from wallets.handles import parse_handle
@@ -59,6 +60,8 @@ class HandleLookups:
         self._database = database
         self._clock = clock
         self._blocked: dict[UUID, int] = {}
+        self.turns = Turns()
+        """For questions that are asked several times at once and are one: only the first is a look-up."""
 
     async def count(self, person_id: UUID) -> None:
         """Count one look-up of a person; refused as ``too_many_lookups`` beyond the bound."""

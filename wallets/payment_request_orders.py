@@ -75,7 +75,12 @@ async def ask_for_payment(books: Books, lookups: HandleLookups, order: RequestOr
             AskingCode.PAYMENT_REQUEST_EXPIRY_OUT_OF_RANGE,
             f"A request is open for {SECONDS_MIN} to {SECONDS_MAX} seconds.",
         )
-    handle = parse_handle(order.payer_handle)
+    # The same order many times at once: whoever comes later finds what the first one made.
+    async with lookups.turns.of((order.payee.id, order.id)):
+        return await _ask_once(books, lookups, order, parse_handle(order.payer_handle))
+
+
+async def _ask_once(books: Books, lookups: HandleLookups, order: RequestOrder, handle: str) -> Requested:
     known = await load_request(books.database, order.id)
     if known is not None:
         return await _replayed(books, known, order, handle)
