@@ -89,11 +89,14 @@ async def places_from(session: AsyncSession, from_address: str, nonce: int) -> l
     return [Place(row.nonce, row.order_id, from_address) for row in rows]
 
 
-async def give_place(session: AsyncSession, from_address: str, order_id: UUID, *, first_nonce: int) -> Place:
+async def give_place(
+    session: AsyncSession, from_address: str, order_id: UUID, *, first_nonce: int, next_nonce: int = 0
+) -> Place:
     """The order's nonce; the lane's next if it has none yet, ``first_nonce`` in an empty lane.
 
-    An order that has one in a retired key's lane keeps it: the signer refuses that one,
-    and it is taken back.
+    At least ``next_nonce``: what the signer has signed before it has its order, which a
+    database that was restored may have forgotten. An order that has one in a retired
+    key's lane keeps it: the signer refuses that one, and it is taken back.
 
     Under ``lock_lane`` of another session, so that this one can commit while the
     lane stays locked.
@@ -104,9 +107,29 @@ async def give_place(session: AsyncSession, from_address: str, order_id: UUID, *
     last = await session.scalar(
         select(func.max(ChainLane.nonce)).where(ChainLane.from_address == from_address)
     )
-    nonce = first_nonce if last is None else last + 1
+    nonce = max(first_nonce if last is None else last + 1, next_nonce)
     await session.execute(insert(ChainLane).values(from_address=from_address, nonce=nonce, order_id=order_id))
     return Place(nonce, order_id, from_address)
+
+
+async def take_place(session: AsyncSession, place: Place) -> bool:
+    """Put an order at the nonce that it was signed with; false if that is another order's here.
+
+    A place that it has with another nonce, and that nothing is stored for, is given up.
+    """
+    await session.execute(
+        delete(ChainLane).where(
+            ChainLane.order_id == place.order_id,
+            (ChainLane.from_address != place.from_address) | (ChainLane.nonce != place.nonce),
+            ~exists().where(ChainAttempt.order_id == place.order_id),
+        )
+    )
+    await session.execute(
+        insert(ChainLane)
+        .values(from_address=place.from_address, nonce=place.nonce, order_id=place.order_id)
+        .on_conflict_do_nothing()
+    )
+    return await place_of(session, place.order_id) == place
 
 
 async def take_back_place(session: AsyncSession, place: Place) -> None:

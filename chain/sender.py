@@ -36,8 +36,10 @@ from chain.lanes import (
 )
 from chain.order_status import OrderState, OrderStatus, confirmed, member_status, order_status
 from chain.orders import Order, hold_order, read_order
+from chain.recall import take_in
 from chain.rpc import RPC
 from chain.signer_client import SignerClient
+from chain.signer_messages import RecalledAnswer
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import InvariantViolation, Refusal
@@ -124,7 +126,9 @@ class Sender:
         status = await self._signed_status(order_id)
         if status.state is not OrderState.SIGNED:
             return status
-        return (await self._broadcast_last(order_id))[1]
+        # It may have turned out that it was signed in a batch, whose attempts are the ones to send.
+        order, _ = await self._read(order_id)
+        return (await self._broadcast_last(order.batch_id or order_id))[1]
 
     async def tend(self, order_id: UUID) -> OrderStatus:
         """Help an order along that is not final: send it again if no node has it, bump it if it is stuck.
@@ -193,13 +197,30 @@ class Sender:
             order, attempts = await self._read(order_id)
             if attempts:
                 return
+            recalled = await self._recall(order_id)
+            if recalled.order is not None:
+                return
             _refuse_unsendable(order)
             # Dies here: nothing happened.
             async with self._database.session() as session:
-                place = await give_place(session, address, order_id, first_nonce=first_nonce)
+                place = await give_place(
+                    session, address, order_id, first_nonce=first_nonce, next_nonce=recalled.next_nonce
+                )
             # Dies here: the lane ends in a nonce without a signature. The order's next
             # turn finds it, or whoever wants the next nonce settles it first.
             await self._sign_and_store(place, fees)
+
+    async def _recall(self, order_id: UUID) -> RecalledAnswer:
+        """Store what the signer has signed for the order and a restored database does not know.
+
+        Without ``order`` it has signed nothing for it. Under the lane's lock.
+        """
+        recalled = await self._signer.recall(order_id)
+        if recalled[0].order is not None:
+            async with self._database.session() as session:
+                await take_in(session, self._clock, recalled, held=order_id)
+            logger.warning("recalled from the signer's log", order_id=str(order_id))
+        return recalled[0]
 
     async def _settle_unsigned(self, order_id: UUID) -> None:
         """Sign for the order that a crash left with a nonce and without a signature, unless it is ours."""
@@ -209,7 +230,9 @@ class Sender:
         if place is None or place.order_id == order_id:
             return
         try:
-            await self._sign_and_store(place, await suggested_fees(self._rpc))
+            # Signed with another nonce, which a restored database has forgotten: then it has that.
+            if (await self._recall(place.order_id)).order is None:
+                await self._sign_and_store(place, await suggested_fees(self._rpc))
         except Refusal as refusal:
             # Its place is taken back, and its own turn will tell its owner why.
             logger.warning("order refused", order_id=str(place.order_id), code=str(refusal.code))

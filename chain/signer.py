@@ -29,8 +29,9 @@ from chain.key_services import KeyService, sign_with
 from chain.models import OrderKind
 from chain.orders import Order, read_order, withdrawal_word
 from chain.signer_breaker import SignerBreaker
-from chain.signer_messages import CheckRequest, SignRequest
+from chain.signer_messages import CheckRequest, RecalledAnswer, RecallRequest, SignRequest
 from chain.signer_policy import SignerPolicy
+from chain.signer_recall import recalled
 from chain.signer_rules import Rules, refused
 from chain.signing_log import SignedMember, SignedOrder, SigningEntry, SigningLog
 from chain.transactions import SignedTransaction, Transaction
@@ -133,6 +134,11 @@ class Signer:
                 self._refuse_stopped(order)
                 self._rules.refuse_first_signature(order, approvals, now_ns=self._clock.now_ns())
             return before is not None
+
+    async def recall(self, request: RecallRequest) -> RecalledAnswer:
+        """What was signed for an order, whatever the database says; for a member its batch's."""
+        async with self._one_at_a_time:
+            return recalled(self._log, request, address=self.address)
 
     async def look(self) -> None:
         """See whether the breaker has tripped or is released, as every question does too.

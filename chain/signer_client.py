@@ -21,6 +21,8 @@ from chain.signer_messages import (
     CheckRequest,
     IdentityAnswer,
     IdentityRequest,
+    RecalledAnswer,
+    RecallRequest,
     RefusedAnswer,
     Request,
     SignedAnswer,
@@ -60,6 +62,21 @@ class SignerClient:
         if not isinstance(answer, CheckedAnswer):
             raise _unavailable(getattr(answer, "detail", "no answer"), outcome_unknown=False)
         return answer.signed_before
+
+    async def recall(self, order_id: UUID) -> list[RecalledAnswer]:
+        """What the signer's log has for an order, one answer for each signature, in their order.
+
+        At least one: if it has no ``order``, nothing was ever signed for it, alone or in a
+        batch. Raises ``Unavailable``.
+        """
+        answers: list[RecalledAnswer] = []
+        while True:
+            answer = await self._ask(RecallRequest(order_id, len(answers)))
+            if not isinstance(answer, RecalledAnswer):
+                raise _unavailable(getattr(answer, "detail", "no memory"), outcome_unknown=False)
+            answers.append(answer)
+            if answer.order is None or len(answers) >= answer.order.signatures:
+                return answers
 
     async def sign(
         self, *, order_id: UUID, chain_id: int, nonce: int, fees: Fees, from_address: str | None = None

@@ -45,6 +45,14 @@ class CheckRequest(msgspec.Struct, frozen=True, tag="check", forbid_unknown_fiel
     chain_id: int
 
 
+class RecallRequest(msgspec.Struct, frozen=True, tag="recall", forbid_unknown_fields=True):
+    """Say what was signed for an order, or for the batch that it was signed in; decides nothing."""
+
+    order_id: UUID
+    position: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Which of its signatures, from the first."""
+
+
 class IdentityRequest(msgspec.Struct, frozen=True, tag="identity", forbid_unknown_fields=True):
     """Say who you are."""
 
@@ -61,6 +69,37 @@ class CheckedAnswer(msgspec.Struct, frozen=True, tag="checked"):
 
     signed_before: bool = False
     """Whether the signer has ever signed something for this order."""
+
+
+class RecalledOrder(msgspec.Struct, frozen=True):
+    """What the log says of an order that was signed. Amount in token units."""
+
+    id: UUID
+    """The order, or the batch that it was signed in."""
+    kind: str
+    token: str
+    to_address: str
+    amount: str
+    salt: str | None
+    from_address: str
+    nonce: int
+    member_ids: tuple[UUID, ...]
+    """Of a batch, in order."""
+    signatures: int
+    """How many there are."""
+
+
+class RecalledAnswer(msgspec.Struct, frozen=True, tag="recalled"):
+    """What the log says; without ``order`` nothing was ever signed for it."""
+
+    next_nonce: int
+    """The key of now has signed none from here on."""
+    order: RecalledOrder | None = None
+    raw: bytes = b""
+    """The signature that was asked for; empty where its line is older than the bytes' being kept."""
+    tx_hash: str = ""
+    max_fee_per_gas: int = 0
+    max_priority_fee_per_gas: int = 0
 
 
 class RefusedAnswer(msgspec.Struct, frozen=True, tag="refused"):
@@ -101,10 +140,10 @@ class IdentityAnswer(msgspec.Struct, frozen=True, tag="identity"):
     """Hash of the policy that it decides by."""
 
 
-Request = SignRequest | CheckRequest | IdentityRequest
+Request = SignRequest | CheckRequest | RecallRequest | IdentityRequest
 """What may be asked."""
 
-Answer = SignedAnswer | CheckedAnswer | RefusedAnswer | UnavailableAnswer | IdentityAnswer
+Answer = SignedAnswer | CheckedAnswer | RecalledAnswer | RefusedAnswer | UnavailableAnswer | IdentityAnswer
 """What may be answered."""
 
 request_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

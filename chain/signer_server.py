@@ -32,6 +32,7 @@ from chain.signer_messages import (
     CheckRequest,
     IdentityAnswer,
     IdentityRequest,
+    RecallRequest,
     RefusedAnswer,
     SignedAnswer,
     SignRequest,
@@ -190,6 +191,8 @@ async def _answer(signer: Signer, line: bytes) -> Answer:
             vault=deployment.vault,
             policy=policy_hash(signer.policy),
         )
+    if isinstance(request, RecallRequest):
+        return await signer.recall(request)
     return await _decided(signer, request)
 
 

@@ -212,8 +212,11 @@ class SigningLog:
 
     def signed_bytes(self, line: _Line) -> bytes:
         """The signed bytes of a line; empty where the line is older than their being kept."""
-        content = os.pread(self._descriptor, line.length, line.offset)
-        return base64.b64decode(msgspec.json.decode(content, type=SigningEntry).raw)
+        return base64.b64decode(self.entry(line).raw)
+
+    def entry(self, line: _Line) -> SigningEntry:
+        """A line of a signature, whole, from the file."""
+        return msgspec.json.decode(os.pread(self._descriptor, line.length, line.offset), type=SigningEntry)
 
     def order_of(self, address: str, nonce: int) -> UUID | None:
         """The order that a nonce of a key was signed for, if any."""

@@ -276,11 +276,16 @@ class _Step:
     async def _signer_would_sign(self, row: TreasuryWithdrawal) -> bool:
         """Ask the signer before a nonce is given, so that what waits for officers takes none."""
         try:
-            await self._sender.check(row.id)
+            signed = await self._sender.check(row.id)
         except Refusal as refusal:
-            await self._refused(row, refusal)
-            return False
-        return True
+            signed = refusal.data.get("signed_before", False) is True
+            if not signed:
+                await self._refused(row, refusal)
+                return False
+        if signed:
+            # A restored database has forgotten it. The sender takes it in from the signer's log.
+            await self._send(row)
+        return not signed
 
     async def _send(self, row: TreasuryWithdrawal) -> None:
         try:
@@ -293,7 +298,7 @@ class _Step:
     async def _refused(self, row: TreasuryWithdrawal, refusal: Refusal) -> None:
         """What the signer refuses waits, or goes back if time does not change it."""
         if refusal.data.get("signed_before", False):
-            # It was signed, and our tables do not know it: nothing is given back for it.
+            # It was signed, and our tables cannot take that in: nothing is given back for it.
             self._wait(str(refusal))
         elif refusal.code is ChainCode.APPROVALS_MISSING:
             since = row.awaits_officers_since
@@ -372,7 +377,7 @@ class _Step:
         except Refusal as refusal:
             signed = bool(refusal.data.get("signed_before", False))
         if signed:
-            self._wait("the signer has signed it before: the chain decides")
+            await self._send(row)
             return
         async with self._database.session() as session:
             revoked = await revoke_order(session, self._clock, row.id)

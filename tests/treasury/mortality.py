@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.fees import Fees
 from chain.rpc import RPC
 from chain.signer_client import SignerClient
+from chain.signer_messages import RecalledAnswer
 from chain.transactions import SignedTransaction
 from foundation.database import Database
 from ledger.contract import CreateTransferResult, Transfer
@@ -86,6 +87,9 @@ class MortalSigner(SignerClient):
 
     async def check(self, *, order_id: UUID, chain_id: int) -> bool:
         return await self._real.check(order_id=order_id, chain_id=chain_id)
+
+    async def recall(self, order_id: UUID) -> list[RecalledAnswer]:
+        return await self._real.recall(order_id)
 
     async def sign(
         self, *, order_id: UUID, chain_id: int, nonce: int, fees: Fees, from_address: str | None = None

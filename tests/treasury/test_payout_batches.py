@@ -3,7 +3,7 @@
 from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from chain.batches import write_batch
 from chain.models import ChainAttempt, ChainBatchMember, ChainLane, ChainOrder, OrderKind
@@ -22,7 +22,7 @@ from tests.treasury.moves import (
     tripped,
 )
 from treasury.blocked_receivers import block_receiver
-from treasury.models import TreasuryDeparture
+from treasury.models import TreasuryDeparture, TreasuryWithdrawal
 from treasury.open_withdrawals import open_page
 from treasury.payout_batches import PAYOUTS_PER_BATCH, grouped
 from treasury.withdrawals import Withdrawal, WithdrawalState
@@ -327,6 +327,51 @@ class TestChainTroubles:
 
 
 class TestCrashPoints:
+    async def test_batch_that_a_restored_database_has_forgotten_is_taken_from_the_signers_log(
+        self, treasury: Treasury
+    ) -> None:
+        wallet_id = await rich(treasury)
+        withdrawals = await asked(treasury, wallet_id, 3)
+        await treasury.advance()
+        before = await lane(treasury)
+        async with treasury.database.session() as session:
+            await session.execute(delete(ChainAttempt))
+            await session.execute(delete(ChainLane))
+            await session.execute(delete(ChainBatchMember))
+            await session.execute(delete(ChainOrder).where(ChainOrder.kind == OrderKind.PAYOUT_BATCH))
+
+        for _ in range(3):
+            await treasury.advance()
+            await treasury.finalize()
+
+        assert await lane(treasury) == before == [(0, "payout_batch")]
+        assert await states(treasury, wallet_id, withdrawals) == [WithdrawalState.PAID] * 3
+        assert [treasury.contracts.balance(receiver(n)) for n in range(3)] == [7 * WHOLE] * 3
+        await treasury.assert_books_agree()
+
+    async def test_batch_whose_members_a_restored_database_has_not_is_held_for_people(
+        self, treasury: Treasury
+    ) -> None:
+        wallet_id = await rich(treasury)
+        withdrawals = await asked(treasury, wallet_id, 2)
+        await treasury.advance()
+        gone = withdrawals[0].id
+        async with treasury.database.session() as session:
+            await session.execute(delete(ChainAttempt))
+            await session.execute(delete(ChainLane))
+            await session.execute(delete(ChainBatchMember))
+            for batch in await session.scalars(
+                select(ChainOrder).where(ChainOrder.kind == OrderKind.PAYOUT_BATCH)
+            ):
+                await session.delete(batch)
+            await session.execute(delete(TreasuryWithdrawal).where(TreasuryWithdrawal.id == gone))
+            await session.execute(delete(ChainOrder).where(ChainOrder.id == gone))
+
+        report = await treasury.advance()
+
+        assert (report.returned, report.sent, report.waiting) == (0, 0, 1)
+        assert "1 members of its batch" in report.troubles[0]
+
     async def test_batch_killed_after_any_effect_pays_each_once(self, treasury: Treasury) -> None:
         wallet_id = await treasury.wallet()
         await treasury.fund(wallet_id, "900.000000")

@@ -1,10 +1,10 @@
 """Payouts: paid once and posted once, or everything back, whatever vault, chain and node do."""
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from chain.lanes import give_place
-from chain.models import ChainAttempt, ChainLane
+from chain.models import ChainAttempt, ChainLane, ChainOrder
 from chain.signer_policy import CapsText, SignerPolicy
 from foundation.assets import USDT
 from foundation.errors import InvariantViolation
@@ -239,13 +239,14 @@ class TestWhatCannotBePaid:
         assert (await seen(treasury, wallet_id, withdrawal.id)).state is WithdrawalState.SENT
 
     @pytest.mark.parametrize("why", ["blocked", "waited"])
-    async def test_payment_that_a_restored_database_has_forgotten_is_not_given_back(
+    async def test_payment_that_a_restored_database_has_forgotten_is_taken_from_the_signers_log(
         self, treasury: Treasury, why: str
     ) -> None:
         wallet_id = await treasury.wallet()
         await treasury.fund(wallet_id, "250.000000")
-        await treasury.request(wallet_id, "100.000000")
+        withdrawal = await treasury.request(wallet_id, "100.000000")
         await treasury.advance()
+        before = await seen(treasury, wallet_id, withdrawal.id)
         async with treasury.database.session() as session:
             # As it was before the withdrawal had a nonce.
             await session.execute(delete(ChainAttempt))
@@ -256,11 +257,64 @@ class TestWhatCannotBePaid:
             # The vault refuses it, since it is paid.
             treasury.contracts.node.mine(1)
             treasury.clock.advance(seconds=UNPAYABLE_SECONDS_MAX)
-        report = await treasury.advance()
-        assert (report.returned, report.waiting) == (0, 1)
+        assert (await treasury.advance()).returned == 0
         await treasury.finalize()
+        assert (await treasury.advance()).paid == 1
+        after = await seen(treasury, wallet_id, withdrawal.id)
+        assert (after.state, after.tx_hash) == (WithdrawalState.PAID, before.tx_hash)
         assert treasury.contracts.balance(OUTSIDE) == 100_000_000
         assert await treasury.balance(wallet_id) == "149.000000"
+        await treasury.assert_books_agree()
+
+    async def test_a_lane_goes_on_behind_what_a_restored_database_has_forgotten(
+        self, treasury: Treasury
+    ) -> None:
+        node = treasury.contracts.node
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        node.set_automine(on=False)
+        asked = [await treasury.request(wallet_id, text) for text in ("50.000000", "40.000000", "20.000000")]
+        async with treasury.database.session() as session:
+            await session.execute(update(ChainOrder).values(approved_at=treasury.clock.now()))
+        for one in asked[:2]:
+            await treasury.sender.send(one.id)
+        async with treasury.database.session() as session:
+            await session.execute(delete(ChainAttempt))
+            await session.execute(delete(ChainLane))
+        # The third one comes first, and must not take a nonce that the log has for another.
+        await treasury.sender.send(asked[2].id)
+        node.set_automine(on=True)
+        for _ in range(3):
+            await treasury.advance()
+            await treasury.finalize()
+        async with treasury.database.session() as session:
+            rows = await session.execute(select(ChainLane.nonce, ChainLane.order_id))
+            lane = {row.nonce: row.order_id for row in rows}
+        assert lane == {nonce: one.id for nonce, one in enumerate(asked)}
+        states = [(await seen(treasury, wallet_id, one.id)).state for one in asked]
+        assert states == [WithdrawalState.PAID] * 3
+        assert treasury.contracts.balance(OUTSIDE) == 110_000_000
+        await treasury.assert_books_agree()
+
+    async def test_a_nonce_given_anew_to_what_is_signed_with_another_is_given_up(
+        self, treasury: Treasury
+    ) -> None:
+        wallet_id = await treasury.wallet()
+        await treasury.fund(wallet_id, "250.000000")
+        withdrawal = await treasury.request(wallet_id, "100.000000")
+        await treasury.advance()
+        address = await treasury.sender.address()
+        async with treasury.database.session() as session:
+            await session.execute(delete(ChainAttempt))
+            await session.execute(delete(ChainLane))
+            await give_place(session, address, withdrawal.id, first_nonce=7)
+        other = await treasury.request(wallet_id, "20.000000")
+        for _ in range(3):
+            await treasury.advance()
+            await treasury.finalize()
+        for one in (withdrawal, other):
+            assert (await seen(treasury, wallet_id, one.id)).state is WithdrawalState.PAID
+        await treasury.assert_books_agree()
 
 
 class TestChainTroubles:
