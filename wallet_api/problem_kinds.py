@@ -113,6 +113,8 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         404, "If you sent this payment, it has not happened: send it again with the same id."
     ),
     WalletCode.CURSOR_MALFORMED: ProblemKind(422, "Begin again without a cursor."),
+    WalletCode.COUNTERPARTY_UNKNOWN: ProblemKind(422, "Ask the other party for the handle again."),
+    WalletCode.HISTORY_FILTER_MALFORMED: ProblemKind(422, _CORRECT),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
         422, "Make a UUIDv7 and keep it until the answer is known."
