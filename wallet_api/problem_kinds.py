@@ -149,6 +149,8 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         409, "The state says how it ended; if it was paid, payment_id names the payment."
     ),
     AskingCode.PAYMENT_REQUEST_CONTESTED: ProblemKind(409, "Look at the request again, then decide."),
+    WalletCode.COUNTERPARTY_UNKNOWN: ProblemKind(422, "Ask the other party for the handle again."),
+    WalletCode.HISTORY_FILTER_MALFORMED: ProblemKind(422, _CORRECT),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
         422, "Make a UUIDv7 and keep it until the answer is known."

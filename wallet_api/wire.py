@@ -11,13 +11,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
-from foundation.clock import datetime_from_ns
+from foundation.clock import SECOND_NS, datetime_from_ns
 from foundation.errors import Refusal
 from wallet_api.errors import ApiCode
 
@@ -72,6 +73,12 @@ TimeAnswer = Annotated[
     str, Field(description="UTC, RFC 3339 with microseconds.", examples=["2026-11-23T14:05:09.123456Z"])
 ]
 """A time in an answer."""
+
+
+InstantText = Annotated[
+    str, Field(max_length=32, description="UTC, RFC 3339 with Z.", examples=["2026-11-23T14:05:09Z"])
+]
+"""A time in a request."""
 
 
 SignatureText = Annotated[
@@ -149,6 +156,24 @@ def time_text(ns: int) -> str:
 def instant_text(at: datetime) -> str:
     """An aware time as RFC 3339 in UTC, with microseconds."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+_INSTANT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?Z", re.ASCII
+)
+
+
+def parse_instant(text: str) -> int | None:
+    """Nanoseconds since 1970 of a time in a request; None for what is none, or not of 1971 to 2261."""
+    match = _INSTANT.fullmatch(text)
+    try:
+        at = datetime.fromisoformat(match[1] + "+00:00") if match is not None else None
+    except ValueError:
+        at = None
+    if match is None or at is None or not 1971 <= at.year <= 2261:
+        return None
+    whole = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+    return whole * SECOND_NS + int((match[2] or "").ljust(9, "0"))
 
 
 def signature_of(text: str) -> bytes:

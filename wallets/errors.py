@@ -60,3 +60,7 @@ class WalletCode(RefusalCode):
     """No payment with this id has this wallet as payer or payee."""
     CURSOR_MALFORMED = "cursor_malformed"
     """The cursor is not one that a page of history gave."""
+    COUNTERPARTY_UNKNOWN = "counterparty_unknown"
+    """History is asked for of a handle that no wallet has."""
+    HISTORY_FILTER_MALFORMED = "history_filter_malformed"
+    """A filter of history that can mean nothing; its field is named."""

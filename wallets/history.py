@@ -2,7 +2,8 @@
 
 The lines are the ledger's own statement of the wallet's accounts; the accounts of
 several assets are merged by time, which is unique over the whole ledger. A page
-ends with a cursor that stays valid while new lines arrive before it.
+ends with a cursor that stays valid while new lines arrive before it. A filtered
+history is the ledger's own search; its cursors belong to that one filter.
 """
 
 from __future__ import annotations
@@ -16,28 +17,23 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from foundation.assets import ASSETS, Asset, asset_by_ledger
+from foundation.assets import asset_by_ledger
 from foundation.errors import Refusal
 from foundation.money import Money
 from ledger.chart import TransferCode
-from ledger.contract import StatementLine, Transfer, TransferFlags
+from ledger.contract import InvalidFilter, StatementLine, Transfer, TransferFlags
 from ledger.interface import Ledger
+from ledger.queries.questions import TransferSearch
 from wallets.errors import WalletCode
-from wallets.wallets import Wallet, WalletDirectory, wallet_account
+from wallets.history_filters import Direction, HistoryFilter, HistoryKind, history_kind
+from wallets.wallets import Wallet, WalletDirectory
 
 PAGE_MAX: Final = 100
 """Most lines on a page."""
 
 _CURSOR_PREFIX: Final = b"history:"
 
-
-class Direction(StrEnum):
-    """Which way the money went, seen from the wallet."""
-
-    IN = "in"
-    """Into the wallet."""
-    OUT = "out"
-    """Out of the wallet."""
+_ALL: Final = HistoryFilter()
 
 
 class Effect(StrEnum):
@@ -51,37 +47,6 @@ class Effect(StrEnum):
     """Money held before has moved."""
     RELEASED = "released"
     """Money held before is free again."""
-
-
-class HistoryKind(StrEnum):
-    """What a line of history is about."""
-
-    PAYMENT = "payment"
-    """Wallet to wallet."""
-    PAYMENT_FEE = "payment_fee"
-    """The fee of a payment."""
-    DEPOSIT = "deposit"
-    """Tokens that arrived on chain."""
-    WITHDRAWAL = "withdrawal"
-    """Tokens sent to an address on chain."""
-    WITHDRAWAL_FEE = "withdrawal_fee"
-    """The fee of a withdrawal."""
-    CORRECTION = "correction"
-    """An earlier line taken back."""
-    OTHER = "other"
-    """Something newer than this list."""
-
-
-_KINDS: Final = {
-    TransferCode.PAYMENT: HistoryKind.PAYMENT,
-    TransferCode.PAYMENT_FEE: HistoryKind.PAYMENT_FEE,
-    TransferCode.DEPOSIT: HistoryKind.DEPOSIT,
-    TransferCode.WITHDRAWAL: HistoryKind.WITHDRAWAL,
-    TransferCode.WITHDRAWAL_FEE: HistoryKind.WITHDRAWAL_FEE,
-    TransferCode.CORRECTION: HistoryKind.CORRECTION,
-    # The rest of a deposit that was taken back, taken later.
-    TransferCode.DEBT_SETTLED: HistoryKind.CORRECTION,
-}
 
 
 _OF_A_WITHDRAWAL = frozenset({TransferCode.WITHDRAWAL, TransferCode.WITHDRAWAL_FEE})
@@ -123,17 +88,48 @@ async def history(
     directory: WalletDirectory,
     *,
     wallet: Wallet,
-    asset: Asset | None = None,
+    only: HistoryFilter = _ALL,
     cursor: str | None = None,
     limit: int = 50,
 ) -> HistoryPage:
-    """A page of a wallet's history, of one asset or of all; ``cursor_malformed`` is refused.
+    """A page of a wallet's history, or of the lines that ``only`` lets through.
 
-    ``limit`` is 1 to ``PAGE_MAX``.
+    ``limit`` is 1 to ``PAGE_MAX``. Refused as ``cursor_malformed``, and as the filter
+    says. A filtered page may be short, or even empty, before the last one: the ledger
+    looks for a second and says how far it came. The end is where no cursor is.
     """
     assert 1 <= limit <= PAGE_MAX
+    if only.is_open:
+        return await _unfiltered(ledger, directory, wallet, only, cursor, limit)
+    only.check()
+    search = TransferSearch(
+        any_of=await only.criteria(directory, wallet),
+        timestamp_min=only.since_ns or 0,
+        timestamp_max=only.until_ns - 1 if only.until_ns is not None else 0,
+        newest_first=True,
+        limit=limit,
+        cursor=cursor,
+    )
+    try:
+        found = await ledger.search_transfers(search)
+    except InvalidFilter as error:
+        if error.field_name != "cursor":
+            raise
+        raise _cursor_refused() from None
+    lines = await _with_balances(ledger, set(only.account_ids(wallet)), found.transfers)
+    return HistoryPage(await _shown(directory, lines), found.cursor)
+
+
+async def _unfiltered(
+    ledger: Ledger,
+    directory: WalletDirectory,
+    wallet: Wallet,
+    only: HistoryFilter,
+    cursor: str | None,
+    limit: int,
+) -> HistoryPage:
     before = _parse_cursor(cursor) if cursor is not None else None
-    accounts = [wallet_account(wallet.id, each) for each in ((asset,) if asset else ASSETS)]
+    accounts = only.account_ids(wallet)
     # One line more than the page tells whether another page follows.
     statements = await asyncio.gather(
         *(ledger.get_statement(account, before=before, limit=limit + 1) for account in accounts)
@@ -144,12 +140,47 @@ async def history(
         reverse=True,
     )
     page = merged[:limit]
-    others = await directory.by_accounts(
-        _other(account, line.transfer) for account, line in page if line.transfer.code == TransferCode.PAYMENT
-    )
-    lines = [_line(account, line, others.get(_other(account, line.transfer))) for account, line in page]
     more = len(merged) > limit
-    return HistoryPage(lines, _cursor(page[-1][1].transfer.timestamp) if more else None)
+    return HistoryPage(
+        await _shown(directory, page), _cursor(page[-1][1].transfer.timestamp) if more else None
+    )
+
+
+async def _with_balances(
+    ledger: Ledger, own: set[int], transfers: Sequence[Transfer]
+) -> list[tuple[int, StatementLine]]:
+    """Each transfer with its account and the balance after it, which a search does not tell.
+
+    The lines that lie close together come with one question for each account; what
+    lies further back is asked for one by one, so a page costs ``PAGE_MAX`` short
+    questions at most, however far apart its lines are.
+    """
+    accounts = [t.debit_account_id if t.debit_account_id in own else t.credit_account_id for t in transfers]
+    newest = {
+        account: t.timestamp for account, t in zip(reversed(accounts), reversed(transfers), strict=True)
+    }
+    close = await asyncio.gather(
+        *(
+            ledger.get_statement(account, before=at + 1, limit=2 * accounts.count(account))
+            for account, at in newest.items()
+        )
+    )
+    lines = {line.transfer.id: line for statement in close for line in statement}
+    far = [(a, t) for a, t in zip(accounts, transfers, strict=True) if t.id not in lines]
+    for statement in await asyncio.gather(
+        *(ledger.get_statement(account, before=t.timestamp + 1, limit=1) for account, t in far)
+    ):
+        lines |= {line.transfer.id: line for line in statement}
+    return [(account, lines[t.id]) for account, t in zip(accounts, transfers, strict=True)]
+
+
+async def _shown(directory: WalletDirectory, page: Sequence[tuple[int, StatementLine]]) -> list[HistoryLine]:
+    others = await directory.by_accounts(
+        other_account(account, line.transfer)
+        for account, line in page
+        if line.transfer.code == TransferCode.PAYMENT
+    )
+    return [_line(account, line, others.get(other_account(account, line.transfer))) for account, line in page]
 
 
 def _line(account_id: int, line: StatementLine, other: Wallet | None) -> HistoryLine:
@@ -157,37 +188,37 @@ def _line(account_id: int, line: StatementLine, other: Wallet | None) -> History
     asset = asset_by_ledger(transfer.ledger)
     balance = Money(after.credits_posted - after.debits_posted, asset)
     outward = transfer.debit_account_id == account_id
-    reference = transfer.pending_id or transfer.user_data_128
-    if transfer.code in _OF_A_WITHDRAWAL:
-        reference = transfer.user_data_128
     return HistoryLine(
         id=UUID(int=transfer.id),
-        kind=_kind(transfer.code),
+        kind=history_kind(transfer.code),
         direction=Direction.OUT if outward else Direction.IN,
-        effect=_effect(transfer.flags),
+        effect=effect_of(transfer.flags),
         amount=Money(transfer.amount, asset),
         balance=balance,
         available=balance - Money(after.debits_pending, asset),
         counterparty=other.handle if other is not None else None,
-        reference=UUID(int=reference) if reference else None,
+        reference=reference_of(transfer),
         at_ns=transfer.timestamp,
     )
 
 
-def _other(account_id: int, transfer: Transfer) -> int:
+def reference_of(transfer: Transfer) -> UUID | None:
+    """What a line is about: see :attr:`HistoryLine.reference`."""
+    reference = transfer.pending_id or transfer.user_data_128
+    if transfer.code in _OF_A_WITHDRAWAL:
+        reference = transfer.user_data_128
+    return UUID(int=reference) if reference else None
+
+
+def other_account(account_id: int, transfer: Transfer) -> int:
+    """The account on the other side of a transfer."""
     if transfer.debit_account_id == account_id:
         return transfer.credit_account_id
     return transfer.debit_account_id
 
 
-def _kind(code: int) -> HistoryKind:
-    try:
-        return _KINDS.get(TransferCode(code), HistoryKind.OTHER)
-    except ValueError:
-        return HistoryKind.OTHER
-
-
-def _effect(flags: int) -> Effect:
+def effect_of(flags: int) -> Effect:
+    """What a transfer with these flags does to a balance."""
     if flags & TransferFlags.PENDING:
         return Effect.RESERVED
     if flags & TransferFlags.POST_PENDING_TRANSFER:
@@ -208,5 +239,9 @@ def _parse_cursor(text: str) -> int:
         raw = b""
     timestamp = int.from_bytes(raw.removeprefix(_CURSOR_PREFIX), "big")
     if len(raw) != len(_CURSOR_PREFIX) + 8 or timestamp >= 2**63 or _cursor(timestamp) != text:
-        raise Refusal(WalletCode.CURSOR_MALFORMED, "The cursor is not one that a page gave.")
+        raise _cursor_refused()
     return timestamp
+
+
+def _cursor_refused() -> Refusal:
+    return Refusal(WalletCode.CURSOR_MALFORMED, "The cursor is not one that a page gave.")

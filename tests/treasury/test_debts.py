@@ -30,7 +30,7 @@ from treasury.debts import DebtPaymentState, DebtState
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryReversedDeposit
 from treasury.movements import write_movements
-from wallets.history import HistoryKind, _kind
+from wallets.history_filters import HistoryKind, history_kind
 
 
 class TestOwed:
@@ -266,4 +266,4 @@ class TestWriteOff:
 
 
 def test_a_settlement_stands_in_the_history_as_something_taken_back() -> None:
-    assert _kind(TransferCode.DEBT_SETTLED) is HistoryKind.CORRECTION
+    assert history_kind(TransferCode.DEBT_SETTLED) is HistoryKind.CORRECTION

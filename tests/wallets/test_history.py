@@ -12,7 +12,8 @@ from ledger.chart import AccountCode, TransferCode, system_account_id, wallet_ac
 from ledger.contract import Transfer, TransferFlags
 from tests.wallets.conftest import Bank
 from wallets.errors import WalletCode
-from wallets.history import Direction, Effect, HistoryKind, history
+from wallets.history import Effect, history
+from wallets.history_filters import Direction, HistoryFilter, HistoryKind
 from wallets.payments import pay
 from wallets.wallets import Wallet
 
@@ -116,7 +117,7 @@ async def test_one_asset_can_be_asked_for(bank):
     aye = await bank.wallet("aye")
     await bank.fund(aye, "1", USDT)
     await bank.fund(aye, "2", DMMK)
-    assert await lines(bank, aye, asset=DMMK) == [("deposit", "in", "2.00", "2.00", None)]
+    assert await lines(bank, aye, only=HistoryFilter(asset=DMMK)) == [("deposit", "in", "2.00", "2.00", None)]
 
 
 async def test_a_new_wallet_has_an_empty_page_and_no_cursor(bank):

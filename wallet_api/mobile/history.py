@@ -9,26 +9,33 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from foundation.assets import asset_by_code
-from foundation.errors import FoundationCode
+from foundation.assets import Asset, asset_by_code
+from foundation.errors import FoundationCode, Refusal
+from foundation.ids import parse_id
+from foundation.money import Money
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
-from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
+from wallet_api.operations import AMOUNTS, OF_A_WALLET, OF_THE_LEDGER, problems, signed
 from wallet_api.wire import (
     AmountAnswer,
+    AmountText,
     Answer,
     Asked,
     AssetText,
     HandleText,
+    InstantText,
     TimeAnswer,
     UUIDText,
     answered,
     handle_text,
+    parse_instant,
     shown,
     time_text,
 )
 from wallets.errors import WalletCode
-from wallets.history import PAGE_MAX, Direction, Effect, HistoryKind, HistoryLine, history
+from wallets.history import PAGE_MAX, Effect, HistoryLine, history
+from wallets.history_filters import Direction, HistoryFilter, HistoryKind
+from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["wallet"])
 
@@ -37,6 +44,21 @@ class HistoryQuery(Asked):
     """Which part of the history."""
 
     asset: Annotated[AssetText | None, Field(description="Only this asset; all when left out.")] = None
+    kind: Annotated[
+        list[Annotated[HistoryKind, Field(strict=False)]],
+        Field(
+            default_factory=list,
+            max_length=len(HistoryKind),
+            description="Only these; may stand several times.",
+        ),
+    ]
+    direction: Annotated[Direction | None, Field(strict=False, description="Only this way.")] = None
+    counterparty: Annotated[HandleText | None, Field(description="Only with this wallet.")] = None
+    reference: Annotated[UUIDText | None, Field(description="Only lines with this reference.")] = None
+    since: Annotated[InstantText | None, Field(description="From this instant on.")] = None
+    until: Annotated[InstantText | None, Field(description="Before this instant.")] = None
+    amount_min: Annotated[AmountText | None, Field(description="At least; needs the asset.")] = None
+    amount_max: Annotated[AmountText | None, Field(description="At most; needs the asset.")] = None
     cursor: Annotated[str | None, Field(max_length=64, description="From the page before.")] = None
     limit: Annotated[int, Field(ge=1, le=PAGE_MAX, strict=False, description="Most lines on the page.")] = 20
 
@@ -95,23 +117,79 @@ class HistoryAnswer(Answer):
     "/history",
     response_model=HistoryAnswer,
     summary="History",
-    description="Newest first. A cursor stays valid while new lines arrive.",
-    responses=problems(OF_A_WALLET, OF_THE_LEDGER, FoundationCode.UNKNOWN_ASSET, WalletCode.CURSOR_MALFORMED),
+    description="Newest first. A cursor stays valid while new lines arrive, and belongs to its filter. "
+    "A filtered page may be short, or empty, before the last: the end is where next_cursor is null.",
+    responses=problems(
+        OF_A_WALLET,
+        OF_THE_LEDGER,
+        AMOUNTS,
+        FoundationCode.ID_MALFORMED,
+        WalletCode.HANDLE_MALFORMED,
+        WalletCode.COUNTERPARTY_UNKNOWN,
+        AskingCode.TOO_MANY_LOOKUPS,
+        WalletCode.HISTORY_FILTER_MALFORMED,
+        WalletCode.CURSOR_MALFORMED,
+    ),
     openapi_extra=signed(),
 )
 async def own_history(request: Request, query: Annotated[HistoryQuery, Query()]) -> Response:
     """The caller's history."""
     connections = connections_of(request)
     wallet = await wallet_of(request)
+    only = _filter(query)
+    only.check()
+    if only.counterparty is not None:
+        # Whether somebody has a handle is told here as it is where handles are looked up.
+        await connections.lookups.count(wallet.person_id)
     page = await history(
         connections.ledger,
         connections.wallets,
         wallet=wallet,
-        asset=asset_by_code(query.asset) if query.asset is not None else None,
+        only=only,
         cursor=query.cursor,
         limit=query.limit,
     )
     return answered(HistoryAnswer(lines=[_answer(line) for line in page.lines], next_cursor=page.next_cursor))
+
+
+def _filter(query: HistoryQuery) -> HistoryFilter:
+    asset = asset_by_code(query.asset) if query.asset is not None else None
+    return HistoryFilter(
+        asset=asset,
+        kinds=frozenset(query.kind),
+        direction=query.direction,
+        counterparty=query.counterparty,
+        reference=parse_id(query.reference) if query.reference is not None else None,
+        since_ns=_instant("since", query.since),
+        until_ns=_instant("until", query.until),
+        amount_min=_amount("amount_min", query.amount_min, asset),
+        amount_max=_amount("amount_max", query.amount_max, asset),
+    )
+
+
+def _amount(field: str, text: str | None, asset: Asset | None) -> Money | None:
+    if text is None:
+        return None
+    if asset is None:
+        raise Refusal(
+            WalletCode.HISTORY_FILTER_MALFORMED,
+            "An amount is of one asset: name the asset as well.",
+            field=field,
+        )
+    return Money.parse(text, asset)
+
+
+def _instant(field: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    at = parse_instant(text)
+    if at is None:
+        raise Refusal(
+            WalletCode.HISTORY_FILTER_MALFORMED,
+            'A time is UTC and written like "2026-11-23T14:05:09Z".',
+            field=field,
+        )
+    return at
 
 
 def _answer(line: HistoryLine) -> HistoryLineAnswer:
