@@ -4,7 +4,12 @@ import pytest
 
 from foundation.clock import SettableClock
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.anvil", "tests.fixtures.contracts"]
+pytest_plugins = [
+    "tests.fixtures.postgres",
+    "tests.fixtures.anvil",
+    "tests.fixtures.contracts",
+    "tests.fixtures.served",
+]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import itertools
 import re
 import secrets
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import structlog
 from starlette.responses import Response
@@ -35,6 +36,9 @@ TARGET_LENGTH_MAX: Final = 2048
 
 HEADERS_BYTES_MAX: Final = 16 * 1024
 """All headers together; what proxies add is well below."""
+
+REPEATABLE: Final = frozenset({"kind"})
+"""Parameters of queries that may stand several times; a test compares them with the description."""
 
 REQUEST_ID_KEY: Final = "nugpay.request_id"
 """Where the scope keeps the request's name."""
@@ -127,6 +131,8 @@ def _request_id(asked: bytes) -> str:
 async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
     _check_size_of_headers(scope)
     host_of(scope)
+    if scope["query_string"]:
+        _check_query(scope["query_string"])
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > BODY_BYTES_MAX:
         raise _too_large()
@@ -160,6 +166,16 @@ def _check_size_of_headers(scope: Scope) -> None:
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if target > TARGET_LENGTH_MAX or size > HEADERS_BYTES_MAX:
         raise Refusal(ApiCode.HEADERS_TOO_LARGE, "The path, query or headers are too long.")
+
+
+def _check_query(query: bytes) -> None:
+    """Refuse a parameter that stands twice: what stands before us may have read the other one."""
+    seen: set[str] = set()
+    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name in seen and name not in REPEATABLE:
+            field = name[:100]
+            raise Refusal(ApiCode.REQUEST_MALFORMED, f"{field}: Stands twice in the query.", field=field)
+        seen.add(name)
 
 
 def _check_kind(scope: Scope, headers: dict[bytes, bytes]) -> None:

@@ -1,5 +1,9 @@
 """The wire: how values are written in requests and answers, each rule stated once.
 
+Patterns and enumerations stand in the description alone: what does not fit them is refused
+by the code of its own meaning (``handle_malformed``, ``asset_unknown``), which says more than
+that the request is malformed.
+
 Every object that has amounts has one ``asset``, and each amount in it is a decimal
 string: never a JSON number, which phones read as a float. Requests may leave out
 trailing decimals and never write more than the asset's scale; answers always write
@@ -13,14 +17,22 @@ import binascii
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
+from foundation.assets import ASSETS
 from foundation.clock import SECOND_NS, datetime_from_ns
 from foundation.errors import Refusal
 from wallet_api.errors import ApiCode
+
+HANDLE_PATTERN: Final = "^@?[A-Za-z][A-Za-z0-9_]{2,29}$"
+"""How a handle is written."""
+
+UUID_PATTERN: Final = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+"""How a UUID is written."""
 
 AmountText = Annotated[
     str,
@@ -29,6 +41,7 @@ AmountText = Annotated[
         max_length=40,
         description="A decimal number without sign or exponent, with at most the asset's decimals.",
         examples=["12.50"],
+        json_schema_extra={"pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"},
     ),
 ]
 """An amount in a request."""
@@ -40,7 +53,13 @@ AmountAnswer = Annotated[
 
 AssetText = Annotated[
     str,
-    Field(min_length=1, max_length=16, description="Code of an asset: GET /v1/assets.", examples=["USDT"]),
+    Field(
+        min_length=1,
+        max_length=16,
+        description="Code of an asset: GET /v1/assets.",
+        examples=["USDT"],
+        json_schema_extra={"enum": [asset.code for asset in ASSETS]},
+    ),
 ]
 """An asset's code."""
 
@@ -51,6 +70,7 @@ HandleText = Annotated[
         max_length=31,
         description="A handle: 3 to 30 of a-z, 0-9 and _, beginning with a letter; @ and case do not matter.",
         examples=["@ko_ko"],
+        json_schema_extra={"pattern": HANDLE_PATTERN},
     ),
 ]
 """A handle, with or without @."""
@@ -62,11 +82,22 @@ IdText = Annotated[
         max_length=36,
         description="A UUIDv7 (RFC 9562), made once by the device and kept until the answer is known.",
         examples=["019ab0c4-6a2e-7c11-9d2b-3f6f0c1d2e4a"],
+        json_schema_extra={
+            "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+        },
     ),
 ]
 """An id made by the client."""
 
-UUIDText = Annotated[str, Field(min_length=36, max_length=36, description="A UUID.")]
+UUIDText = Annotated[
+    str,
+    Field(
+        min_length=36,
+        max_length=36,
+        description="A UUID.",
+        json_schema_extra={"pattern": UUID_PATTERN},
+    ),
+]
 """Any other id."""
 
 TimeAnswer = Annotated[
@@ -76,7 +107,15 @@ TimeAnswer = Annotated[
 
 
 InstantText = Annotated[
-    str, Field(max_length=32, description="UTC, RFC 3339 with Z.", examples=["2026-11-23T14:05:09Z"])
+    str,
+    Field(
+        max_length=32,
+        description="UTC, RFC 3339 with Z.",
+        examples=["2026-11-23T14:05:09Z"],
+        json_schema_extra={
+            "pattern": r"^20[0-9]{2}-(0[1-9]|1[0-2])-([01][0-9]|2[0-8])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}Z$"
+        },
+    ),
 ]
 """A time in a request."""
 
@@ -85,6 +124,16 @@ SignatureText = Annotated[
     str, Field(min_length=88, max_length=88, description="64 bytes of the device's key, in base64.")
 ]
 """A device's signature under a statement."""
+
+
+def id_in_path(description: str) -> Any:
+    """The parameter of a path that is an id."""
+    return Path(max_length=36, description=description, json_schema_extra={"pattern": UUID_PATTERN})
+
+
+def handle_in_path(description: str) -> Any:
+    """The parameter of a path that is a handle."""
+    return Path(max_length=31, description=description, json_schema_extra={"pattern": HANDLE_PATTERN})
 
 
 class Asked(BaseModel):

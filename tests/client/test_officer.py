@@ -20,14 +20,15 @@ from nugpay_client import (
 from chain.deployments import Deployment, TokenInfo, save_deployment
 from foundation.database import Database
 from identity.keys import PublicKey
-from tests.client.test_served import Served, home, served, wallets
+from tests.client.test_served import wallets
 from tests.fixtures.officers import enrol_officer
+from tests.fixtures.served import Served
 from tests.wallet_api.conftest import API, BASE, Phone, aye, ko
 from tests.wallet_api.test_officers import appointed, awaited
 from tests.wallet_api.test_withdrawals import deployment
 from treasury.breaker import breaker_trip, trip_breaker
 
-__all__ = ["aye", "deployment", "home", "ko", "served", "wallets"]
+__all__ = ["aye", "deployment", "ko", "wallets"]
 
 
 def officer_of(api: API, phone: Phone) -> Officer:

@@ -8,119 +8,19 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from nugpay_client import DeviceKey, InsufficientFunds, OutcomeUnknown, Payment, RetryPolicy, Wallet
 
-from foundation.assets import USDT
-from foundation.clock import SystemClock
-from foundation.database import Database
 from foundation.ids import uuid7
-from foundation.money import Money
-from identity.enrolment import issue_enrolment_code
-from ledger.chart import AccountCode, TransferCode, system_account_id, wallet_account_id
-from ledger.client import LedgerClient
-from ledger.contract import CreateTransferStatus, Transfer
-from ops.node import free_port
-from tests.ledger.invariants import check_journal
-from wallets.wallets import WalletDirectory
+from tests.fixtures.served import ROOT, Served
 
-ROOT = Path(__file__).parents[2]
 SHELL_CLIENT = ROOT / "clients" / "shell" / "nugpay.sh"
-START_SECONDS = 60
-
-
-@dataclass
-class Served:
-    """The ledger process and the API process of one test."""
-
-    home: Path
-    database_url: str
-    port: int
-    clock: SystemClock = field(default_factory=SystemClock)
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def ledger_url(self) -> str:
-        return f"unix:{self.home}/run/ledger.sock"
-
-    def start(self, name: str) -> None:
-        environment = os.environ | {
-            "NUGPAY_HOME": str(self.home),
-            "NUGPAY_DATABASE_URL": self.database_url,
-            "NUGPAY_LEDGER_URL": self.ledger_url,
-            "NUGPAY_API_PORT": str(self.port),
-        }
-        log = (self.home / f"{name}.log").open("ab")
-        with log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "ops", name],
-                cwd=ROOT,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def kill(self, name: str) -> None:
-        process = self.processes.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-    def logs(self) -> str:
-        return "\n".join(path.read_text()[-2000:] for path in self.home.glob("*.log"))
-
-    async def healthy(self) -> None:
-        async with asyncio.timeout(START_SECONDS), httpx.AsyncClient() as http:
-            while True:
-                for name, process in self.processes.items():
-                    assert process.poll() is None, f"{name} ended:\n{self.logs()}"
-                try:
-                    if (await http.get(f"{self.url}/v1/health")).status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                await asyncio.sleep(0.05)
-
-    async def code(self) -> str:
-        database = Database(self.database_url, pool_size=1)
-        async with database.session() as session:
-            code = await issue_enrolment_code(session, self.clock)
-        await database.close()
-        return code
-
-    async def fund(self, handle: str, text: str) -> None:
-        database, ledger = Database(self.database_url, pool_size=1), LedgerClient(self.ledger_url)
-        wallet = await WalletDirectory(database, ledger).by_handle(handle.removeprefix("@"))
-        assert wallet is not None
-        (result,) = await ledger.create_transfers(
-            [
-                Transfer(
-                    id=uuid7(self.clock).int,
-                    debit_account_id=system_account_id(AccountCode.CUSTODY, USDT),
-                    credit_account_id=wallet_account_id(wallet.id, USDT),
-                    amount=Money.parse(text, USDT).minor,
-                    ledger=USDT.ledger,
-                    code=TransferCode.DEPOSIT,
-                )
-            ]
-        )
-        assert result.status is CreateTransferStatus.CREATED
-        await ledger.close()
-        await database.close()
 
 
 def run_python(program: str, directory: Path) -> subprocess.CompletedProcess[str]:
@@ -134,29 +34,6 @@ def run_python(program: str, directory: Path) -> subprocess.CompletedProcess[str
         timeout=60,
         check=False,
     )
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A directory with a short path, since a socket is in it."""
-    directory = Path(tempfile.mkdtemp(prefix="nugpay-api-"))
-    (directory / "run").mkdir()
-    yield directory
-    shutil.rmtree(directory)
-
-
-@pytest.fixture
-async def served(home: Path, database_url: str) -> AsyncIterator[Served]:
-    served = Served(home, database_url, free_port("127.0.0.1"))
-    try:
-        served.start("ledger")
-        served.start("api")
-        await served.healthy()
-        yield served
-    finally:
-        for name in list(served.processes):
-            served.kill(name)
-    check_journal(database_url)
 
 
 @pytest.fixture

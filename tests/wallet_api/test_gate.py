@@ -108,3 +108,11 @@ async def test_an_outage_of_the_database_is_told_from_a_fault_of_ours(api, monke
     answer = await phone.get("/v1/wallet")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.json()["money_moved"] == "false"
+
+
+async def test_a_parameter_that_stands_twice_in_a_query_is_refused_by_its_name(aye):
+    for query in ("limit=1&limit=2", "limit=1&limit=1", "cursor=&limit=1&cursor="):
+        answer = await aye.get(f"/v1/history?{query}")
+        assert (answer.status_code, answer.json()["code"]) == (422, "request_malformed")
+        assert answer.json()["field"] == ("limit" if query.startswith("limit") else "cursor")
+    assert (await aye.get("/v1/history?kind=payment&kind=deposit")).status_code == 200

@@ -8,6 +8,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from wallet_api.app import RESOURCES, create_app
+from wallet_api.gate import REPEATABLE
 from wallet_api.openapi import DOCUMENT, document_text
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -59,6 +60,16 @@ def references(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from references(value)
+
+
+def test_only_lists_may_stand_several_times_in_a_query():
+    lists = {
+        parameter["name"]
+        for operation in OPERATIONS.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "query" and parameter["schema"].get("type") == "array"
+    }
+    assert lists == REPEATABLE
 
 
 def test_every_reference_leads_somewhere():

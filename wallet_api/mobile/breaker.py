@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,6 +35,7 @@ from wallet_api.wire import (
     TimeAnswer,
     UUIDText,
     answered,
+    id_in_path,
     instant_text,
     read,
     shown,
@@ -114,7 +115,7 @@ class ReleaseRequest(Asked):
     trip_id: UUIDText
 
 
-TripId = Annotated[str, Path(max_length=36, description="The trip's id.")]
+TripId = Annotated[str, id_in_path("The trip's id.")]
 
 
 @router.get(

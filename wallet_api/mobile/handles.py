@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +13,7 @@ from foundation.assets import ASSETS
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
 from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
-from wallet_api.wire import Answer, AssetText, HandleText, answered, handle_text, shown
+from wallet_api.wire import Answer, AssetText, HandleText, answered, handle_in_path, handle_text, shown
 from wallets.errors import WalletCode
 from wallets.handle_lookups import look_up_handle
 from wallets.request_errors import AskingCode
@@ -50,7 +50,10 @@ class PayeeAnswer(Answer):
 )
 async def payee_of_handle(
     request: Request,
-    handle: Annotated[str, Path(max_length=31, description="With @ or without, in either case.")],
+    handle: Annotated[
+        str,
+        handle_in_path("With @ or without, in either case."),
+    ],
 ) -> Response:
     """What the caller may see of a handle."""
     connections = connections_of(request)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,6 +36,7 @@ from wallet_api.wire import (
     TimeAnswer,
     UUIDText,
     answered,
+    id_in_path,
     instant_text,
     read,
     shown,
@@ -110,7 +111,7 @@ class ApprovalAnswer(Answer):
     approvals: Annotated[int, Field(description="Officers whose approval is there and has not expired.")]
 
 
-WithdrawalId = Annotated[str, Path(max_length=36, description="The withdrawal's id.")]
+WithdrawalId = Annotated[str, id_in_path("The withdrawal's id.")]
 
 
 @router.get(

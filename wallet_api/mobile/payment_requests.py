@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,6 +38,7 @@ from wallet_api.wire import (
     UUIDText,
     answered,
     handle_text,
+    id_in_path,
     instant_text,
     read,
     shown,
@@ -57,7 +58,7 @@ from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["payments"], prefix="/payment_requests")
 
-RequestPath = Annotated[str, Path(max_length=36, description="The request's id.")]
+RequestPath = Annotated[str, id_in_path("The request's id.")]
 
 _REQUEST = {
     "id": "019ab0c4-7b3f-7d22-8e3c-4a7b1d2c3e5f",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -37,6 +37,7 @@ from wallet_api.wire import (
     UUIDText,
     answered,
     handle_text,
+    id_in_path,
     read,
     shown,
     time_text,
@@ -160,7 +161,7 @@ async def make_payment(request: Request) -> Response:
 )
 async def own_payment(
     request: Request,
-    payment_id: Annotated[str, Path(max_length=36, description="The payment's id.")],
+    payment_id: Annotated[str, id_in_path("The payment's id.")],
 ) -> Response:
     """A payment of the caller."""
     connections = connections_of(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -37,6 +37,7 @@ from wallet_api.wire import (
     TimeAnswer,
     UUIDText,
     answered,
+    id_in_path,
     read,
     shown,
 )
@@ -269,7 +270,10 @@ async def own_withdrawals(request: Request, query: Annotated[WithdrawalsQuery, Q
 )
 async def own_withdrawal(
     request: Request,
-    withdrawal_id: Annotated[str, Path(max_length=36, description="The withdrawal's id.")],
+    withdrawal_id: Annotated[
+        str,
+        id_in_path("The withdrawal's id."),
+    ],
 ) -> Response:
     """A withdrawal of the caller."""
     connections = connections_of(request)
