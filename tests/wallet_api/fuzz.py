@@ -49,7 +49,11 @@ _CONFIG = SchemathesisConfig.from_dict(
             # refusals are 422 too. That the form is right is checked by FORM_CODES.
             "positive_data_acceptance": {
                 "expected-statuses": ["2xx", "401", "403", "404", "409", "422", "429"]
-            }
+            },
+            # What is wrong may be too long before it is anything else.
+            "negative_data_rejection": {
+                "expected-statuses": ["400", "401", "403", "404", "409", "413", "415", "422", "429", "431"]
+            },
         }
     }
 )
