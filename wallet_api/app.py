@@ -31,6 +31,7 @@ from wallet_api.mobile import (
     balances,
     blocked_receivers,
     breaker,
+    bulk_payments,
     deposits,
     enrolments,
     fees,
@@ -55,7 +56,7 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 
 RESOURCES = (
     payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, deposits,
-    withdrawals, enrolments, health, reserves, officers, breaker, blocked_receivers,
+    bulk_payments, withdrawals, enrolments, health, reserves, officers, breaker, blocked_receivers,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from foundation.assets import ASSETS, asset_by_ledger
 from foundation.errors import InvariantViolation, Refusal
-from foundation.ids import derive_id
+from foundation.ids import derive_id, derive_ids
 from foundation.money import Money
 from ledger.chart import AccountCode, TransferCode, system_account_id
 from ledger.contract import CreateTransferResult, CreateTransferStatus, Transfer, TransferFlags
@@ -151,6 +151,11 @@ def check_id(client_id: UUID) -> None:
 def payment_fee_id(payment_id: UUID) -> UUID:
     """Id of the fee's transfer."""
     return derive_id("payment-fee", payment_id)
+
+
+def payment_fee_ids(payment_ids: Sequence[UUID]) -> list[UUID]:
+    """The same of many."""
+    return derive_ids("payment-fee", lasts=payment_ids)
 
 
 def _transfers(order: PaymentOrder, payee: Wallet, fee: Money, room: Sequence[Transfer]) -> list[Transfer]:
