@@ -1,6 +1,7 @@
 """Files of payments over HTTP: brought by one device, released by another, followed line by line."""
 
 import hashlib
+from typing import Any
 
 import httpx
 import pytest
@@ -47,7 +48,7 @@ async def bring(phone: Phone, lines: str | bytes, target: str | None = None, **h
     return await phone.post(target or path(phone.api), raw=content, **how)
 
 
-async def release(phone: Phone, bulk: dict, **more: str) -> httpx.Response:
+async def release(phone: Phone, bulk: dict[str, Any], **more: str) -> httpx.Response:
     body = {"digest": bulk["digest"], "total": bulk["total"], **more}
     return await phone.post(f"/v1/bulk_payments/{bulk['id']}/release", body)
 

@@ -100,7 +100,7 @@ class BulkQuery(Asked):
     asset: AssetText
 
 
-class ReleaseRequest(Asked):
+class BulkReleaseRequest(Asked):
     """A second device's word for a file."""
 
     digest: Annotated[
@@ -189,8 +189,8 @@ class LinesAnswer(Answer):
     response_model=BulkAnswer,
     summary="Bring a file of payments",
     description="CSV in UTF-8 with the header handle,amount,reference and at most 10,000 lines. Every "
-    "line is checked and nothing moves; with wrong lines the state is wrong, and GET …/lines?state=wrong tells "
-    "them all. The same file under the same id gives the bulk payment as it stands.",
+    "line is checked and nothing moves; with wrong lines the state is wrong, and GET …/lines?state=wrong "
+    "tells them all. The same file under the same id gives the bulk payment as it stands.",
     responses=problems(
         OF_A_WALLET,
         [code for code in WITH_BODY if code != "json_malformed"],
@@ -242,14 +242,14 @@ async def bring_file(request: Request, query: Annotated[BulkQuery, Query()]) -> 
         BulkCode.BULK_EXCEEDS_BALANCE,
         BulkCode.BULK_EXCEEDS_LIMIT,
     ),
-    openapi_extra=asks(ReleaseRequest, example={"digest": _DIGEST, "total": "37.50"}),
+    openapi_extra=asks(BulkReleaseRequest, example={"digest": _DIGEST, "total": "37.50"}),
 )
 async def release_file(request: Request, bulk_id: BulkPath) -> Response:
     """Have a file's lines paid."""
     connections = connections_of(request)
     device = await device_of(request)
     payer = await connections.wallets.by_person(device.person_id)
-    asked = read(ReleaseRequest, await request.body())
+    asked = read(BulkReleaseRequest, await request.body())
     release = BulkRelease(
         bulk_id=parse_id(bulk_id),
         payer=payer,

@@ -11,6 +11,7 @@
 The library knows nothing of the server but its API.
 """
 
+from nugpay_client.bulk_payments import BulkPayments
 from nugpay_client.clock import DeviceClock
 from nugpay_client.connection import RetryPolicy
 from nugpay_client.errors import (
@@ -46,6 +47,9 @@ from nugpay_client.models import (
     Balance,
     BlockedReceiver,
     Breaker,
+    BulkLine,
+    BulkOrder,
+    BulkPayment,
     Deposit,
     DepositAddress,
     Fee,
@@ -76,6 +80,10 @@ __all__ = [
     "Balance",
     "BlockedReceiver",
     "Breaker",
+    "BulkLine",
+    "BulkOrder",
+    "BulkPayment",
+    "BulkPayments",
     "Deposit",
     "DepositAddress",
     "DeviceClock",

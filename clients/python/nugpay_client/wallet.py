@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
+from nugpay_client.bulk_payments import BulkPayments
 from nugpay_client.errors import PaymentCodeRefused, WaitedTooLong
 from nugpay_client.ids import new_id
 from nugpay_client.models import (
@@ -80,6 +81,11 @@ class Wallet(Session):
     def requests(self) -> Requests:
         """Requests to pay: those that this wallet makes, and those that it is asked to pay."""
         return Requests(self._connection)
+
+    @property
+    def bulk_payments(self) -> BulkPayments:
+        """Files of payments: those that this device brings, and those that it releases."""
+        return BulkPayments(self._connection)
 
     def read_code(self, text: str) -> PaymentCode:
         """A payment code that was scanned or clicked, if it can be paid now.
