@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 from uuid import UUID
 
 import numpy as np
@@ -127,6 +127,12 @@ class _Line(NamedTuple):
     fee: int
 
 
+class _Prepared(NamedTuple):
+    records: Records
+    firsts: npt.NDArray[np.intp]
+    """Where each line's payment stands among them."""
+
+
 async def advance_bulk_payments(tools: BulkTools, *, lines_at_once: int = LINES_AT_ONCE) -> BulkReport:
     """Pay what is released and not finished, the oldest release first.
 
@@ -154,20 +160,35 @@ async def _execute(tools: BulkTools, row: BulkPaymentRow, report: BulkReport, li
     lines = await _lines_left(tools.database, row)
     no_room = await _take_room(tools, row, payer, asset)
     results = _Results(tools, row, report)
-    storing: asyncio.Task[None] | None = None
-    try:
-        for start in range(0, len(lines), lines_at_once):
-            some = lines[start : start + lines_at_once]
-            answers = [no_room.value] * len(some) if no_room else await _pay(tools.ledger, row, asset, some)
-            # One after another, while the ledger works on the next lines: what is stored is
-            # always a beginning of the file.
-            if storing is not None:
-                await storing
-            # Dies here: the ledger has these lines, and the next run asks it for them again.
-            storing = asyncio.create_task(results.store(some, answers))
-    finally:
-        if storing is not None:
-            await storing
+    if no_room is not None:
+        await results.store(lines, [no_room.value] * len(lines))
+        return
+    parts = [lines[start : start + lines_at_once] for start in range(0, len(lines), lines_at_once)]
+    prepared = _prepare(row, asset, parts[0])
+    decided: tuple[Sequence[_Line], list[str]] = ([], [])
+    for part, following in zip(parts, [*parts[1:], []], strict=True):
+        # While the ledger decides these lines, the ones before are stored and the next ones
+        # prepared. Parts are stored one after another: what is stored is a beginning of the file.
+        answers, _, prepared_next = await _all_of(
+            tools.ledger.create_transfer_records(prepared.records),
+            results.store(*decided),
+            asyncio.to_thread(_prepare, row, asset, following),
+        )
+        # Dies here: the ledger has these lines, and the next run asks it for them again.
+        decided = part, _meaning(row, prepared, answers)
+        prepared = prepared_next
+    await results.store(*decided)
+
+
+async def _all_of(
+    asked: Awaitable[Records], stored: Awaitable[None], prepared: Awaitable[_Prepared]
+) -> tuple[Records, None, _Prepared]:
+    """Wait for all of them, also when one fails: nothing goes on behind a run that has ended."""
+    ended = await asyncio.gather(asked, stored, prepared, return_exceptions=True)
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+    return cast("tuple[Records, None, _Prepared]", tuple(ended))
 
 
 async def _lines_left(database: Database, row: BulkPaymentRow) -> list[_Line]:
@@ -201,17 +222,15 @@ async def _take_room(tools: BulkTools, row: BulkPaymentRow, payer: Wallet, asset
     raise InvariantViolation(f"bulk payment {row.id}: the ledger answers {status.name} to taking its room")
 
 
-async def _pay(ledger: BulkLedger, row: BulkPaymentRow, asset: Asset, lines: Sequence[_Line]) -> list[str]:
-    """What the ledger decided on each of these lines, now or before."""
-    records, firsts = _records(row, asset, lines)
-    statuses = (await ledger.create_transfer_records(records))["status"]
+def _meaning(row: BulkPaymentRow, prepared: _Prepared, answers: Records) -> list[str]:
+    """What the ledger decided on each line, now or before."""
+    statuses, firsts = answers["status"], prepared.firsts
     at_payment = statuses[firsts]
     linked_failed = int(CreateTransferStatus.LINKED_EVENT_FAILED)
     # A payment that failed with its fee says nothing itself; the fee, which follows it, says why.
-    of_line = np.where(
-        at_payment == linked_failed, statuses[np.minimum(firsts + 1, len(records) - 1)], at_payment
-    )
-    meaning = {}
+    at_fee = statuses[np.minimum(firsts + 1, len(statuses) - 1)]
+    of_line = np.where(at_payment == linked_failed, at_fee, at_payment)
+    meaning: dict[int, str] = {}
     for status in np.unique(of_line).tolist():
         name = CreateTransferStatus(status)
         result = _RESULTS.get(name)
@@ -221,20 +240,17 @@ async def _pay(ledger: BulkLedger, row: BulkPaymentRow, asset: Asset, lines: Seq
     return [meaning[status] for status in of_line.tolist()]
 
 
-def _records(
-    row: BulkPaymentRow, asset: Asset, lines: Sequence[_Line]
-) -> tuple[Records, npt.NDArray[np.intp]]:
-    """The lines' transfers, and where each line's payment stands among them."""
+def _prepare(row: BulkPaymentRow, asset: Asset, lines: Sequence[_Line]) -> _Prepared:
+    """The lines' transfers: each payment, and behind it its fee, if one is due."""
     payment_ids = derive_ids("bulk-payment", row.id, lasts=[line.number for line in lines])
     fees = np.array([line.fee for line in lines], dtype=np.uint64)
     has_fee = fees != 0
     firsts = np.arange(len(lines)) + np.cumsum(has_fee) - has_fee
     records = np.zeros(len(lines) + int(has_fee.sum()), TRANSFER_DTYPE)
-    records["ledger"] = asset.ledger
-    records["debit_account_id"] = _words([wallet_account(row.payer_id, asset)])
+    payer = _words([wallet_account(row.payer_id, asset)])
     payments = np.zeros(len(lines), TRANSFER_DTYPE)
     payments["id"] = _words([each.int for each in payment_ids])
-    payments["debit_account_id"] = records["debit_account_id"][0]
+    payments["debit_account_id"] = payer
     payments["credit_account_id"] = _words([wallet_account(line.payee_id, asset) for line in lines])
     payments["amount"][:, 0] = [line.amount for line in lines]
     payments["user_data_128"] = _words([row.id.int])
@@ -247,20 +263,20 @@ def _records(
         of = [each for each, due in zip(payment_ids, has_fee.tolist(), strict=True) if due]
         charged = np.zeros(len(of), TRANSFER_DTYPE)
         charged["id"] = _words([each.int for each in payment_fee_ids(of)])
-        charged["debit_account_id"] = records["debit_account_id"][0]
+        charged["debit_account_id"] = payer
         charged["credit_account_id"] = _words([system_account_id(AccountCode.FEES, asset)])
         charged["amount"][:, 0] = fees[has_fee]
         charged["user_data_128"] = payments["id"][has_fee]
         charged["ledger"] = asset.ledger
         charged["code"] = int(TransferCode.PAYMENT_FEE)
         records[behind] = charged
-    return records, firsts
+    return _Prepared(records, firsts)
 
 
 def _words(numbers: Sequence[int]) -> npt.NDArray[np.uint64]:
     """128-bit numbers as rows of (low, high)."""
     packed = b"".join([number.to_bytes(16, "little") for number in numbers])
-    return np.frombuffer(packed, "<u8").reshape(-1, 2)
+    return np.frombuffer(packed, "<u8").reshape(-1, 2) if packed else np.zeros((0, 2), "<u8")
 
 
 class _Results:
@@ -274,11 +290,14 @@ class _Results:
 
     async def store(self, lines: Sequence[_Line], results: Sequence[str]) -> None:
         """Store these lines' results and count them, all or nothing."""
+        if not lines:
+            return
         bulk_id = self._row.id
         paid = [line.amount for line, result in zip(lines, results, strict=True) if result == PAID]
         # Numbers and codes of our own: nothing in them would have to be escaped.
+        name = str(bulk_id)
         rows = "".join(
-            [f"{bulk_id}\t{line.number}\t{result}\n" for line, result in zip(lines, results, strict=True)]
+            [f"{name}\t{line.number}\t{result}\n" for line, result in zip(lines, results, strict=True)]
         )
         async with self._tools.database.connection() as connection:
             counted = await connection.execute(

@@ -268,6 +268,7 @@ class TestExecution:
         bulks = [await mill.upload(*(f"ko_ko,{most},{number}{name}" for number in range(3))) for name in "ab"]
         for bulk in bulks:
             await mill.release(bulk)
+            bank.clock.advance(1)
         await mill.advance(lines_at_once=2)
         assert [(await mill.look(bulk)).paid for bulk in bulks] == [3, 0]
         assert await mill.codes(bulks[1]) == ["daily_value_limit_exceeded"] * 3
