@@ -11,7 +11,7 @@
 The library knows nothing of the server but its API.
 """
 
-from nugpay_client.bulk_payments import BulkPayments
+from nugpay_client.bulk_payments import BulkLine, BulkOrder, BulkPayment, BulkPayments
 from nugpay_client.clock import DeviceClock
 from nugpay_client.connection import RetryPolicy
 from nugpay_client.errors import (
@@ -47,9 +47,6 @@ from nugpay_client.models import (
     Balance,
     BlockedReceiver,
     Breaker,
-    BulkLine,
-    BulkOrder,
-    BulkPayment,
     Deposit,
     DepositAddress,
     Fee,

@@ -170,59 +170,6 @@ class PaymentRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class BulkOrder:
-    """A file of payments to bring, with the id that makes it one however often it is sent."""
-
-    id: UUID
-    asset: str
-    content: bytes
-    """CSV in UTF-8 with the header handle,amount,reference."""
-
-
-@dataclass(frozen=True, slots=True)
-class BulkPayment:
-    """A file of payments as it stood when it was read."""
-
-    id: UUID
-    state: str
-    """``wrong``, ``checked``, ``released`` or ``finished``."""
-    payer: str
-    asset: str
-    digest: str
-    """SHA-256 of the file in hexadecimal digits."""
-    lines: int
-    wrong: int
-    """Lines that cannot be paid; with one of them the file is never released."""
-    total: Decimal
-    """What the payees of all good lines get; ``fees`` come on top."""
-    fees: Decimal
-    done: int
-    """Lines that have a result."""
-    paid: int
-    paid_total: Decimal
-    created_at: datetime
-    released_at: datetime | None
-    finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class BulkLine:
-    """A line of a file as it stood when it was read."""
-
-    number: int
-    """As a spreadsheet counts: the header is line 1."""
-    state: str
-    """``wrong``, ``waiting``, ``paid`` or ``refused``."""
-    payee: str
-    amount: Decimal | None
-    fee: Decimal | None
-    reference: str
-    code: str | None
-    """Why it is wrong, or was refused."""
-    payment_id: UUID | None
-
-
-@dataclass(frozen=True, slots=True)
 class Payee:
     """Whom a handle belongs to."""
 
