@@ -43,6 +43,7 @@ from wallet_api.mobile import (
     payment_codes,
     payment_requests,
     payments,
+    refunds,
     wallet,
     withdrawals,
 )
@@ -56,7 +57,7 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 
 RESOURCES = (
     payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, deposits,
-    bulk_payments, withdrawals, enrolments, health, reserves, officers, breaker, blocked_receivers,
+    refunds, bulk_payments, withdrawals, enrolments, health, reserves, officers, breaker, blocked_receivers,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

@@ -16,6 +16,7 @@ from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
 from wallets.bulk_errors import BulkCode
 from wallets.errors import WalletCode
+from wallets.refund_errors import RefundCode
 from wallets.request_errors import AskingCode
 
 
@@ -177,6 +178,13 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     BulkCode.BULK_EXCEEDS_BALANCE: ProblemKind(409, "Nothing was paid. Add money, then release it again."),
     BulkCode.BULK_EXCEEDS_LIMIT: ProblemKind(
         409, "Nothing was paid. GET /v1/limits says what is left; release it when there is room."
+    ),
+    RefundCode.REFUND_NOT_BY_PAYEE: ProblemKind(403, "Ask the payee to give it back."),
+    RefundCode.REFUND_EXCEEDS_PAYMENT: ProblemKind(
+        409, "Nothing was given back. Give back at most what is left, with a new id.", new_id_needed=True
+    ),
+    RefundCode.REFUND_NOT_FOUND: ProblemKind(
+        404, "If you sent this refund, it has not happened: send it again with the same id."
     ),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(

@@ -60,6 +60,8 @@ class HistoryKind(StrEnum):
     """Wallet to wallet."""
     PAYMENT_FEE = "payment_fee"
     """The fee of a payment."""
+    REFUND = "refund"
+    """A payment given back, all or in part."""
     DEPOSIT = "deposit"
     """Tokens that arrived on chain."""
     WITHDRAWAL = "withdrawal"
@@ -75,6 +77,7 @@ class HistoryKind(StrEnum):
 _KINDS: Final = {
     TransferCode.PAYMENT: HistoryKind.PAYMENT,
     TransferCode.PAYMENT_FEE: HistoryKind.PAYMENT_FEE,
+    TransferCode.PAYMENT_REFUND: HistoryKind.REFUND,
     TransferCode.DEPOSIT: HistoryKind.DEPOSIT,
     TransferCode.WITHDRAWAL: HistoryKind.WITHDRAWAL,
     TransferCode.WITHDRAWAL_FEE: HistoryKind.WITHDRAWAL_FEE,
@@ -84,6 +87,7 @@ _KINDS: Final = {
 }
 
 
+_BETWEEN_WALLETS = frozenset({TransferCode.PAYMENT, TransferCode.PAYMENT_REFUND})
 _OF_A_WITHDRAWAL = frozenset({TransferCode.WITHDRAWAL, TransferCode.WITHDRAWAL_FEE})
 
 
@@ -104,7 +108,7 @@ class HistoryLine:
     counterparty: str | None
     """Handle of the other wallet, where there is one."""
     reference: UUID | None
-    """Of a payment: the payer's number; of a fee: what it is the fee of; of a withdrawal's
+    """Of a payment: the payer's number; of a fee or refund: the payment; of a withdrawal's
     lines: the withdrawal; of other money posted or released: the line that reserved it."""
     at_ns: int
     """The ledger's time, nanoseconds since 1970."""
@@ -145,7 +149,7 @@ async def history(
     )
     page = merged[:limit]
     others = await directory.by_accounts(
-        _other(account, line.transfer) for account, line in page if line.transfer.code == TransferCode.PAYMENT
+        _other(account, line.transfer) for account, line in page if line.transfer.code in _BETWEEN_WALLETS
     )
     lines = [_line(account, line, others.get(_other(account, line.transfer))) for account, line in page]
     more = len(merged) > limit

@@ -105,7 +105,7 @@ class _Accounts:
     def of(cls, wallet_id: UUID, asset: Asset) -> _Accounts:
         names = ("day", "week", "week-spent", "month", "month-spent", "changes")
         own = (derive_id("limit-account", wallet_id, asset.code, name).int for name in names)
-        return cls(asset, derive_id("limit-pool", asset.code).int, *own)
+        return cls(asset, limit_pool(asset).id, *own)
 
     def spent(self, window: Window) -> int | None:
         """The account that holds what was used of a window; the day's is pending instead."""
@@ -121,13 +121,21 @@ class _Accounts:
         ledger, code = limit_ledger(self.asset), int(AccountCode.LIMIT)
         own = (self.day, self.week, self.week_spent, self.month, self.month_spent, self.changes)
         return [
-            # The other side of all room; it is bounded by nothing.
-            Account(id=self.pool, ledger=ledger, code=int(AccountCode.LIMIT_POOL)),
+            limit_pool(self.asset),
             *(
                 Account(id=one, ledger=ledger, code=code, flags=bounded, user_data_128=owner.int)
                 for one in own
             ),
         ]
+
+
+def limit_pool(asset: Asset) -> Account:
+    """The other side of all room in an asset; it is bounded by nothing."""
+    return Account(
+        id=derive_id("limit-pool", asset.code).int,
+        ledger=limit_ledger(asset),
+        code=int(AccountCode.LIMIT_POOL),
+    )
 
 
 @dataclass(slots=True)

@@ -66,6 +66,7 @@ from nugpay_client.models import (
 from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.signing import signature_headers
 from nugpay_client.wallet import Wallet
 
@@ -108,6 +109,9 @@ __all__ = [
     "PaymentOrder",
     "PaymentRequest",
     "Problem",
+    "Refund",
+    "RefundOrder",
+    "Refunds",
     "ReleaseRefused",
     "RequestNotOpen",
     "RequestOrder",

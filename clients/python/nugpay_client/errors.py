@@ -219,6 +219,7 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "handle_not_found": NotFound,
     "payment_request_not_found": NotFound,
     "bulk_not_found": NotFound,
+    "refund_not_found": NotFound,
     "fee_above_maximum": FeeTooHigh,
     "withdrawal_fee_above_maximum": FeeTooHigh,
     "payment_id_taken": IdAlreadyUsed,

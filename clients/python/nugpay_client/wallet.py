@@ -40,6 +40,7 @@ from nugpay_client.models import (
 )
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.refunds import Refunds
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
 
@@ -139,6 +140,11 @@ class Wallet(Session):
     async def payment(self, payment_id: UUID) -> Payment:
         """A payment of this wallet; ``NotFound`` when it did not happen or is not this wallet's."""
         return _payment((await self._connection.send("GET", f"/v1/payments/{payment_id}")).content)
+
+    @property
+    def refunds(self) -> Refunds:
+        """Payments given back: those that this wallet gives, and those that it gets."""
+        return Refunds(self._connection)
 
     async def payment_fee(self, amount: Amount, asset: str) -> Fee:
         """What a payment would cost now."""
