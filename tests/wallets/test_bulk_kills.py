@@ -105,5 +105,10 @@ async def _killed_in_the_middle(
 
 async def _worker(database_url: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.wallets.bulk_worker", database_url, cwd=ROOT, preexec_fn=die_with_parent
+        sys.executable,
+        "-m",
+        "tests.wallets.bulk_worker",
+        database_url,
+        cwd=ROOT,
+        preexec_fn=die_with_parent(),
     )
