@@ -25,9 +25,13 @@ async def test_tasks_of_one_key_take_turns_and_those_of_another_do_not_wait() ->
 
 async def test_a_turn_that_fails_lets_the_next_one_have_its_own() -> None:
     turns = Turns()
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with turns.of(1):
-            1 / 0  # noqa: B018
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
     async with asyncio.timeout(1), turns.of(1):
         pass
     gc.collect()
