@@ -31,6 +31,7 @@ from wallet_api.mobile import (
     balances,
     blocked_receivers,
     breaker,
+    bulk_payments,
     deposits,
     enrolments,
     fees,
@@ -42,6 +43,7 @@ from wallet_api.mobile import (
     payment_codes,
     payment_requests,
     payments,
+    refunds,
     wallet,
     withdrawals,
 )
@@ -55,7 +57,7 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 
 RESOURCES = (
     payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, deposits,
-    withdrawals, enrolments, health, reserves, officers, breaker, blocked_receivers,
+    refunds, bulk_payments, withdrawals, enrolments, health, reserves, officers, breaker, blocked_receivers,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

@@ -22,6 +22,7 @@ from ledger.door.tls import client_context
 from ledger.interface import Ledger
 from treasury.custody import Custody, custody_of
 from wallet_api.hosts import check_public_url
+from wallets.bulk_uploads import BulkBooks
 from wallets.handle_lookups import HandleLookups
 from wallets.limits import Limits
 from wallets.payment_requests import Books
@@ -54,6 +55,10 @@ class Connections:
     def request_books(self) -> Books:
         """What requests to pay are kept and decided with."""
         return Books(self.database, self.ledger, self.clock, self.wallets, self.limits)
+
+    def bulk_books(self) -> BulkBooks:
+        """What files of payments are checked and kept with."""
+        return BulkBooks(self.database, self.ledger, self.clock, self.lookups)
 
     def custody(self) -> Custody:
         """Custody on the chain; refused as ``deployment_not_found`` until contracts are deployed.

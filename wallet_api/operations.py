@@ -155,6 +155,18 @@ def asks(kind: type[BaseModel], *, example: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def brings_file(*, example: str) -> dict[str, Any]:
+    """The ``openapi_extra`` of a signed route whose body is a CSV file."""
+    return {
+        "security": [{"deviceSignature": []}],
+        "parameters": [*_SIGNATURE_HEADERS, _DIGEST_HEADER],
+        "requestBody": {
+            "required": True,
+            "content": {"text/csv": {"schema": {"type": "string"}, "example": example}},
+        },
+    }
+
+
 def signed() -> dict[str, Any]:
     """The ``openapi_extra`` of a signed route without a body."""
     return {"security": [{"deviceSignature": []}], "parameters": list(_SIGNATURE_HEADERS)}

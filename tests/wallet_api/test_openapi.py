@@ -115,6 +115,9 @@ class TestOperation:
         if body is None:
             assert name.startswith("GET ") or name in WITHOUT_BODY
             return
+        if name == "POST /v1/bulk_payments":
+            assert body["content"]["text/csv"]["example"].startswith("handle,amount,reference\r\n")
+            return
         content = body["content"]["application/json"]
         schema = DESCRIPTION["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
         assert schema["additionalProperties"] is False

@@ -11,6 +11,7 @@
 The library knows nothing of the server but its API.
 """
 
+from nugpay_client.bulk_payments import BulkLine, BulkOrder, BulkPayment, BulkPayments
 from nugpay_client.clock import DeviceClock
 from nugpay_client.connection import RetryPolicy
 from nugpay_client.errors import (
@@ -65,6 +66,7 @@ from nugpay_client.models import (
 from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.signing import signature_headers
 from nugpay_client.wallet import Wallet
 
@@ -76,6 +78,10 @@ __all__ = [
     "Balance",
     "BlockedReceiver",
     "Breaker",
+    "BulkLine",
+    "BulkOrder",
+    "BulkPayment",
+    "BulkPayments",
     "Deposit",
     "DepositAddress",
     "DeviceClock",
@@ -103,6 +109,9 @@ __all__ = [
     "PaymentOrder",
     "PaymentRequest",
     "Problem",
+    "Refund",
+    "RefundOrder",
+    "Refunds",
     "ReleaseRefused",
     "RequestNotOpen",
     "RequestOrder",
