@@ -32,6 +32,8 @@ from wallet_api.mobile import (
     blocked_receivers,
     breaker,
     deposits,
+    devices,
+    duress_logins,
     enrolments,
     fees,
     handles,
@@ -42,6 +44,8 @@ from wallet_api.mobile import (
     payment_codes,
     payment_requests,
     payments,
+    pins,
+    sessions,
     wallet,
     withdrawals,
 )
@@ -54,8 +58,10 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 """Opens what the routes need, and closes it at the end."""
 
 RESOURCES = (
-    payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, deposits,
+    payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits,
+    sessions, pins, devices, deposits,
     withdrawals, enrolments, health, reserves, officers, breaker, blocked_receivers,
+    duress_logins,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from foundation.assets import asset_by_code
 from foundation.errors import FoundationCode
-from wallet_api.callers import wallet_of
+from wallet_api.callers import wallet_read
 from wallet_api.connections import connections_of
 from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
+from wallet_api.padding import pad_list
 from wallet_api.wire import (
     AmountAnswer,
     Answer,
@@ -31,6 +32,9 @@ from wallets.errors import WalletCode
 from wallets.history import PAGE_MAX, Direction, Effect, HistoryKind, HistoryLine, history
 
 router = APIRouter(tags=["wallet"])
+
+LINE_BYTES: Final = 448
+"""Longest line of the list."""
 
 
 class HistoryQuery(Asked):
@@ -97,12 +101,13 @@ class HistoryAnswer(Answer):
     summary="History",
     description="Newest first. A cursor stays valid while new lines arrive.",
     responses=problems(OF_A_WALLET, OF_THE_LEDGER, FoundationCode.UNKNOWN_ASSET, WalletCode.CURSOR_MALFORMED),
-    openapi_extra=signed(),
+    openapi_extra=signed(or_token=True),
 )
 async def own_history(request: Request, query: Annotated[HistoryQuery, Query()]) -> Response:
     """The caller's history."""
     connections = connections_of(request)
-    wallet = await wallet_of(request)
+    wallet = await wallet_read(request)
+    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
     page = await history(
         connections.ledger,
         connections.wallets,

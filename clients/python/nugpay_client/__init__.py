@@ -65,6 +65,7 @@ from nugpay_client.models import (
 from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
 from nugpay_client.wallet import Wallet
 
@@ -79,8 +80,10 @@ __all__ = [
     "Deposit",
     "DepositAddress",
     "DeviceClock",
+    "DeviceCode",
     "DeviceKey",
     "DeviceRevoked",
+    "EnrolledDevice",
     "EnrolmentRefused",
     "Fee",
     "FeeTooHigh",
@@ -94,6 +97,7 @@ __all__ = [
     "NotAuthenticated",
     "NotFound",
     "Officer",
+    "OpenSession",
     "OutcomeUnknown",
     "Payee",
     "PayeeUnknown",
@@ -110,6 +114,7 @@ __all__ = [
     "RequestSigner",
     "Requests",
     "RetryPolicy",
+    "Security",
     "ServiceUnavailable",
     "Statement",
     "TooManyRequests",
