@@ -27,6 +27,7 @@ async def test_a_turn_that_fails_lets_the_next_one_have_its_own() -> None:
     turns = Turns()
     with pytest.raises(ZeroDivisionError):
         async with turns.of(1):
+            # It is there to fail; its value is nobody's.
             1 / 0  # noqa: B018
     async with asyncio.timeout(1), turns.of(1):
         pass
