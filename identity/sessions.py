@@ -148,6 +148,8 @@ class Sessions:
             raise session_over()
         pepper = self._pins.pepper
         view = view_of_mark(pepper, row.id, row.view_mark)
+        if view is None:
+            raise session_over()
         return LiveSession(row.id, row.device_id, row.person_id, person_seen(pepper, row.person_id, view))
 
     async def open_ones(self, live: LiveSession) -> list[SessionSummary]:
@@ -190,8 +192,8 @@ class Sessions:
         return [
             row
             for row in rows
-            if person_seen(pepper, live.owner_id, view_of_mark(pepper, row.id, row.view_mark))
-            == live.person_id
+            if (view := view_of_mark(pepper, row.id, row.view_mark)) is not None
+            and person_seen(pepper, live.owner_id, view) == live.person_id
         ]
 
     async def duress_logins(self, since: datetime) -> list[DuressLogin]:

@@ -24,13 +24,16 @@ def view_mark(pepper: Pepper, session_id: UUID, view: View) -> bytes:
     return pepper.mac("session view", session_id, view.encode())[:16]
 
 
-def view_of_mark(pepper: Pepper, session_id: UUID, mark: bytes) -> View:
-    """What a session's row says. Both marks are computed, whichever it is."""
+def view_of_mark(pepper: Pepper, session_id: UUID, mark: bytes) -> View | None:
+    """What a session's row says; None when it was written under another pepper.
+
+    Both marks are computed, whichever it is.
+    """
     is_real = hmac.compare_digest(view_mark(pepper, session_id, View.REAL), mark)
     is_duress = hmac.compare_digest(view_mark(pepper, session_id, View.DURESS), mark)
     if is_real == is_duress:
-        # Written under another pepper: nothing may be opened by it, and least of all the real wallet.
-        raise ValueError("the mark of a session fits no view")
+        # Nothing may be opened by it, and least of all the real wallet.
+        return None
     return View.REAL if is_real else View.DURESS
 
 
