@@ -33,6 +33,8 @@ from wallet_api.mobile import (
     breaker,
     bulk_payments,
     deposits,
+    devices,
+    duress_logins,
     enrolments,
     fees,
     handles,
@@ -43,7 +45,9 @@ from wallet_api.mobile import (
     payment_codes,
     payment_requests,
     payments,
+    pins,
     refunds,
+    sessions,
     wallet,
     withdrawals,
 )
@@ -56,8 +60,9 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 """Opens what the routes need, and closes it at the end."""
 
 RESOURCES = (
-    payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, deposits,
-    refunds, bulk_payments, withdrawals, enrolments, health, reserves, officers, breaker, blocked_receivers,
+    payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, sessions,
+    pins, devices, deposits, refunds, bulk_payments, withdrawals, enrolments, health, reserves, officers,
+    breaker, blocked_receivers, duress_logins,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

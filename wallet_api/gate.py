@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from foundation.errors import Refusal
 from wallet_api.errors import ApiCode
 from wallet_api.hosts import host_of
+from wallet_api.padding import padded
 from wallet_api.problem import internal_response, refusal_response
 
 log = structlog.get_logger()
@@ -123,6 +124,9 @@ class Gate:
                 ]
             await send(message)
 
+        if b"authorization" in headers:
+            # Before anything can be answered: refusals are padded as well.
+            send = padded(scope, send)
         try:
             body = await _read_body(scope, headers, receive)
             await self._app(scope, _replaying(body, receive), send_marked)

@@ -12,6 +12,7 @@ from typing import Final
 from chain.errors import ChainCode, FollowerStopCode
 from foundation.errors import FoundationCode
 from identity.errors import IdentityCode
+from identity.pin_errors import PinCode
 from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
 from wallets.bulk_errors import BulkCode
@@ -48,6 +49,7 @@ _WAIT_FOR_ROOM: Final = (
 _CORRECT_FILE: Final = "Correct the line, and bring the file again with a new id."
 _SCAN_AGAIN: Final = "Scan or copy the payment code again, or ask the payee for another one."
 _FEWER: Final = "Wait, and send the same request later."
+_LOG_IN: Final = "Log in with the PIN: POST /v1/sessions; then send the session's token and sign it."
 _NEW_CODE: Final = "Ask whoever gave the code for a new one."
 
 PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
@@ -95,6 +97,20 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     IdentityCode.ENROLMENT_CODE_EXPIRED: ProblemKind(403, _NEW_CODE),
     IdentityCode.ENROLMENT_CODE_USED: ProblemKind(409, _NEW_CODE),
     IdentityCode.DEVICE_ALREADY_ENROLLED: ProblemKind(409, "The device can be used as it is."),
+    PinCode.SESSION_MISSING: ProblemKind(401, _LOG_IN),
+    PinCode.SESSION_OVER: ProblemKind(401, _LOG_IN),
+    PinCode.PIN_MALFORMED: ProblemKind(422, _CORRECT),
+    PinCode.PIN_TOO_SIMPLE: ProblemKind(422, "Choose another PIN."),
+    PinCode.PINS_ALIKE: ProblemKind(422, "Choose another PIN."),
+    PinCode.DECOY_HANDLE_MISSING: ProblemKind(422, _CORRECT),
+    PinCode.PIN_CHECKS_BUSY: ProblemKind(503, _FEWER),
+    PinCode.PIN_NOT_SET: ProblemKind(409, "Set a PIN first: PUT /v1/pin."),
+    PinCode.CURRENT_PIN_MISSING: ProblemKind(422, "Give the PIN of now as current_pin."),
+    PinCode.PIN_DELAYED: ProblemKind(429, "Wait as long as Retry-After says."),
+    PinCode.PIN_WRONG: ProblemKind(403, "Enter the PIN again; tries_left says how often."),
+    PinCode.SESSION_NOT_FOUND: ProblemKind(404, "Look at the list of sessions again."),
+    PinCode.DEVICE_NOT_FOUND: ProblemKind(404, "Look at the list of devices again."),
+    PinCode.TOO_MANY_DEVICE_CODES: ProblemKind(429, _FEWER),
     WalletCode.HANDLE_MALFORMED: ProblemKind(422, _CORRECT),
     WalletCode.HANDLE_RESERVED: ProblemKind(422, "Choose another handle."),
     WalletCode.HANDLE_TAKEN: ProblemKind(409, "Choose another handle."),

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0022_bulk"
-down_revision = "0020_words"
+down_revision = "0021_pins"
 branch_labels = None
 depends_on = None
 

@@ -26,7 +26,8 @@ from wallets.bulk_payments import (
     list_bulk_payments,
 )
 from wallets.bulk_uploads import upload_bulk_payment
-from wallets.history import HistoryKind, history
+from wallets.history import history
+from wallets.history_filters import HistoryFilter, HistoryKind
 from wallets.payments import payment_by_id
 from wallets.tiers import TIER_LIMITS, Tier
 from wallets.wallets import wallet_account
@@ -244,7 +245,7 @@ class TestExecution:
             )
             assert (payment.amount, payment.fee, payment.reference) == (line.amount, line.fee, bulk.id)
             assert payment.payee.handle == line.payee
-        page = await history(bank.ledger, bank.directory, wallet=ko, asset=USDT)
+        page = await history(bank.ledger, bank.directory, wallet=ko, only=HistoryFilter(asset=USDT))
         assert [(each.kind, each.counterparty) for each in page.lines] == [
             (HistoryKind.PAYMENT, "the_mill")
         ] * 2

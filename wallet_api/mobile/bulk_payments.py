@@ -12,7 +12,7 @@ from starlette.responses import Response
 from foundation.assets import asset_by_code
 from foundation.errors import FoundationCode
 from foundation.ids import parse_id
-from wallet_api.callers import device_of, wallet_of
+from wallet_api.callers import caller_of, wallet_of
 from wallet_api.connections import connections_of
 from wallet_api.operations import (
     AMOUNTS,
@@ -211,11 +211,11 @@ class LinesAnswer(Answer):
 async def bring_file(request: Request, query: Annotated[BulkQuery, Query()]) -> Response:
     """Check a file of payments from the caller's wallet, and keep it."""
     connections = connections_of(request)
-    device = await device_of(request)
+    caller = await caller_of(request)
     order = BulkOrder(
         id=parse_id(query.id),
-        payer=await connections.wallets.by_person(device.person_id),
-        made_by=device.id,
+        payer=await connections.wallets.by_person(caller.person_id),
+        made_by=caller.device.id,
         asset=asset_by_code(query.asset),
         content=await request.body(),
     )
@@ -247,13 +247,13 @@ async def bring_file(request: Request, query: Annotated[BulkQuery, Query()]) -> 
 async def release_file(request: Request, bulk_id: BulkPath) -> Response:
     """Have a file's lines paid."""
     connections = connections_of(request)
-    device = await device_of(request)
-    payer = await connections.wallets.by_person(device.person_id)
+    caller = await caller_of(request)
+    payer = await connections.wallets.by_person(caller.person_id)
     asked = read(BulkReleaseRequest, await request.body())
     release = BulkRelease(
         bulk_id=parse_id(bulk_id),
         payer=payer,
-        released_by=device.id,
+        released_by=caller.device.id,
         digest=bytes.fromhex(asked.digest),
         total=asked.total,
     )

@@ -67,6 +67,7 @@ from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
+from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
 from nugpay_client.wallet import Wallet
 
@@ -85,8 +86,10 @@ __all__ = [
     "Deposit",
     "DepositAddress",
     "DeviceClock",
+    "DeviceCode",
     "DeviceKey",
     "DeviceRevoked",
+    "EnrolledDevice",
     "EnrolmentRefused",
     "Fee",
     "FeeTooHigh",
@@ -100,6 +103,7 @@ __all__ = [
     "NotAuthenticated",
     "NotFound",
     "Officer",
+    "OpenSession",
     "OutcomeUnknown",
     "Payee",
     "PayeeUnknown",
@@ -119,6 +123,7 @@ __all__ = [
     "RequestSigner",
     "Requests",
     "RetryPolicy",
+    "Security",
     "ServiceUnavailable",
     "Statement",
     "TooManyRequests",

@@ -77,6 +77,8 @@ class Connection:
         self.clock = clock
         self.retry = retry
         self.language = language
+        self.token: str | None = None
+        """The session that requests carry, once there is one."""
 
     @property
     def base_url(self) -> str:
@@ -141,7 +143,12 @@ class Connection:
         # The very URL that is sent is the one that is signed.
         url = httpx.URL(self._base_url + path, params=query) if query else httpx.URL(self._base_url + path)
         headers = signature_headers(
-            self._signer, method=method, url=str(url), body=content, created=int(self.clock.now())
+            self._signer,
+            method=method,
+            url=str(url),
+            body=content,
+            created=int(self.clock.now()),
+            token=self.token,
         )
         if content:
             headers["Content-Type"] = "text/csv" if is_file else "application/json"

@@ -41,6 +41,7 @@ from nugpay_client.models import (
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
 from nugpay_client.refunds import Refunds
+from nugpay_client.security import Security
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
 
@@ -87,6 +88,11 @@ class Wallet(Session):
     def bulk_payments(self) -> BulkPayments:
         """Files of payments: those that this device brings, and those that it releases."""
         return BulkPayments(self._connection)
+
+    @property
+    def security(self) -> Security:
+        """PIN, sessions and devices."""
+        return Security(self._connection)
 
     def read_code(self, text: str) -> PaymentCode:
         """A payment code that was scanned or clicked, if it can be paid now.
