@@ -71,7 +71,9 @@ async def test_it_names_its_payment_in_the_ledger_and_in_both_histories(bank, pa
     (transfer,) = await bank.ledger.lookup_transfers([refund.id.int])
     assert (transfer.code, transfer.user_data_128) == (TransferCode.PAYMENT_REFUND, paid.id.int)
     for wallet, other in ((paid.payer, "ko_ko"), (paid.payee, "aye_aye")):
-        line = (await history(bank.ledger, bank.directory, wallet=wallet, only=HistoryFilter(asset=USDT))).lines[0]
+        line = (
+            await history(bank.ledger, bank.directory, wallet=wallet, only=HistoryFilter(asset=USDT))
+        ).lines[0]
         assert (line.kind, line.counterparty, line.reference) == (HistoryKind.REFUND, other, paid.id)
 
 
