@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from uuid import UUID
 
 from foundation.clock import Clock
@@ -34,10 +35,30 @@ def derive_id(domain: str, *parts: Part) -> UUID:
     process and for ever. Domains keep kinds apart; each part is tagged with its
     type and length, so that no two lists of parts read the same.
     """
-    digest = hashlib.sha256()
-    for part in (domain, *parts):
-        tag, data = _encode(part)
-        digest.update(tag + len(data).to_bytes(8, "big") + data)
+    return derive_ids(domain, *parts[:-1], lasts=parts[-1:])[0] if parts else _version_8(_digest(domain))
+
+
+def derive_ids(domain: str, *parts: Part, lasts: Iterable[Part]) -> list[UUID]:
+    """``derive_id(domain, *parts, last)`` for each of ``lasts``, in order; what they share is hashed once."""
+    begun = _digest(domain, *parts)
+    found = []
+    for last in lasts:
+        digest = begun.copy()
+        digest.update(_framed(last))
+        found.append(_version_8(digest))
+    return found
+
+
+def _digest(*parts: Part) -> hashlib._Hash:
+    return hashlib.sha256(b"".join(map(_framed, parts)))
+
+
+def _framed(part: Part) -> bytes:
+    tag, data = _encode(part)
+    return tag + len(data).to_bytes(8, "big") + data
+
+
+def _version_8(digest: hashlib._Hash) -> UUID:
     value = int.from_bytes(digest.digest()[:16], "big")
     value = value & ~(0xF << 76) | 0x8 << 76
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)

@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Unix group whose members may ask the signer, where it is its own user; unset: its user only."""
     signer_socket_path: Path | None = None
     """The signer's socket, where it is not among this home's: both signer and worker are told."""
+    pin_pepper: Path | None = None
+    """File of the secret under which PINs are hashed, the same for every API; unset: in the home."""
     api_host: str = "127.0.0.1"
     """Address that the API listens on."""
     api_port: int = Field(default=8080, ge=0, le=65535)
@@ -102,6 +104,11 @@ class Settings(BaseSettings):
             return run
         name = hashlib.sha256(bytes(run.absolute())).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"nugpay-{os.getuid()}-{name}"
+
+    @property
+    def pin_pepper_path(self) -> Path:
+        """File of the pepper of PINs: as set, or in the home; never in the database."""
+        return self.pin_pepper or self.home / "pin-pepper"
 
     @property
     def ledger_address(self) -> str:

@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,6 +30,7 @@ from identity import models
 from identity.devices import Device
 from identity.errors import IdentityCode
 from identity.keys import PublicKey
+from identity.pin_errors import PinCode
 from identity.signatures import SignedRequest
 from identity.signed_requests import prove_possession
 
@@ -38,6 +39,9 @@ CODE_LIFETIME: Final = timedelta(days=7)
 
 WRONG_TRIES_MAX: Final = 5
 """Wrong secrets after which a code is dead."""
+
+DEVICE_CODES_A_DAY: Final = 3
+"""Codes that a person's devices may give out in any 24 hours."""
 
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: no I, L, O or U, so that a code survives handwriting."""
@@ -88,6 +92,32 @@ async def issue_enrolment_code(
     )
     await session.flush()
     return "-".join((selector, secret[:6], secret[6:12], secret[12:]))
+
+
+async def issue_device_code(
+    session: AsyncSession, clock: Clock, *, person_id: UUID, lifetime: timedelta
+) -> str:
+    """Make a code for a further device of a person, as one of their devices asks.
+
+    Refused as ``too_many_device_codes``: each further device has tries of its own at the
+    PIN, so that a thief of one must not make many.
+    """
+    # The person's row keeps two of their devices from counting at the same time.
+    await session.execute(select(models.Person.id).where(models.Person.id == person_id).with_for_update())
+    given = await session.scalar(
+        select(func.count())
+        .select_from(models.EnrolmentCode)
+        .where(
+            models.EnrolmentCode.person_id == person_id,
+            models.EnrolmentCode.created_at > clock.now() - timedelta(days=1),
+        )
+    )
+    if (given or 0) >= DEVICE_CODES_A_DAY:
+        raise Refusal(
+            PinCode.TOO_MANY_DEVICE_CODES,
+            f"At most {DEVICE_CODES_A_DAY} codes for further devices in 24 hours.",
+        )
+    return await issue_enrolment_code(session, clock, person_id=person_id, lifetime=lifetime)
 
 
 async def enrol_device(

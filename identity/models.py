@@ -1,4 +1,4 @@
-"""Tables of identity: people, devices, enrolment codes, nonces seen.
+"""Tables of identity: people, devices, enrolment codes, nonces seen, PINs and sessions.
 
 Nothing here is personal data: a person is an id, a device is a public key, a
 code is kept only as a hash.
@@ -90,3 +90,45 @@ class Nonce(Base):
     device_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     nonce: Mapped[str] = mapped_column(Text, primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class PinRow(Base):
+    """A person's two PINs. Where there is no duress PIN, its hash is of a secret that nobody knows."""
+
+    __tablename__ = "identity_pin"
+
+    person_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("identity_person.id"), primary_key=True)
+    real_hash: Mapped[str] = mapped_column(Text)
+    """Argon2id, in PHC's form, of a MAC under the pepper."""
+    duress_hash: Mapped[str] = mapped_column(Text)
+    alarm_mark: Mapped[bytes] = mapped_column(LargeBinary)
+    """A MAC that says, to who has the pepper, whether officers are to hear of a duress login."""
+    set_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class PinTriesRow(Base):
+    """How often a device was given a wrong PIN lately."""
+
+    __tablename__ = "identity_pin_tries"
+    __table_args__ = (CheckConstraint("wrong >= 0", name="wrong_not_negative"),)
+
+    device_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("identity_device.id"), primary_key=True)
+    wrong: Mapped[int] = mapped_column(SmallInteger)
+    last_wrong_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class SessionRow(Base):
+    """A login of a device; which wallet it opens can be read with the pepper only."""
+
+    __tablename__ = "identity_session"
+    __table_args__ = (Index("ix_identity_session_device_id", "device_id", "created_at"),)
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    device_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("identity_device.id"))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    """SHA-256 of the token, which has 256 bits of entropy."""
+    view_mark: Mapped[bytes] = mapped_column(LargeBinary)
+    """A MAC over the session's id and what it opens."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

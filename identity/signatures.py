@@ -1,7 +1,8 @@
 """Signed requests: one strict profile of HTTP Message Signatures (RFC 9421).
 
 A signature covers exactly ``"@method" "@target-uri"`` and, when the request has a
-body, ``"content-digest"`` (RFC 9530, SHA-256), in that order, with the parameters
+body, ``"content-digest"`` (RFC 9530, SHA-256), and, when it carries a session,
+``"authorization"``, in that order, with the parameters
 ``created``, ``nonce``, ``keyid`` and ``alg``, each once, in any order:
 
     Content-Digest: sha-256=:X48E…=:
@@ -41,6 +42,14 @@ COMPONENTS_WITH_BODY: Final = '("@method" "@target-uri" "content-digest")'
 COMPONENTS_WITHOUT_BODY: Final = '("@method" "@target-uri")'
 """What is covered when it has none."""
 
+_COMPONENTS: Final = {
+    COMPONENTS_WITHOUT_BODY: (False, False),
+    COMPONENTS_WITH_BODY: (True, False),
+    '("@method" "@target-uri" "authorization")': (False, True),
+    '("@method" "@target-uri" "content-digest" "authorization")': (True, True),
+}
+"""Each list that is accepted: whether it covers a body, and whether a session."""
+
 _INPUT = re.compile(r"([a-z][a-z0-9_-]{0,31})=(\([^()]*\))((?:;[^;]+)+)", re.ASCII)
 _PARAMETER = re.compile(r'([a-z]+)=(?:"([A-Za-z0-9+/=_.~:-]*)"|(0|[1-9][0-9]{0,14}))', re.ASCII)
 _SIGNATURE = re.compile(r"([a-z][a-z0-9_-]{0,31})=:([A-Za-z0-9+/]{86}==):", re.ASCII)
@@ -60,6 +69,8 @@ class SignedRequest:
     signature: Sequence[str]
     content_digest: Sequence[str]
     body: bytes
+    authorization: Sequence[str] = ()
+    """The session, if any: the same signed bytes mean the same wallet for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class Signature:
     """Seconds since 1970, by the client's clock."""
     nonce: str
     covers_body: bool
+    covers_session: bool
     parameters: str
     """The value of ``@signature-params``, as received."""
     value: bytes
@@ -95,13 +107,16 @@ def parse_signature(request: SignedRequest) -> Signature:
     value = _SIGNATURE.fullmatch(_single(request.signature, "Signature"))
     if value is None or value.group(1) != label:
         raise _malformed(f"Signature must be one member of 64 bytes with the same label: {label}=:…:.")
-    covers_body = components == COMPONENTS_WITH_BODY
-    if not covers_body and components != COMPONENTS_WITHOUT_BODY:
+    covers_body, covers_session = _COMPONENTS.get(components, (False, None))
+    if covers_session is None or covers_session != bool(request.authorization):
         raise Refusal(
             IdentityCode.SIGNATURE_COMPONENTS_NOT_ACCEPTED,
             f"The signature must cover exactly {COMPONENTS_WITH_BODY}, "
-            f"or {COMPONENTS_WITHOUT_BODY} when there is no body.",
+            f"or {COMPONENTS_WITHOUT_BODY} when there is no body; "
+            'with one Authorization header also "authorization", as the last.',
         )
+    if covers_session:
+        _single(request.authorization, "Authorization")
     named = _read_parameters(parameters)
     return Signature(
         key_id=_matching(named, "keyid", _KEY_ID, "43 characters of base64url"),
@@ -109,6 +124,7 @@ def parse_signature(request: SignedRequest) -> Signature:
         created=int(named["created"]),
         nonce=_matching(named, "nonce", _NONCE, "16 to 64 characters"),
         covers_body=covers_body,
+        covers_session=covers_session,
         parameters=components + parameters,
         value=_decoded(value.group(2)),
     )
@@ -119,6 +135,8 @@ def signature_base(request: SignedRequest, signature: Signature) -> bytes:
     lines = [f'"@method": {request.method}', f'"@target-uri": {request.target_uri}']
     if signature.covers_body:
         lines.append(f'"content-digest": {request.content_digest[0]}')
+    if signature.covers_session:
+        lines.append(f'"authorization": {request.authorization[0].strip()}')
     lines.append(f'"@signature-params": {signature.parameters}')
     return "\n".join(lines).encode()
 

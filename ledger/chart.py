@@ -91,6 +91,8 @@ class TransferCode(IntEnum):
     """Wallet to wallet."""
     PAYMENT_FEE = 201
     """The fee of a payment, linked with it."""
+    PAYMENT_REFUND = 202
+    """Who was paid gives back, at most the payment in all; refers to the payment by user_data_128."""
     LIMIT_USED = 300
     """A payment takes its amount of the room under a limit, linked with it."""
     LIMIT_REFILLED = 301

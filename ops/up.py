@@ -29,6 +29,7 @@ from chain.keystore import SIGNER_KEY, development_key
 from chain.rpc import RPC
 from foundation.clock import Clock
 from foundation.settings import Settings
+from identity.pepper import make_pepper
 from ops import postgres
 from ops.chain_setup import chain_was_lost, finality_was_lost, prepare_contracts, start_over
 from ops.errors import AlreadyRunningError, NodeError, OperationError
@@ -78,6 +79,7 @@ class Bank:
         self._refuse_taken_api_port()
         self._guardian = start_guardian(self._supervisor_mark, self.settings.home, roster=self._roster_path)
         self._write_roster()
+        make_pepper(self.settings.pin_pepper_path)
         await asyncio.gather(self._start_postgres(), self._start_node())
         if await self._chain_was_lost():
             await start_over(self.settings, self._database_url, self._rpc, self._clock, self._output.say)

@@ -49,6 +49,11 @@ from treasury.cold_addresses import (
 from treasury.custody import Custody, custody_of
 from treasury.hot_balances import HotPolicy, bounds_of
 from treasury.tasks import TreasuryTools, add_treasury_tasks, schedule_of
+from wallets.bulk_execution import BulkTools
+from wallets.limits import Limits
+from wallets.tasks import ADVANCE_BULK_PAYMENTS, add_wallet_tasks
+from wallets.tasks import Work as WalletWork
+from wallets.wallets import WalletDirectory
 
 logger = structlog.get_logger()
 
@@ -87,6 +92,7 @@ SCHEDULE_SECONDS: Final = {
     "treasury.forget_quotes": 60.0,
     DRAIN_OUTBOX: 0.5,
     FORGET_NONCES: 60.0,
+    ADVANCE_BULK_PAYMENTS: 0.5,
 }
 """How often each task is due, in seconds."""
 
@@ -206,6 +212,18 @@ async def _forget_nonces(tools: TreasuryTools) -> None:
         await forget_expired_nonces(session, tools.clock)
 
 
+def bulk_tools(tools: TreasuryTools) -> BulkTools:
+    """What paying files takes. It remembers nothing: a run is rare, and takes thousands of lines."""
+    assert isinstance(tools.ledger, LedgerClient), "the worker's ledger is another process"
+    return BulkTools(
+        tools.database,
+        tools.ledger,
+        tools.clock,
+        WalletDirectory(tools.database, tools.ledger),
+        Limits(tools.ledger, tools.clock),
+    )
+
+
 def add_tasks(app: Celery, runner: TaskRunner[TreasuryTools]) -> None:
     """Give the app the tasks of all rooms."""
     add_treasury_tasks(app, runner.run)
@@ -216,6 +234,10 @@ def add_tasks(app: Celery, runner: TaskRunner[TreasuryTools]) -> None:
     def forget_nonces() -> None:
         runner.run(FORGET_NONCES, _forget_nonces)
 
+    def run_for_wallets(name: str, work: WalletWork) -> None:
+        runner.run(name, lambda tools: work(bulk_tools(tools)))
+
+    add_wallet_tasks(app, run_for_wallets)
     app.task(name=DRAIN_OUTBOX)(drain_outbox)
     app.task(name=FORGET_NONCES)(forget_nonces)
 

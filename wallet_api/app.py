@@ -31,7 +31,10 @@ from wallet_api.mobile import (
     balances,
     blocked_receivers,
     breaker,
+    bulk_payments,
     deposits,
+    devices,
+    duress_logins,
     enrolments,
     fees,
     handles,
@@ -42,6 +45,9 @@ from wallet_api.mobile import (
     payment_codes,
     payment_requests,
     payments,
+    pins,
+    refunds,
+    sessions,
     wallet,
     withdrawals,
 )
@@ -54,8 +60,9 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 """Opens what the routes need, and closes it at the end."""
 
 RESOURCES = (
-    payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, deposits,
-    withdrawals, enrolments, health, reserves, officers, breaker, blocked_receivers,
+    payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, sessions,
+    pins, devices, deposits, refunds, bulk_payments, withdrawals, enrolments, health, reserves, officers,
+    breaker, blocked_receivers, duress_logins,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

@@ -1,6 +1,15 @@
-"""Callers: who sent a request, proven by the signature of an enrolled device."""
+"""Callers: who sent a request, proven by the signature of an enrolled device.
+
+Whoever has a PIN shows a session as well, which says which wallet is meant: in the
+header Authorization, covered by the signature. Some reads are answered for the session
+alone.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -9,13 +18,27 @@ from foundation.errors import Refusal
 from foundation.settings import Settings
 from identity.devices import Device
 from identity.officers import officer_name
+from identity.pin_errors import PinCode
+from identity.sessions import LiveSession, session_over
 from identity.signatures import SignedRequest
 from treasury.errors import TreasuryCode
 from wallet_api.connections import connections_of
 from wallet_api.hosts import base_url
 from wallets.wallets import Wallet
 
-_SIGNATURE_HEADERS = (b"signature-input", b"signature", b"content-digest")
+_SIGNATURE_HEADERS = (b"signature-input", b"signature", b"content-digest", b"authorization")
+
+_SCHEME: Final = "Bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a device, the session it shows if any, and whose wallet is meant."""
+
+    device: Device
+    session: LiveSession | None
+    person_id: UUID
+    """The device's person; or, in a session that a duress PIN opened, the decoy."""
 
 
 async def device_of(request: Request, *, carries_id: bool = False) -> Device:
@@ -27,10 +50,58 @@ async def device_of(request: Request, *, carries_id: bool = False) -> Device:
     return await connections_of(request).doorkeeper.admit(asked, carries_id=carries_id)
 
 
-async def wallet_of(request: Request, *, carries_id: bool = False) -> Wallet:
-    """The wallet of the person whose device signed the request; ``carries_id`` as in ``device_of``."""
+async def caller_of(request: Request, *, carries_id: bool = False) -> Caller:
+    """Who signed the request, and whose wallet is meant; ``carries_id`` as in ``device_of``.
+
+    Refused as ``session_missing`` where the person has a PIN and the request no session,
+    as ``session_over`` where the session is not this device's.
+    """
     device = await device_of(request, carries_id=carries_id)
-    return await connections_of(request).wallets.by_person(device.person_id)
+    connections = connections_of(request)
+    lines = request.headers.getlist("authorization")
+    if not lines:
+        if await connections.pins.has_pin(device.person_id):
+            raise Refusal(
+                PinCode.SESSION_MISSING,
+                "There is a PIN: log in with POST /v1/sessions, and send and sign its token.",
+            )
+        return Caller(device, None, device.person_id)
+    session = await connections.sessions.find(_token(lines))
+    if session.device_id != device.id:
+        raise session_over()
+    return Caller(device, session, session.person_id)
+
+
+async def session_of(request: Request) -> LiveSession:
+    """The session that a signed request carries; ``session_missing`` without one."""
+    caller = await caller_of(request)
+    if caller.session is None:
+        raise Refusal(PinCode.SESSION_MISSING, "This is asked with a session: set a PIN, and log in.")
+    return caller.session
+
+
+async def wallet_of(request: Request, *, carries_id: bool = False) -> Wallet:
+    """The wallet that the signed request is for; ``carries_id`` as in ``device_of``."""
+    caller = await caller_of(request, carries_id=carries_id)
+    return await connections_of(request).wallets.by_person(caller.person_id)
+
+
+async def wallet_read(request: Request) -> Wallet:
+    """The wallet that a read is for: of a session's token alone, or of a signed request."""
+    lines = request.headers.getlist("authorization")
+    if not lines or "signature" in request.headers or "signature-input" in request.headers:
+        return await wallet_of(request)
+    connections = connections_of(request)
+    # A token is no signature of the target; the host is checked as for one that is.
+    base_url(request.scope, connections.settings)
+    session = await connections.sessions.find(_token(lines))
+    return await connections.wallets.by_person(session.person_id)
+
+
+def _token(lines: list[str]) -> str:
+    if len(lines) != 1 or not lines[0].startswith(_SCHEME):
+        raise session_over()
+    return lines[0].removeprefix(_SCHEME)
 
 
 async def officer_of(request: Request) -> Device:
@@ -55,6 +126,7 @@ async def signed_request(request: Request) -> SignedRequest:
         signature=found[b"signature"],
         content_digest=found[b"content-digest"],
         body=await request.body(),
+        authorization=found[b"authorization"],
     )
 
 

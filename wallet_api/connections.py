@@ -16,12 +16,16 @@ from foundation.errors import NUGPayError
 from foundation.settings import Settings
 from identity.devices import DeviceDirectory
 from identity.nonces import NonceRecorder
+from identity.pepper import Pepper, make_pepper, read_pepper
+from identity.pins import Pins
+from identity.sessions import Sessions
 from identity.signed_requests import Doorkeeper
 from ledger.client import LedgerClient
 from ledger.door.tls import client_context
 from ledger.interface import Ledger
 from treasury.custody import Custody, custody_of
 from wallet_api.hosts import check_public_url
+from wallets.bulk_uploads import BulkBooks
 from wallets.handle_lookups import HandleLookups
 from wallets.limits import Limits
 from wallets.payment_requests import Books
@@ -42,6 +46,8 @@ class Connections:
     wallets: WalletDirectory = field(init=False)
     limits: Limits = field(init=False)
     lookups: HandleLookups = field(init=False)
+    pins: Pins = field(init=False)
+    sessions: Sessions = field(init=False)
     _custody: Custody | None = None
 
     def __post_init__(self) -> None:
@@ -50,10 +56,16 @@ class Connections:
         self.wallets = WalletDirectory(self.database, self.ledger, self.changes)
         self.limits = Limits(self.ledger, self.clock)
         self.lookups = HandleLookups(self.database, self.clock)
+        self.pins = Pins(self.database, self.clock, pepper_of(self.settings), self.changes)
+        self.sessions = Sessions(self.database, self.clock, self.pins)
 
     def request_books(self) -> Books:
         """What requests to pay are kept and decided with."""
         return Books(self.database, self.ledger, self.clock, self.wallets, self.limits)
+
+    def bulk_books(self) -> BulkBooks:
+        """What files of payments are checked and kept with."""
+        return BulkBooks(self.database, self.ledger, self.clock, self.lookups)
 
     def custody(self) -> Custody:
         """Custody on the chain; refused as ``deployment_not_found`` until contracts are deployed.
@@ -67,6 +79,16 @@ class Connections:
     def deployment(self) -> Deployment:
         """Our contracts on the chain; refused as ``deployment_not_found`` until they are deployed."""
         return load_deployment(self.settings.home, self.settings.chain_id)
+
+
+def pepper_of(settings: Settings) -> Pepper:
+    """The pepper of PINs; only a development machine makes one where there is none.
+
+    In production a file that is missing is a mistake to be told: a second API with a
+    pepper of its own would find every PIN wrong.
+    """
+    path = settings.pin_pepper_path
+    return read_pepper(path) if settings.environment == "production" else make_pepper(path)
 
 
 def connections_of(request: Request) -> Connections:

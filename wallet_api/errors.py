@@ -23,7 +23,7 @@ class ApiCode(RefusalCode):
     BODY_TOO_SLOW = "body_too_slow"
     """The body did not arrive in time."""
     CONTENT_TYPE_NOT_ACCEPTED = "content_type_not_accepted"
-    """A body is JSON in UTF-8, said by Content-Type, and not compressed."""
+    """A body is JSON in UTF-8 (a file of payments CSV), said by Content-Type, and not compressed."""
     JSON_MALFORMED = "json_malformed"
     """The body is not JSON."""
     REQUEST_MALFORMED = "request_malformed"

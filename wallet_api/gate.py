@@ -1,8 +1,8 @@
 """The gate: what every request passes before, and every answer after, its route.
 
 It names the request, reads a body of bounded size in bounded time, insists on
-JSON, adds the headers that keep answers out of caches and browsers, and turns a
-fault of ours into a problem instead of a broken connection.
+JSON (and on CSV where a file is asked for), adds the headers that keep answers out
+of caches and browsers, and turns a fault of ours into a problem instead of a broken connection.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import re
 import secrets
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -21,15 +22,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from foundation.errors import Refusal
 from wallet_api.errors import ApiCode
 from wallet_api.hosts import host_of
+from wallet_api.padding import padded
 from wallet_api.problem import internal_response, refusal_response
 
 log = structlog.get_logger()
 
 BODY_BYTES_MAX: Final = 16 * 1024
-"""Longest body; the longest request of this API has some 700 bytes."""
+"""Longest body but a file; the longest request of this API has some 700 bytes."""
 
 BODY_SECONDS_MAX: Final = 20.0
 """How long a body may take to arrive: a few hundred bytes fit even 2G in that time."""
+
+FILE_BYTES_MAX: Final = 1024 * 1024
+"""Longest file of payments."""
+
+FILE_SECONDS_MAX: Final = 60.0
+"""How long a file may take to arrive; offices send them, over better lines than a phone's."""
 
 TARGET_LENGTH_MAX: Final = 2048
 """Longest path and query together."""
@@ -60,6 +68,35 @@ _HEADERS: Final = [
 """Answers hold balances: nothing between us and the device may keep or show them."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """What a body may be."""
+
+    bytes_max: int
+    seconds_max: float
+    kinds: frozenset[str]
+    said: str
+    """The kinds in a sentence."""
+
+
+_JSON: Final = _Accepted(
+    BODY_BYTES_MAX,
+    BODY_SECONDS_MAX,
+    frozenset({"application/json", "application/json;charset=utf-8"}),
+    "A body is JSON in UTF-8, with Content-Type: application/json and not compressed.",
+)
+
+_FILES: Final = {
+    ("POST", "/v1/bulk_payments"): _Accepted(
+        FILE_BYTES_MAX,
+        FILE_SECONDS_MAX,
+        frozenset({"text/csv", "text/csv;charset=utf-8"}),
+        "A file is CSV in UTF-8, with Content-Type: text/csv and not compressed.",
+    )
+}
+"""The operations whose bodies are no JSON; each is signed with its digest as any other body."""
+
+
 class Gate:
     """ASGI middleware around the whole application."""
 
@@ -87,6 +124,9 @@ class Gate:
                 ]
             await send(message)
 
+        if b"authorization" in headers:
+            # Before anything can be answered: refusals are padded as well.
+            send = padded(scope, send)
         try:
             body = await _read_body(scope, headers, receive)
             await self._app(scope, _replaying(body, receive), send_marked)
@@ -133,31 +173,32 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
     host_of(scope)
     if scope["query_string"]:
         _check_query(scope["query_string"])
+    accepted = _FILES.get((scope["method"], scope["path"]), _JSON)
     length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > BODY_BYTES_MAX:
-        raise _too_large()
+    if not length.isdigit() or int(length) > accepted.bytes_max:
+        raise _too_large(accepted)
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
+        async with asyncio.timeout(accepted.seconds_max):
             while True:
                 message: Any = await receive()
                 if message["type"] == "http.disconnect":
                     raise _ClientGone
                 chunk = message.get("body", b"")
                 size += len(chunk)
-                if size > BODY_BYTES_MAX:
-                    raise _too_large()
+                if size > accepted.bytes_max:
+                    raise _too_large(accepted)
                 chunks.append(chunk)
                 if not message.get("more_body", False):
                     break
     except TimeoutError:
         raise Refusal(
-            ApiCode.BODY_TOO_SLOW, f"The body did not arrive within {BODY_SECONDS_MAX:.0f} s."
+            ApiCode.BODY_TOO_SLOW, f"The body did not arrive within {accepted.seconds_max:.0f} s."
         ) from None
     body = b"".join(chunks)
     if body:
-        _check_kind(scope, headers)
+        _check_kind(scope, headers, accepted)
     return body
 
 
@@ -178,22 +219,18 @@ def _check_query(query: bytes) -> None:
         seen.add(name)
 
 
-def _check_kind(scope: Scope, headers: dict[bytes, bytes]) -> None:
+def _check_kind(scope: Scope, headers: dict[bytes, bytes], accepted: _Accepted) -> None:
     kind = headers.get(b"content-type", b"").decode("latin-1").lower().replace(" ", "")
     encoding = headers.get(b"content-encoding", b"identity").lower()
     names = [name for name, _ in scope["headers"]]
     # Of two headers, what stands before us may have read the other one.
     said_once = names.count(b"content-type") == 1 and names.count(b"content-encoding") <= 1
-    accepted = kind in {"application/json", "application/json;charset=utf-8"} and encoding == b"identity"
-    if not (said_once and accepted):
-        raise Refusal(
-            ApiCode.CONTENT_TYPE_NOT_ACCEPTED,
-            "A body is JSON in UTF-8, with Content-Type: application/json and not compressed.",
-        )
+    if not (said_once and kind in accepted.kinds and encoding == b"identity"):
+        raise Refusal(ApiCode.CONTENT_TYPE_NOT_ACCEPTED, accepted.said)
 
 
-def _too_large() -> Refusal:
-    return Refusal(ApiCode.BODY_TOO_LARGE, f"A body has at most {BODY_BYTES_MAX} bytes.")
+def _too_large(accepted: _Accepted) -> Refusal:
+    return Refusal(ApiCode.BODY_TOO_LARGE, f"A body has at most {accepted.bytes_max} bytes here.")
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:

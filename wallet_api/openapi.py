@@ -74,8 +74,14 @@ def describe(app: FastAPI) -> dict[str, Any]:
         "deviceSignature": {
             "type": "http",
             "scheme": "signature",
-            "description": "HTTP message signature (RFC 9421) by the key of an enrolled device.",
-        }
+            "description": "HTTP message signature (RFC 9421) by the key of an enrolled device. Where the "
+            "person has a PIN, it covers the header Authorization with a session's token as well.",
+        },
+        "session": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The token of POST /v1/sessions alone: enough to read, never to pay.",
+        },
     }
     components["headers"] = {
         "ContentLanguage": {

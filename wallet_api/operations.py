@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from foundation.errors import FoundationCode, RefusalCode
 from identity.errors import IdentityCode
+from identity.pin_errors import PinCode
 from wallet_api.errors import ApiCode
 from wallet_api.problem import MEDIA_TYPE
 from wallet_api.problem_kinds import PROBLEM_KINDS
@@ -46,7 +47,10 @@ SIGNED: Final = (
 )
 """Problems of operations that a device signs."""
 
-OF_A_WALLET: Final = (*SIGNED, WalletCode.WALLET_NOT_OPEN)
+OF_A_SESSION: Final = (PinCode.SESSION_MISSING, PinCode.SESSION_OVER)
+"""Problems of operations that carry a session, where the person has a PIN."""
+
+OF_A_WALLET: Final = (*SIGNED, *OF_A_SESSION, WalletCode.WALLET_NOT_OPEN)
 """Problems of operations on the caller's wallet."""
 
 OF_A_PAYMENT: Final = (
@@ -155,9 +159,26 @@ def asks(kind: type[BaseModel], *, example: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def signed() -> dict[str, Any]:
-    """The ``openapi_extra`` of a signed route without a body."""
-    return {"security": [{"deviceSignature": []}], "parameters": list(_SIGNATURE_HEADERS)}
+def brings_file(*, example: str) -> dict[str, Any]:
+    """The ``openapi_extra`` of a signed route whose body is a CSV file."""
+    return {
+        "security": [{"deviceSignature": []}],
+        "parameters": [*_SIGNATURE_HEADERS, _DIGEST_HEADER],
+        "requestBody": {
+            "required": True,
+            "content": {"text/csv": {"schema": {"type": "string"}, "example": example}},
+        },
+    }
+
+
+def signed(*, or_token: bool = False) -> dict[str, Any]:
+    """The ``openapi_extra`` of a signed route without a body; ``or_token``: a session's token is enough."""
+    if not or_token:
+        return {"security": [{"deviceSignature": []}], "parameters": list(_SIGNATURE_HEADERS)}
+    return {
+        "security": [{"deviceSignature": []}, {"session": []}],
+        "parameters": [{**header, "required": False} for header in _SIGNATURE_HEADERS],
+    }
 
 
 def _flat(codes: Iterable[RefusalCode | str | Iterable[RefusalCode | str]]) -> list[RefusalCode | str]:

@@ -12,9 +12,12 @@ from typing import Final
 from chain.errors import ChainCode, FollowerStopCode
 from foundation.errors import FoundationCode
 from identity.errors import IdentityCode
+from identity.pin_errors import PinCode
 from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
+from wallets.bulk_errors import BulkCode
 from wallets.errors import WalletCode
+from wallets.refund_errors import RefundCode
 from wallets.request_errors import AskingCode
 
 
@@ -43,8 +46,10 @@ _SIGN_RELEASE: Final = "Sign the statement that the trip shows now, as docs/sign
 _WAIT_FOR_ROOM: Final = (
     "Nothing was paid. GET /v1/limits says what is left; wait for room, and make a new id."
 )
+_CORRECT_FILE: Final = "Correct the line, and bring the file again with a new id."
 _SCAN_AGAIN: Final = "Scan or copy the payment code again, or ask the payee for another one."
 _FEWER: Final = "Wait, and send the same request later."
+_LOG_IN: Final = "Log in with the PIN: POST /v1/sessions; then send the session's token and sign it."
 _NEW_CODE: Final = "Ask whoever gave the code for a new one."
 
 PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
@@ -57,7 +62,9 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     ApiCode.HEADERS_TOO_LARGE: ProblemKind(431, _CORRECT),
     ApiCode.BODY_TOO_LARGE: ProblemKind(413, _CORRECT),
     ApiCode.BODY_TOO_SLOW: ProblemKind(408, _LATER),
-    ApiCode.CONTENT_TYPE_NOT_ACCEPTED: ProblemKind(415, "Send JSON with Content-Type: application/json."),
+    ApiCode.CONTENT_TYPE_NOT_ACCEPTED: ProblemKind(
+        415, "Send JSON with Content-Type: application/json, or a file of payments with text/csv."
+    ),
     ApiCode.JSON_MALFORMED: ProblemKind(400, _CORRECT),
     ApiCode.REQUEST_MALFORMED: ProblemKind(422, _CORRECT),
     ApiCode.INTERNAL_ERROR: ProblemKind(
@@ -90,6 +97,20 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     IdentityCode.ENROLMENT_CODE_EXPIRED: ProblemKind(403, _NEW_CODE),
     IdentityCode.ENROLMENT_CODE_USED: ProblemKind(409, _NEW_CODE),
     IdentityCode.DEVICE_ALREADY_ENROLLED: ProblemKind(409, "The device can be used as it is."),
+    PinCode.SESSION_MISSING: ProblemKind(401, _LOG_IN),
+    PinCode.SESSION_OVER: ProblemKind(401, _LOG_IN),
+    PinCode.PIN_MALFORMED: ProblemKind(422, _CORRECT),
+    PinCode.PIN_TOO_SIMPLE: ProblemKind(422, "Choose another PIN."),
+    PinCode.PINS_ALIKE: ProblemKind(422, "Choose another PIN."),
+    PinCode.DECOY_HANDLE_MISSING: ProblemKind(422, _CORRECT),
+    PinCode.PIN_CHECKS_BUSY: ProblemKind(503, _FEWER),
+    PinCode.PIN_NOT_SET: ProblemKind(409, "Set a PIN first: PUT /v1/pin."),
+    PinCode.CURRENT_PIN_MISSING: ProblemKind(422, "Give the PIN of now as current_pin."),
+    PinCode.PIN_DELAYED: ProblemKind(429, "Wait as long as Retry-After says."),
+    PinCode.PIN_WRONG: ProblemKind(403, "Enter the PIN again; tries_left says how often."),
+    PinCode.SESSION_NOT_FOUND: ProblemKind(404, "Look at the list of sessions again."),
+    PinCode.DEVICE_NOT_FOUND: ProblemKind(404, "Look at the list of devices again."),
+    PinCode.TOO_MANY_DEVICE_CODES: ProblemKind(429, _FEWER),
     WalletCode.HANDLE_MALFORMED: ProblemKind(422, _CORRECT),
     WalletCode.HANDLE_RESERVED: ProblemKind(422, "Choose another handle."),
     WalletCode.HANDLE_TAKEN: ProblemKind(409, "Choose another handle."),
@@ -151,6 +172,38 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     AskingCode.PAYMENT_REQUEST_CONTESTED: ProblemKind(409, "Look at the request again, then decide."),
     WalletCode.COUNTERPARTY_UNKNOWN: ProblemKind(422, "Ask the other party for the handle again."),
     WalletCode.HISTORY_FILTER_MALFORMED: ProblemKind(422, _CORRECT),
+    BulkCode.BULK_TIER_NEEDED: ProblemKind(403, "Ask the bank for the business tier."),
+    BulkCode.BULK_ENCODING_BROKEN: ProblemKind(422, "Save the file as CSV in UTF-8."),
+    BulkCode.BULK_FILE_MALFORMED: ProblemKind(422, _CORRECT_FILE),
+    BulkCode.BULK_TOO_MANY_LINES: ProblemKind(422, "Bring the lines in several files, each with its own id."),
+    BulkCode.BULK_LINE_MALFORMED: ProblemKind(422, _CORRECT_FILE),
+    BulkCode.BULK_CELL_FORMULA: ProblemKind(422, _CORRECT_FILE),
+    BulkCode.BULK_LINE_REPEATED: ProblemKind(422, _CORRECT_FILE),
+    BulkCode.BULK_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    BulkCode.BULK_ID_USED_DIFFERENTLY: ProblemKind(
+        422, "GET the id to see which file it is for; use a new id for another one.", new_id_needed=True
+    ),
+    BulkCode.BULK_NOT_FOUND: ProblemKind(
+        404, "If you sent this file, it is not there: send it again with the same id."
+    ),
+    BulkCode.BULK_RELEASED_BY_MAKER: ProblemKind(403, "Release it with another device of the wallet."),
+    BulkCode.BULK_LINES_WRONG: ProblemKind(
+        409, "Correct the lines that are told, and bring the file again with a new id.", new_id_needed=True
+    ),
+    BulkCode.BULK_RELEASED_DIFFERENTLY: ProblemKind(
+        422, "Compare the file with the one that you mean to release."
+    ),
+    BulkCode.BULK_EXCEEDS_BALANCE: ProblemKind(409, "Nothing was paid. Add money, then release it again."),
+    BulkCode.BULK_EXCEEDS_LIMIT: ProblemKind(
+        409, "Nothing was paid. GET /v1/limits says what is left; release it when there is room."
+    ),
+    RefundCode.REFUND_NOT_BY_PAYEE: ProblemKind(403, "Ask the payee to give it back."),
+    RefundCode.REFUND_EXCEEDS_PAYMENT: ProblemKind(
+        409, "Nothing was given back. Give back at most what is left, with a new id.", new_id_needed=True
+    ),
+    RefundCode.REFUND_NOT_FOUND: ProblemKind(
+        404, "If you sent this refund, it has not happened: send it again with the same id."
+    ),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
         422, "Make a UUIDv7 and keep it until the answer is known."

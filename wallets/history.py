@@ -49,6 +49,7 @@ class Effect(StrEnum):
     """Money held before is free again."""
 
 
+_BETWEEN_WALLETS = frozenset({TransferCode.PAYMENT, TransferCode.PAYMENT_REFUND})
 _OF_A_WITHDRAWAL = frozenset({TransferCode.WITHDRAWAL, TransferCode.WITHDRAWAL_FEE})
 
 
@@ -69,7 +70,7 @@ class HistoryLine:
     counterparty: str | None
     """Handle of the other wallet, where there is one."""
     reference: UUID | None
-    """Of a payment: the payer's number; of a fee: what it is the fee of; of a withdrawal's
+    """Of a payment: the payer's number; of a fee or refund: the payment; of a withdrawal's
     lines: the withdrawal; of other money posted or released: the line that reserved it."""
     at_ns: int
     """The ledger's time, nanoseconds since 1970."""
@@ -178,7 +179,7 @@ async def _shown(directory: WalletDirectory, page: Sequence[tuple[int, Statement
     others = await directory.by_accounts(
         other_account(account, line.transfer)
         for account, line in page
-        if line.transfer.code == TransferCode.PAYMENT
+        if line.transfer.code in _BETWEEN_WALLETS
     )
     return [_line(account, line, others.get(other_account(account, line.transfer))) for account, line in page]
 

@@ -39,6 +39,8 @@ class HistoryKind(StrEnum):
     """Wallet to wallet."""
     PAYMENT_FEE = "payment_fee"
     """The fee of a payment."""
+    REFUND = "refund"
+    """A payment given back, all or in part."""
     DEPOSIT = "deposit"
     """Tokens that arrived on chain."""
     WITHDRAWAL = "withdrawal"
@@ -54,6 +56,7 @@ class HistoryKind(StrEnum):
 _KINDS: Final = {
     TransferCode.PAYMENT: HistoryKind.PAYMENT,
     TransferCode.PAYMENT_FEE: HistoryKind.PAYMENT_FEE,
+    TransferCode.PAYMENT_REFUND: HistoryKind.REFUND,
     TransferCode.DEPOSIT: HistoryKind.DEPOSIT,
     TransferCode.WITHDRAWAL: HistoryKind.WITHDRAWAL,
     TransferCode.WITHDRAWAL_FEE: HistoryKind.WITHDRAWAL_FEE,

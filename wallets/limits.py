@@ -69,11 +69,12 @@ class Window(StrEnum):
     """A calendar month, UTC."""
 
 
-_EXCEEDED: Final = {
+EXCEEDED: Final = {
     Window.DAY: WalletCode.DAILY_VALUE_LIMIT_EXCEEDED,
     Window.WEEK: WalletCode.WEEKLY_VALUE_LIMIT_EXCEEDED,
     Window.MONTH: WalletCode.MONTHLY_VALUE_LIMIT_EXCEEDED,
 }
+"""By window: the code of what does not fit it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class _Accounts:
     def of(cls, wallet_id: UUID, asset: Asset) -> _Accounts:
         names = ("day", "week", "week-spent", "month", "month-spent", "changes")
         own = (derive_id("limit-account", wallet_id, asset.code, name).int for name in names)
-        return cls(asset, derive_id("limit-pool", asset.code).int, *own)
+        return cls(asset, limit_pool(asset).id, *own)
 
     def spent(self, window: Window) -> int | None:
         """The account that holds what was used of a window; the day's is pending instead."""
@@ -120,13 +121,21 @@ class _Accounts:
         ledger, code = limit_ledger(self.asset), int(AccountCode.LIMIT)
         own = (self.day, self.week, self.week_spent, self.month, self.month_spent, self.changes)
         return [
-            # The other side of all room; it is bounded by nothing.
-            Account(id=self.pool, ledger=ledger, code=int(AccountCode.LIMIT_POOL)),
+            limit_pool(self.asset),
             *(
                 Account(id=one, ledger=ledger, code=code, flags=bounded, user_data_128=owner.int)
                 for one in own
             ),
         ]
+
+
+def limit_pool(asset: Asset) -> Account:
+    """The other side of all room in an asset; it is bounded by nothing."""
+    return Account(
+        id=derive_id("limit-pool", asset.code).int,
+        ledger=limit_ledger(asset),
+        code=int(AccountCode.LIMIT_POOL),
+    )
 
 
 @dataclass(slots=True)
@@ -164,12 +173,19 @@ class Limits:
                 limit=most.format(),
                 asset=amount.asset.code,
             )
+        return await self.uses_in_sum(payer, payment_id, amount)
+
+    async def uses_in_sum(self, payer: Wallet, use_id: UUID, amount: Money) -> list[Transfer]:
+        """The same for several payments at once, each of which is known to be small enough."""
+        limits = TIER_LIMITS[payer.tier].get(amount.asset)
+        if limits is None:
+            return []
         accounts = (await self._open(payer, amount.asset, limits)).accounts
         ledger, code = limit_ledger(amount.asset), int(TransferCode.LIMIT_USED)
         linked = int(TransferFlags.LINKED)
         return [
             Transfer(
-                id=derive_id("limit-day", payment_id).int,
+                id=derive_id("limit-day", use_id).int,
                 debit_account_id=accounts.day,
                 credit_account_id=accounts.pool,
                 amount=amount.minor,
@@ -179,7 +195,7 @@ class Limits:
                 flags=linked | int(TransferFlags.PENDING),
             ),
             Transfer(
-                id=derive_id("limit-week", payment_id).int,
+                id=derive_id("limit-week", use_id).int,
                 debit_account_id=accounts.week,
                 credit_account_id=accounts.week_spent,
                 amount=amount.minor,
@@ -188,7 +204,7 @@ class Limits:
                 flags=linked,
             ),
             Transfer(
-                id=derive_id("limit-month", payment_id).int,
+                id=derive_id("limit-month", use_id).int,
                 debit_account_id=accounts.month,
                 credit_account_id=accounts.month_spent,
                 amount=amount.minor,
@@ -217,7 +233,7 @@ class Limits:
         room = next(one for one in await self.rooms(payer, asset) if one.window is window)
         until = room.full_at.isoformat().replace("+00:00", "Z") if room.full_at is not None else None
         return Refusal(
-            _EXCEEDED[window],
+            EXCEEDED[window],
             f"Of {room.limit} a {window} {room.left} is left.",
             limit=room.limit.format(),
             left=room.left.format(),

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from foundation.assets import ASSETS, asset_by_ledger
 from foundation.errors import InvariantViolation, Refusal
-from foundation.ids import derive_id
+from foundation.ids import derive_id, derive_ids
 from foundation.money import Money
 from ledger.chart import AccountCode, TransferCode, system_account_id
 from ledger.contract import CreateTransferResult, CreateTransferStatus, Transfer, TransferFlags
@@ -37,7 +37,7 @@ take the id of a deposit or a fee before it comes."""
 
 _FEE_ACCOUNTS: Final = {asset: system_account_id(AccountCode.FEES, asset) for asset in ASSETS}
 
-_OVERFLOWS: Final = frozenset(
+OVERFLOWS: Final = frozenset(
     {
         CreateTransferStatus.OVERFLOWS_DEBITS_POSTED,
         CreateTransferStatus.OVERFLOWS_CREDITS_POSTED,
@@ -45,12 +45,15 @@ _OVERFLOWS: Final = frozenset(
         CreateTransferStatus.OVERFLOWS_CREDITS,
     }
 )
-_MISSING: Final = frozenset(
+"""Answers of the ledger: an account could not count that much."""
+MISSING: Final = frozenset(
     {CreateTransferStatus.DEBIT_ACCOUNT_NOT_FOUND, CreateTransferStatus.CREDIT_ACCOUNT_NOT_FOUND}
 )
-_CLOSED: Final = frozenset(
+"""Answers of the ledger: a wallet has no account in the asset yet."""
+CLOSED: Final = frozenset(
     {CreateTransferStatus.DEBIT_ACCOUNT_ALREADY_CLOSED, CreateTransferStatus.CREDIT_ACCOUNT_ALREADY_CLOSED}
 )
+"""Answers of the ledger: an account on one of the sides is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,11 @@ def payment_fee_id(payment_id: UUID) -> UUID:
     return derive_id("payment-fee", payment_id)
 
 
+def payment_fee_ids(payment_ids: Sequence[UUID]) -> list[UUID]:
+    """The same of many."""
+    return derive_ids("payment-fee", lasts=payment_ids)
+
+
 def _transfers(order: PaymentOrder, payee: Wallet, fee: Money, room: Sequence[Transfer]) -> list[Transfer]:
     """The chain: the payment, its fee if one is due, and what it uses of the payer's room."""
     asset = order.amount.asset
@@ -222,7 +230,7 @@ async def _explain(
     if at >= money and failed is CreateTransferStatus.EXCEEDS_CREDITS:
         # The ledger remembers that this use of room failed: the id stays refused.
         raise await limits.refusal(order.payer, order.amount.asset, tuple(Window)[at - money])
-    if failed in _OVERFLOWS and not await _can_spend(ledger, order):
+    if failed in OVERFLOWS and not await _can_spend(ledger, order):
         # The ledger looks at the payee's room before the payer's money. Who has no money
         # must not learn from the difference how much the payee ever received.
         failed = CreateTransferStatus.EXCEEDS_CREDITS
@@ -253,19 +261,19 @@ async def _refusal(
             WalletCode.PAYMENT_ALREADY_REFUSED,
             "This id was refused before and stays refused; a new attempt needs a new id.",
         )
-    if status in _MISSING:
+    if status in MISSING:
         await open_wallet_accounts(ledger, order.payer.id)
         await open_wallet_accounts(ledger, payee.id)
         return Refusal(
             WalletCode.WALLET_ACCOUNT_MISSING,
             f"A wallet had no account in {code}; it has one now.",
         )
-    if status in _CLOSED:
+    if status in CLOSED:
         return Refusal(
             WalletCode.WALLET_CLOSED,
             f"The account of payer or payee in {code} is closed.",
         )
-    if status in _OVERFLOWS:
+    if status in OVERFLOWS:
         return Refusal(WalletCode.PAYEE_BALANCE_FULL, "The payee cannot hold that much more.")
     raise InvariantViolation(f"payment {order.id}: the ledger answers {status.name}")
 

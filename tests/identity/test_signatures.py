@@ -32,6 +32,7 @@ from identity.signatures import (
 
 NOW = 1_800_000_000
 URL = "https://api.example.org/v1/payments?x=1%20y"
+TOKEN = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 BODY = b'{"amount":"12.50"}'
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "rfc9421.json").read_text())["vectors"]
 ALGORITHMS = ["ed25519", "ecdsa-p256-sha256"]
@@ -41,10 +42,16 @@ KEYS = {"ed25519": ED_KEY, "ecdsa-p256-sha256": P256_KEY}
 
 
 def signed(
-    key: DeviceKey = ED_KEY, *, method: str = "POST", url: str = URL, body: bytes = BODY, created: int = NOW
+    key: DeviceKey = ED_KEY,
+    *,
+    method: str = "POST",
+    url: str = URL,
+    body: bytes = BODY,
+    created: int = NOW,
+    token: str | None = None,
 ) -> SignedRequest:
     headers = signature_headers(
-        key, method=method, url=url, body=body, created=created, nonce="nonce-0123456789abcdef"
+        key, method=method, url=url, body=body, created=created, nonce="nonce-0123456789abcdef", token=token
     )
     return SignedRequest(
         method=method,
@@ -53,6 +60,7 @@ def signed(
         signature=[headers["Signature"]],
         content_digest=[headers["Content-Digest"]] if body else [],
         body=body,
+        authorization=[headers["Authorization"]] if token else [],
     )
 
 
@@ -94,6 +102,33 @@ class TestAccepted:
         base = signature_base(unsigned, parse_signature(unsigned))
         value = base64.b64encode(key.sign(base)).decode()
         check(replace(unsigned, signature=[f"sig=:{value}:"]))
+
+
+class TestSession:
+    @pytest.mark.parametrize("algorithm", ALGORITHMS)
+    @pytest.mark.parametrize("body", [BODY, b""])
+    def test_a_session_is_covered_with_and_without_a_body(self, algorithm, body):
+        request = signed(KEYS[algorithm], body=body, token=TOKEN)
+        assert request.signature_input[0].startswith("sig=(")
+        assert '"authorization")' in request.signature_input[0]
+        check(request, KEYS[algorithm])
+
+    def test_another_session_breaks_the_signature(self):
+        request = signed(token=TOKEN)
+        for line in (f"Bearer {TOKEN[::-1]}", f"bearer {TOKEN}", TOKEN):
+            assert code_of(replace(request, authorization=[line])) is IdentityCode.SIGNATURE_WRONG
+
+    def test_a_session_that_is_not_covered_or_not_there_is_refused(self):
+        added = replace(signed(), authorization=[f"Bearer {TOKEN}"])
+        twice = replace(signed(), authorization=[f"Bearer {TOKEN}"] * 2)
+        gone = replace(signed(token=TOKEN), authorization=[])
+        for request in (added, twice, gone):
+            assert code_of(request) is IdentityCode.SIGNATURE_COMPONENTS_NOT_ACCEPTED
+
+    @pytest.mark.parametrize("lines", [[f"Bearer {'a' * 43}"] * 2, ["Bearer " + "a" * 2000]])
+    def test_two_sessions_or_one_that_is_too_long_are_malformed(self, lines):
+        request = replace(signed(token=TOKEN), authorization=lines)
+        assert code_of(request) is IdentityCode.SIGNATURE_MALFORMED
 
 
 class TestVectors:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -22,7 +23,7 @@ from foundation.clock import SystemClock
 from foundation.database import Database
 from foundation.ids import uuid7
 from foundation.money import Money
-from ledger.chart import AccountCode, new_account, open_accounts, wallet_account_id
+from ledger.chart import AccountCode, new_account, open_accounts, open_system_accounts, wallet_account_id
 from ledger.client import LedgerClient
 from ledger.interface import LedgerUnavailable
 from ops.task_locks import task_lock
@@ -30,11 +31,17 @@ from ops.task_runner import TaskRunner
 from ops.worker import DRAIN_OUTBOX, FORGET_NONCES, OWN_MEMORY, SCHEDULE_SECONDS, make_app
 from tests.fixtures.anvil import ROOT, die_with_parent
 from tests.fixtures.contracts import ContractsOnChain, end_process, start_signer_process
+from tests.wallets.bulk import business
+from tests.wallets.conftest import Bank as WalletBank
 from treasury.custody import custody_of
 from treasury.deposit_addresses import deposit_address
 from treasury.reconciliation import last_reconciliations
 from treasury.tasks import TREASURY_TASKS
 from treasury.withdrawals import WithdrawalState, request_withdrawal, withdrawal_by_id
+from wallets.bulk_payments import BulkState
+from wallets.limits import Limits
+from wallets.tasks import ADVANCE_BULK_PAYMENTS
+from wallets.wallets import WalletDirectory
 
 WAIT_SECONDS_MAX = 90
 """How long a busy machine may take for what takes a second."""
@@ -205,7 +212,7 @@ class TestApp:
         app.close()
 
     def test_every_task_has_its_place_in_the_schedule(self) -> None:
-        assert set(SCHEDULE_SECONDS) == {*TREASURY_TASKS, DRAIN_OUTBOX, FORGET_NONCES}
+        assert set(SCHEDULE_SECONDS) == {*TREASURY_TASKS, DRAIN_OUTBOX, FORGET_NONCES, ADVANCE_BULK_PAYMENTS}
 
 
 @dataclass
@@ -302,6 +309,34 @@ async def bank(
     for process in (bank.worker, signer_process, ledger_process):
         if process is not None:
             end_process(process)
+
+
+@pytest.mark.slow
+async def test_worker_pays_released_files_and_goes_on_after_kill_9(bank: Bank) -> None:
+    clock: Any = SystemClock()
+    ledger: Any = bank.ledger
+    await open_system_accounts(ledger)
+    wallets = WalletBank(
+        bank.database, ledger, clock, WalletDirectory(bank.database, ledger), Limits(ledger, clock)
+    )
+    ko = await wallets.wallet("ko_ko")
+    mill = await business(wallets)
+    bank.start_worker()
+    files = []
+    for name in "abc":
+        bulk = await mill.upload(*(f"ko_ko,0.01,{name}{number}" for number in range(3_000)))
+        await mill.release(bulk)
+        files.append(bulk)
+    bank.kill_worker()
+    bank.start_worker()
+
+    async def are_finished() -> bool:
+        return all([(await mill.look(each)).state is BulkState.FINISHED for each in files])
+
+    await bank.until(are_finished)
+    assert [(await mill.look(each)).paid for each in files] == [3_000] * 3
+    assert await bank.balance(ko.id) == 90_000_000
+    assert await bank.balance(mill.wallet.id) == 1_000_000_000 - 2 * 90_000_000
 
 
 @pytest.mark.slow

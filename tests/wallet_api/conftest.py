@@ -49,6 +49,8 @@ class Phone:
     api: "API"
     key: DeviceKey
     handle: str = ""
+    token: str | None = None
+    """The session that requests carry, once there is one."""
 
     async def send(
         self,
@@ -73,6 +75,7 @@ class Phone:
             body=content,
             created=created if created is not None else self.api.clock.now_ns() // SECOND_NS,
             nonce=nonce,
+            token=self.token,
         )
         if content:
             made["Content-Type"] = "application/json"
@@ -101,6 +104,26 @@ class Phone:
         handle = payee if isinstance(payee, str) else payee.handle
         made = {"id": str(uuid7(self.api.clock)), "payee": handle, "amount": amount, "asset": asset}
         return {**made, **more}
+
+    async def put(self, path: str, body: Any = None, **how: Any) -> httpx.Response:
+        return await self.send("PUT", path, body, **how)
+
+    async def delete(self, path: str, **how: Any) -> httpx.Response:
+        return await self.send("DELETE", path, **how)
+
+    async def set_pin(self, pin: str, **more: Any) -> httpx.Response:
+        return await self.put("/v1/pin", {"pin": pin, **more})
+
+    async def log_in(self, pin: str) -> httpx.Response:
+        """Log in; from then on requests carry the session."""
+        self.token = None
+        answer = await self.post("/v1/sessions", {"pin": pin})
+        self.token = answer.json().get("token")
+        return answer
+
+    async def read(self, path: str) -> httpx.Response:
+        """Read with the session's token alone."""
+        return await self.api.http.get(path, headers={"Authorization": f"Bearer {self.token}"})
 
     async def pay(self, payee: "Phone | str", amount: str, asset: str = "USDT") -> httpx.Response:
         return await self.post("/v1/payments", self.payment(payee, amount, asset))

@@ -29,9 +29,22 @@ OPEN = {
     "GET /v1/fees/withdrawal",
 }
 
+WITH_A_TOKEN = {
+    "GET /v1/balances",
+    "GET /v1/history",
+    "GET /v1/limits",
+    "GET /v1/payments/{payment_id}",
+    "GET /v1/wallet",
+}
+"""What a session's token alone reads, and a signature as well."""
+
 WITHOUT_BODY = {
     "POST /v1/payment_requests/{request_id}/decline",
     "POST /v1/payment_requests/{request_id}/cancel",
+    "POST /v1/devices/codes",
+    "DELETE /v1/devices/{device_id}",
+    "DELETE /v1/sessions",
+    "DELETE /v1/sessions/{session_id}",
 }
 """What changes something and is said by the path alone."""
 
@@ -106,7 +119,9 @@ class TestOperation:
             assert "security" not in operation
             assert not headers
         else:
-            assert operation["security"] == [{"deviceSignature": []}]
+            ways: list[dict[str, Any]] = [{"deviceSignature": []}]
+            ways += [{"session": []}] if name in WITH_A_TOKEN else []
+            assert operation["security"] == ways
             assert headers >= {"Signature", "Signature-Input"}
             assert ("Content-Digest" in headers) == ("requestBody" in operation)
 
@@ -114,6 +129,9 @@ class TestOperation:
         body = OPERATIONS[name].get("requestBody")
         if body is None:
             assert name.startswith("GET ") or name in WITHOUT_BODY
+            return
+        if name == "POST /v1/bulk_payments":
+            assert body["content"]["text/csv"]["example"].startswith("handle,amount,reference\r\n")
             return
         content = body["content"]["application/json"]
         schema = DESCRIPTION["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]

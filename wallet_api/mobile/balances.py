@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from wallet_api.callers import wallet_of
+from wallet_api.callers import wallet_read
 from wallet_api.connections import connections_of
 from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
 from wallet_api.wire import AmountAnswer, Answer, AssetText, answered, shown
@@ -54,11 +54,11 @@ class BalancesAnswer(Answer):
     response_model=BalancesAnswer,
     summary="Balances",
     responses=problems(OF_A_WALLET, OF_THE_LEDGER),
-    openapi_extra=signed(),
+    openapi_extra=signed(or_token=True),
 )
 async def own_balances(request: Request) -> Response:
     """The caller's balances."""
-    wallet = await wallet_of(request)
+    wallet = await wallet_read(request)
     held = await balances(connections_of(request).ledger, wallet)
     return answered(
         BalancesAnswer(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -19,6 +19,7 @@ from treasury.errors import TreasuryCode
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
 from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
+from wallet_api.padding import pad_list
 from wallet_api.wire import (
     AmountAnswer,
     Answer,
@@ -32,6 +33,9 @@ from wallet_api.wire import (
 )
 
 router = APIRouter(tags=["chain"])
+
+LINE_BYTES: Final = 448
+"""Longest line of the list."""
 
 
 class DepositAddressQuery(Asked):
@@ -149,6 +153,7 @@ async def own_deposits(request: Request, query: Annotated[DepositsQuery, Query()
     """The caller's deposits."""
     connections = connections_of(request)
     wallet = await wallet_of(request)
+    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
     found = await list_deposits(
         connections.database,
         connections.ledger,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -13,9 +13,10 @@ from foundation.assets import Asset, asset_by_code
 from foundation.errors import FoundationCode, Refusal
 from foundation.ids import parse_id
 from foundation.money import Money
-from wallet_api.callers import wallet_of
+from wallet_api.callers import wallet_read
 from wallet_api.connections import connections_of
 from wallet_api.operations import AMOUNTS, OF_A_WALLET, OF_THE_LEDGER, problems, signed
+from wallet_api.padding import pad_list
 from wallet_api.wire import (
     AmountAnswer,
     AmountText,
@@ -38,6 +39,9 @@ from wallets.history_filters import Direction, HistoryFilter, HistoryKind
 from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["wallet"])
+
+LINE_BYTES: Final = 448
+"""Longest line of the list."""
 
 
 class HistoryQuery(Asked):
@@ -130,12 +134,13 @@ class HistoryAnswer(Answer):
         WalletCode.HISTORY_FILTER_MALFORMED,
         WalletCode.CURSOR_MALFORMED,
     ),
-    openapi_extra=signed(),
+    openapi_extra=signed(or_token=True),
 )
 async def own_history(request: Request, query: Annotated[HistoryQuery, Query()]) -> Response:
     """The caller's history."""
     connections = connections_of(request)
-    wallet = await wallet_of(request)
+    wallet = await wallet_read(request)
+    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
     only = _filter(query)
     only.check()
     if only.counterparty is not None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from foundation.assets import asset_by_code
 from foundation.errors import FoundationCode
 from foundation.money import Money
-from wallet_api.callers import wallet_of
+from wallet_api.callers import wallet_read
 from wallet_api.connections import connections_of
 from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
 from wallet_api.wire import AmountAnswer, Answer, AssetText, TimeAnswer, answered, instant_text, shown
@@ -73,14 +73,14 @@ class LimitsAnswer(Answer):
     summary="Limits",
     description="What is left is the ledger's own room: a payment that fits is not refused for a limit.",
     responses=problems(OF_A_WALLET, OF_THE_LEDGER, FoundationCode.UNKNOWN_ASSET),
-    openapi_extra=signed(),
+    openapi_extra=signed(or_token=True),
 )
 async def own_limits(
     request: Request,
     asset: Annotated[str, Query(max_length=16, description="The asset's code.")],
 ) -> Response:
     """What the caller may still pay."""
-    wallet = await wallet_of(request)
+    wallet = await wallet_read(request)
     wanted = asset_by_code(asset)
     rooms = await connections_of(request).limits.rooms(wallet, wanted)
     limits = TIER_LIMITS[wallet.tier].get(wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -26,6 +26,7 @@ from wallet_api.operations import (
     problems,
     signed,
 )
+from wallet_api.padding import pad_list
 from wallet_api.wire import (
     AmountAnswer,
     AmountText,
@@ -57,6 +58,9 @@ from wallets.payment_requests import (
 from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["payments"], prefix="/payment_requests")
+
+LINE_BYTES: Final = 640
+"""Longest line of the list."""
 
 RequestPath = Annotated[str, id_in_path("The request's id.")]
 
@@ -212,6 +216,7 @@ async def ask_to_pay(request: Request) -> Response:
 async def own_requests(request: Request, query: Annotated[RequestsQuery, Query()]) -> Response:
     """The caller's requests."""
     wallet = await wallet_of(request)
+    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
     page = await list_payment_requests(
         connections_of(request).request_books(),
         wallet=wallet,

@@ -13,7 +13,7 @@ from foundation.assets import asset_by_code
 from foundation.errors import FoundationCode, Refusal
 from foundation.ids import parse_id
 from foundation.money import Money
-from wallet_api.callers import wallet_of
+from wallet_api.callers import wallet_of, wallet_read
 from wallet_api.connections import connections_of
 from wallet_api.operations import (
     AMOUNTS,
@@ -157,7 +157,7 @@ async def make_payment(request: Request) -> Response:
     description="Settles every doubt: found means that it happened, payment_not_found that it did not. "
     "Only payer and payee see a payment.",
     responses=problems(OF_A_WALLET, OF_THE_LEDGER, FoundationCode.ID_MALFORMED, WalletCode.PAYMENT_NOT_FOUND),
-    openapi_extra=signed(),
+    openapi_extra=signed(or_token=True),
 )
 async def own_payment(
     request: Request,
@@ -165,7 +165,7 @@ async def own_payment(
 ) -> Response:
     """A payment of the caller."""
     connections = connections_of(request)
-    wallet = await wallet_of(request)
+    wallet = await wallet_read(request)
     found = await payment_by_id(
         connections.ledger, connections.wallets, wallet=wallet, payment_id=parse_id(payment_id)
     )

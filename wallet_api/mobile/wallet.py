@@ -6,9 +6,18 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from wallet_api.callers import device_of, wallet_of
+from wallet_api.callers import caller_of, wallet_read
 from wallet_api.connections import connections_of
-from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, SIGNED, WITH_BODY, asks, problems, signed
+from wallet_api.operations import (
+    OF_A_SESSION,
+    OF_A_WALLET,
+    OF_THE_LEDGER,
+    SIGNED,
+    WITH_BODY,
+    asks,
+    problems,
+    signed,
+)
 from wallet_api.wire import Answer, Asked, HandleText, TimeAnswer, answered, handle_text, read, shown
 from wallets.errors import WalletCode
 from wallets.request_errors import AskingCode
@@ -40,6 +49,7 @@ class WalletAnswer(Answer):
     description="The same handle again gives the same wallet.",
     responses=problems(
         SIGNED,
+        OF_A_SESSION,
         WITH_BODY,
         OF_THE_LEDGER,
         WalletCode.HANDLE_MALFORMED,
@@ -54,15 +64,15 @@ class WalletAnswer(Answer):
 async def open_own_wallet(request: Request) -> Response:
     """Open the wallet of the person whose device asks."""
     connections = connections_of(request)
-    device = await device_of(request)
+    caller = await caller_of(request)
     asked = read(WalletRequest, await request.body())
     # Whether a handle is taken is what a look-up tells.
-    await connections.lookups.count(device.person_id)
+    await connections.lookups.count(caller.person_id)
     wallet = await open_wallet(
         connections.database,
         connections.ledger,
         connections.clock,
-        person_id=device.person_id,
+        person_id=caller.person_id,
         handle=asked.handle,
     )
     return answered(_answer(wallet), status=201)
@@ -73,11 +83,11 @@ async def open_own_wallet(request: Request) -> Response:
     response_model=WalletAnswer,
     summary="The wallet",
     responses=problems(OF_A_WALLET),
-    openapi_extra=signed(),
+    openapi_extra=signed(or_token=True),
 )
 async def own_wallet(request: Request) -> Response:
     """The caller's wallet."""
-    return answered(_answer(await wallet_of(request)))
+    return answered(_answer(await wallet_read(request)))
 
 
 def _answer(wallet: Wallet) -> WalletAnswer:

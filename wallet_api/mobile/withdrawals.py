@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -27,6 +27,7 @@ from treasury.withdrawals import (
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
 from wallet_api.operations import AMOUNTS, OF_A_WALLET, OF_THE_LEDGER, WITH_BODY, asks, problems, signed
+from wallet_api.padding import pad_list
 from wallet_api.wire import (
     AmountAnswer,
     AmountText,
@@ -43,6 +44,9 @@ from wallet_api.wire import (
 )
 
 router = APIRouter(tags=["chain"])
+
+LINE_BYTES: Final = 640
+"""Longest line of the list."""
 
 EXAMPLE = {
     "id": "019ab0c5-11aa-7e02-b6c1-0f9e8d7c6b5a",
@@ -252,6 +256,7 @@ async def own_withdrawals(request: Request, query: Annotated[WithdrawalsQuery, Q
     """The caller's withdrawals."""
     connections = connections_of(request)
     wallet = await wallet_of(request)
+    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
     found = await list_withdrawals(
         connections.database, connections.ledger, wallet_id=wallet.id, limit=query.limit
     )

@@ -11,6 +11,7 @@
 The library knows nothing of the server but its API.
 """
 
+from nugpay_client.bulk_payments import BulkLine, BulkOrder, BulkPayment, BulkPayments
 from nugpay_client.clock import DeviceClock
 from nugpay_client.connection import RetryPolicy
 from nugpay_client.errors import (
@@ -65,6 +66,8 @@ from nugpay_client.models import (
 from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.refunds import Refund, RefundOrder, Refunds
+from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
 from nugpay_client.wallet import Wallet
 
@@ -76,11 +79,17 @@ __all__ = [
     "Balance",
     "BlockedReceiver",
     "Breaker",
+    "BulkLine",
+    "BulkOrder",
+    "BulkPayment",
+    "BulkPayments",
     "Deposit",
     "DepositAddress",
     "DeviceClock",
+    "DeviceCode",
     "DeviceKey",
     "DeviceRevoked",
+    "EnrolledDevice",
     "EnrolmentRefused",
     "Fee",
     "FeeTooHigh",
@@ -94,6 +103,7 @@ __all__ = [
     "NotAuthenticated",
     "NotFound",
     "Officer",
+    "OpenSession",
     "OutcomeUnknown",
     "Payee",
     "PayeeUnknown",
@@ -103,6 +113,9 @@ __all__ = [
     "PaymentOrder",
     "PaymentRequest",
     "Problem",
+    "Refund",
+    "RefundOrder",
+    "Refunds",
     "ReleaseRefused",
     "RequestNotOpen",
     "RequestOrder",
@@ -110,6 +123,7 @@ __all__ = [
     "RequestSigner",
     "Requests",
     "RetryPolicy",
+    "Security",
     "ServiceUnavailable",
     "Statement",
     "TooManyRequests",

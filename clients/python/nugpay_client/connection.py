@@ -77,6 +77,8 @@ class Connection:
         self.clock = clock
         self.retry = retry
         self.language = language
+        self.token: str | None = None
+        """The session that requests carry, once there is one."""
 
     @property
     def base_url(self) -> str:
@@ -113,7 +115,10 @@ class Connection:
     async def send(
         self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None
     ) -> Answer:
-        """Send what is safe to repeat until it is answered; ``Unreachable`` when it never is."""
+        """Send what is safe to repeat until it is answered; ``Unreachable`` when it never is.
+
+        A body of bytes is a CSV file, any other is sent as JSON.
+        """
         attempt = 0
         while True:
             attempt += 1
@@ -130,14 +135,23 @@ class Connection:
     async def _attempt(
         self, method: str, path: str, body: Any, query: dict[str, str] | None
     ) -> Answer | Problem:
-        content = json.dumps(body, separators=(",", ":")).encode() if body is not None else b""
+        is_file = isinstance(body, bytes)
+        if is_file:
+            content: bytes = body
+        else:
+            content = json.dumps(body, separators=(",", ":")).encode() if body is not None else b""
         # The very URL that is sent is the one that is signed.
         url = httpx.URL(self._base_url + path, params=query) if query else httpx.URL(self._base_url + path)
         headers = signature_headers(
-            self._signer, method=method, url=str(url), body=content, created=int(self.clock.now())
+            self._signer,
+            method=method,
+            url=str(url),
+            body=content,
+            created=int(self.clock.now()),
+            token=self.token,
         )
         if content:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = "text/csv" if is_file else "application/json"
         if self.language:
             headers["Accept-Language"] = self.language
         try:

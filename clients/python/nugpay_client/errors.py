@@ -86,7 +86,7 @@ class RequestRefused(NUGPayClientError):
 
 
 class NotAuthenticated(RequestRefused):
-    """The signature was not accepted: wrong key, clock, or a device that is not enrolled."""
+    """Not believed: wrong key, clock, a device that is not enrolled, or a session that is over."""
 
 
 class DeviceRevoked(RequestRefused):
@@ -206,6 +206,12 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "daily_value_limit_exceeded": LimitExceeded,
     "weekly_value_limit_exceeded": LimitExceeded,
     "monthly_value_limit_exceeded": LimitExceeded,
+    "session_missing": NotAuthenticated,
+    "session_over": NotAuthenticated,
+    "pin_delayed": TooManyRequests,
+    "too_many_device_codes": TooManyRequests,
+    "session_not_found": NotFound,
+    "device_not_found": NotFound,
     "payee_unknown": PayeeUnknown,
     "payer_unknown": PayeeUnknown,
     "too_many_lookups": TooManyRequests,
@@ -213,9 +219,13 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "too_many_requests_today": TooManyRequests,
     "payment_request_not_open": RequestNotOpen,
     "payment_request_id_taken": IdAlreadyUsed,
+    "bulk_id_taken": IdAlreadyUsed,
     "payment_request_id_used_differently": IdAlreadyUsed,
+    "bulk_id_used_differently": IdAlreadyUsed,
     "handle_not_found": NotFound,
     "payment_request_not_found": NotFound,
+    "bulk_not_found": NotFound,
+    "refund_not_found": NotFound,
     "fee_above_maximum": FeeTooHigh,
     "withdrawal_fee_above_maximum": FeeTooHigh,
     "payment_id_taken": IdAlreadyUsed,

@@ -22,20 +22,27 @@ def signature_headers(
     body: bytes,
     created: int,
     nonce: str | None = None,
+    token: str | None = None,
 ) -> dict[str, str]:
     """The headers that sign a request.
 
     ``url`` is absolute, exactly as it will be sent; ``created`` is seconds since
-    1970. The nonce is random unless given.
+    1970. The nonce is random unless given. ``token`` is a session's, which says which
+    wallet is meant; it is sent and covered.
     """
     lines = [f'"@method": {method}', f'"@target-uri": {url}']
     headers: dict[str, str] = {}
-    covered = '("@method" "@target-uri")'
+    names = ["@method", "@target-uri"]
     if body:
         digest = f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
         headers["Content-Digest"] = digest
         lines.append(f'"content-digest": {digest}')
-        covered = '("@method" "@target-uri" "content-digest")'
+        names.append("content-digest")
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+        lines.append(f'"authorization": Bearer {token}')
+        names.append("authorization")
+    covered = "(" + " ".join(f'"{name}"' for name in names) + ")"
     parameters = (
         f'{covered};created={created};nonce="{nonce or secrets.token_urlsafe(16)}"'
         f';keyid="{key_id(signer.public_jwk)}";alg="{signer.algorithm}"'

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
+from nugpay_client.bulk_payments import BulkPayments
 from nugpay_client.errors import PaymentCodeRefused, WaitedTooLong
 from nugpay_client.ids import new_id
 from nugpay_client.models import (
@@ -39,6 +40,8 @@ from nugpay_client.models import (
 )
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.refunds import Refunds
+from nugpay_client.security import Security
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
 
@@ -80,6 +83,16 @@ class Wallet(Session):
     def requests(self) -> Requests:
         """Requests to pay: those that this wallet makes, and those that it is asked to pay."""
         return Requests(self._connection)
+
+    @property
+    def bulk_payments(self) -> BulkPayments:
+        """Files of payments: those that this device brings, and those that it releases."""
+        return BulkPayments(self._connection)
+
+    @property
+    def security(self) -> Security:
+        """PIN, sessions and devices."""
+        return Security(self._connection)
 
     def read_code(self, text: str) -> PaymentCode:
         """A payment code that was scanned or clicked, if it can be paid now.
@@ -133,6 +146,11 @@ class Wallet(Session):
     async def payment(self, payment_id: UUID) -> Payment:
         """A payment of this wallet; ``NotFound`` when it did not happen or is not this wallet's."""
         return _payment((await self._connection.send("GET", f"/v1/payments/{payment_id}")).content)
+
+    @property
+    def refunds(self) -> Refunds:
+        """Payments given back: those that this wallet gives, and those that it gets."""
+        return Refunds(self._connection)
 
     async def payment_fee(self, amount: Amount, asset: str) -> Fee:
         """What a payment would cost now."""

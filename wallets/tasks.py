@@ -1,0 +1,46 @@
+"""The wallets' tasks: thin shims around their use cases, for the worker.
+
+A task holds no state and may be repeated, dropped or killed: what is to be done is read
+from the tables each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from celery import Celery
+
+from foundation.errors import Unavailable
+from wallets.bulk_execution import BulkTools, advance_bulk_payments
+
+logger = structlog.get_logger()
+
+ADVANCE_BULK_PAYMENTS = "wallets.advance_bulk_payments"
+"""Name of the task that pays released files."""
+
+Work = Callable[[BulkTools], Awaitable[None]]
+"""What a task does."""
+
+Run = Callable[[str, Work], None]
+"""Does a named piece of work to its end, or not at all while it is being done elsewhere."""
+
+
+def add_wallet_tasks(app: Celery, run: Run) -> None:
+    """Give the app the wallets' tasks, under their names."""
+
+    def advance() -> None:
+        run(ADVANCE_BULK_PAYMENTS, advance_bulk)
+
+    app.task(name=ADVANCE_BULK_PAYMENTS)(advance)
+
+
+async def advance_bulk(tools: BulkTools) -> None:
+    """Pay released files; a ledger that does not answer ends it quietly, for the schedule comes again."""
+    try:
+        report = await advance_bulk_payments(tools)
+    except Unavailable as error:
+        logger.warning("task ended early", task=ADVANCE_BULK_PAYMENTS, error=str(error))
+        return
+    if report.lines:
+        logger.info("bulk payments", files=report.files, lines=report.lines, paid=report.paid)
