@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,6 +36,7 @@ from wallet_api.wire import (
     UUIDText,
     answered,
     handle_text,
+    id_in_path,
     instant_text,
     read,
     shown,
@@ -59,7 +60,7 @@ from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["payments"], prefix="/bulk_payments")
 
-BulkPath = Annotated[str, Path(max_length=36, description="The bulk payment's id.")]
+BulkPath = Annotated[str, id_in_path("The bulk payment's id.")]
 
 _DIGEST = "1f2d8f6b0c1f0a1c1f6ed1b7f3a3d6e6b8b6d1b1f9f0f4c0a9a5f3f5a7c9e1b3"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from identity.pin_errors import PinCode
 from wallet_api.callers import session_of
 from wallet_api.connections import connections_of
 from wallet_api.operations import OF_A_SESSION, SIGNED, problems, signed
-from wallet_api.wire import Answer, TimeAnswer, UUIDText, answered, instant_text, shown
+from wallet_api.wire import Answer, TimeAnswer, UUIDText, answered, id_in_path, instant_text, shown
 
 router = APIRouter(tags=["security"])
 
@@ -114,7 +114,7 @@ async def own_devices(request: Request) -> Response:
 )
 async def end_device(
     request: Request,
-    device_id: Annotated[str, Path(max_length=36, description="The device's id.")],
+    device_id: Annotated[str, id_in_path("The device's id.")],
 ) -> Response:
     """Take a device's rights away."""
     live = await session_of(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,6 +26,7 @@ from wallet_api.wire import (
     UUIDText,
     answered,
     handle_text,
+    id_in_path,
     read,
     shown,
     time_text,
@@ -46,7 +47,7 @@ _REFUND = {
     "created_at": "2026-11-23T15:05:09.123456Z",
 }
 
-PaymentPath = Annotated[str, Path(max_length=36, description="The payment's id.")]
+PaymentPath = Annotated[str, id_in_path("The payment's id.")]
 
 
 class RefundRequest(Asked):
@@ -150,9 +151,7 @@ async def refunds_of(request: Request, payment_id: PaymentPath) -> Response:
     responses=problems(OF_A_WALLET, OF_THE_LEDGER, FoundationCode.ID_MALFORMED, RefundCode.REFUND_NOT_FOUND),
     openapi_extra=signed(),
 )
-async def own_refund(
-    request: Request, refund_id: Annotated[str, Path(max_length=36, description="The refund's id.")]
-) -> Response:
+async def own_refund(request: Request, refund_id: Annotated[str, id_in_path("The refund's id.")]) -> Response:
     """A refund that the caller gave or got."""
     connections = connections_of(request)
     wallet = await wallet_of(request)

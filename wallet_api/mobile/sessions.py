@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +18,17 @@ from wallet_api.connections import connections_of
 from wallet_api.mobile.pins import PinText
 from wallet_api.operations import OF_A_SESSION, SIGNED, WITH_BODY, asks, problems, signed
 from wallet_api.padding import pad_list
-from wallet_api.wire import Answer, Asked, TimeAnswer, UUIDText, answered, instant_text, read, shown
+from wallet_api.wire import (
+    Answer,
+    Asked,
+    TimeAnswer,
+    UUIDText,
+    answered,
+    id_in_path,
+    instant_text,
+    read,
+    shown,
+)
 
 router = APIRouter(tags=["security"])
 
@@ -173,7 +183,7 @@ async def end_sessions(request: Request) -> Response:
 )
 async def end_session(
     request: Request,
-    session_id: Annotated[str, Path(max_length=36, description="The session's id.")],
+    session_id: Annotated[str, id_in_path("The session's id.")],
 ) -> Response:
     """End one session of the caller's wallet."""
     live = await session_of(request)
