@@ -141,12 +141,14 @@ def contents(api: API) -> dict[str, str]:
             for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
             if name not in NOT_OF_MONEY
         ]
-        return {
-            name: connection.execute(
+        found = {}
+        for name in names:
+            row = connection.execute(
                 f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM \"{name}\" t"
-            ).fetchone()[0]
-            for name in names
-        }
+            ).fetchone()
+            assert row is not None
+            found[name] = str(row[0])
+        return found
 
 
 def filled(path: str, ids: dict[str, str]) -> str:
