@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -55,7 +56,7 @@ def kill(home: Path) -> None:
     assert postmaster is not None
     victims = [postmaster, *postmaster.children(recursive=True)]
     for victim in victims:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
     while any(stands_in(victim, cluster.data) for victim in victims):
         time.sleep(0.01)

@@ -1,10 +1,12 @@
 """A standby of the embedded PostgreSQL: waited for, promoted once, and never where it could forget."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from typer.testing import CliRunner
@@ -41,7 +43,9 @@ def kill(home: Path) -> None:
     postmaster = Cluster(home, lambda _: None).server_process()
     assert postmaster is not None
     for process in (postmaster, *postmaster.children(recursive=True)):
-        process.kill()
+        # A backend whose client has just gone may end by itself before it is killed.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     postmaster.wait(timeout=60)
 
 
