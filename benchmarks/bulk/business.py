@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import insert, text
 
 from foundation.assets import USDT
-from foundation.clock import SystemClock
+from foundation.clock import Clock, SystemClock
 from foundation.database import Database
 from foundation.ids import derive_id, uuid7
 from identity.models import Device, EnrolmentCode, Person
@@ -103,12 +103,12 @@ async def opened(database: Database, ledger: LedgerClient, payees: int) -> Busin
             text("UPDATE wallets_wallet SET tier = 'business' WHERE id = :id"), {"id": wallet.id}
         )
     found = (await WalletDirectory(database, ledger).by_ids([wallet.id]))[wallet.id]
-    maker, checker = [await _device(database, clock, owner) for _ in range(2)]
+    maker, checker = [await device(database, clock, owner) for _ in range(2)]
     return Business(found, maker, checker, ids)
 
 
-async def _device(database: Database, clock: SystemClock, person_id: UUID) -> UUID:
-    """A device of a person, which signs nothing here."""
+async def device(database: Database, clock: Clock, person_id: UUID) -> UUID:
+    """A device of a person; what it signs with is no matter here."""
     made, code, now = uuid7(clock), uuid7(clock), clock.now()
     async with database.session() as session:
         session.add(

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from benchmarks.bulk.business import device
 from foundation.assets import USDT, Asset
 from foundation.ids import uuid7
-from identity.models import Device, EnrolmentCode
 from tests.wallets.conftest import Bank
 from wallets.bulk_execution import BulkReport, BulkTools, advance_bulk_payments
 from wallets.bulk_payments import BulkPayment, LineResult, bulk_payment_by_id, list_bulk_lines
@@ -81,37 +81,6 @@ class Business:
         return [line.code for line in await self.lines(bulk)]
 
 
-async def device(bank: Bank, person_id: UUID) -> UUID:
-    """A device of a person; what it signs with is no matter here."""
-    made, code, now = uuid7(bank.clock), uuid7(bank.clock), bank.clock.now()
-    async with bank.database.session() as session:
-        session.add(
-            EnrolmentCode(
-                id=code,
-                selector=code.hex,
-                code_hash=b"",
-                person_id=person_id,
-                created_at=now,
-                expires_at=now,
-                wrong_tries=0,
-                used_at=now,
-            )
-        )
-        await session.flush()
-        session.add(
-            Device(
-                id=made,
-                person_id=person_id,
-                key_id=made.hex,
-                algorithm="ed25519",
-                public_key=bytes(32),
-                enrolment_code_id=code,
-                created_at=now,
-            )
-        )
-    return made
-
-
 async def business(bank: Bank, handle: str = "the_mill", funds: str | None = "1000") -> Business:
     """A business with money."""
     wallet = await bank.wallet(handle)
@@ -122,5 +91,5 @@ async def business(bank: Bank, handle: str = "the_mill", funds: str | None = "10
     found = (await bank.directory.by_ids([wallet.id]))[wallet.id]
     if funds is not None:
         await bank.fund(found, funds, USDT)
-    maker, checker = await device(bank, wallet.person_id), await device(bank, wallet.person_id)
+    maker, checker = [await device(bank.database, bank.clock, wallet.person_id) for _ in range(2)]
     return Business(bank, found, maker, checker)
