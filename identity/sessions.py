@@ -7,8 +7,6 @@ it shows was decided by the PIN, and is written so that only the pepper's holder
 
 from __future__ import annotations
 
-import hashlib
-import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,11 +16,13 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from foundation.changes import Changes
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import Refusal
 from foundation.ids import uuid7
 from identity.devices import Device
+from identity.live_sessions import LiveSession, LiveSessions, token_hash
 from identity.models import Device as DeviceRow
 from identity.models import PinRow, SessionRow
 from identity.pin_checks import check_pin
@@ -40,8 +40,6 @@ LISTED_MAX: Final = 50
 TOKEN_BYTES: Final = 32
 """256 bits."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
-
 
 @dataclass(frozen=True, slots=True)
 class OpenedSession:
@@ -51,18 +49,6 @@ class OpenedSession:
     token: str
     created_at: datetime
     expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LiveSession:
-    """A session that a token proves."""
-
-    id: UUID
-    device_id: UUID
-    owner_id: UUID
-    """The person whose device it is."""
-    person_id: UUID
-    """The person whose wallet is shown: the owner, or a decoy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +71,14 @@ class DuressLogin:
 
 
 class Sessions:
-    """The sessions of people, as one process sees them; nothing is remembered."""
+    """The sessions of people, as one process sees them."""
 
-    def __init__(self, database: Database, clock: Clock, pins: Pins) -> None:
+    def __init__(self, database: Database, clock: Clock, pins: Pins, changes: Changes | None = None) -> None:
+        """Without ``changes`` the database is asked each time whether a session is over."""
         self._database = database
         self._clock = clock
         self._pins = pins
+        self._live = LiveSessions(database, clock, pins, changes)
 
     async def open(self, device: Device, pin: str) -> OpenedSession:
         """Log a device in.
@@ -119,7 +107,7 @@ class Sessions:
             SessionRow(
                 id=opened.id,
                 device_id=device.id,
-                token_hash=_hash(token),
+                token_hash=token_hash(token),
                 view_mark=view_mark(self._pins.pepper, opened.id, view),
                 created_at=now,
                 expires_at=opened.expires_at,
@@ -129,28 +117,7 @@ class Sessions:
 
     async def find(self, token: str) -> LiveSession:
         """The session of a token; refused as ``session_over``, without saying why."""
-        row = None
-        if _TOKEN.fullmatch(token):
-            async with self._database.connection() as connection:
-                row = (
-                    await connection.execute(
-                        select(SessionRow.id, SessionRow.device_id, SessionRow.view_mark, DeviceRow.person_id)
-                        .join(DeviceRow, DeviceRow.id == SessionRow.device_id)
-                        .where(
-                            SessionRow.token_hash == _hash(token),
-                            SessionRow.revoked_at.is_(None),
-                            SessionRow.expires_at > self._clock.now(),
-                            DeviceRow.revoked_at.is_(None),
-                        )
-                    )
-                ).one_or_none()
-        if row is None:
-            raise session_over()
-        pepper = self._pins.pepper
-        view = view_of_mark(pepper, row.id, row.view_mark)
-        if view is None:
-            raise session_over()
-        return LiveSession(row.id, row.device_id, row.person_id, person_seen(pepper, row.person_id, view))
+        return await self._live.find(token)
 
     async def open_ones(self, live: LiveSession) -> list[SessionSummary]:
         """The sessions that show what ``live`` shows, on all devices, newest first."""
@@ -174,6 +141,8 @@ class Sessions:
                 raise Refusal(PinCode.SESSION_NOT_FOUND, "No session of this wallet has this id.")
             for row in rows:
                 row.revoked_at = now
+            ended = [row.id for row in rows]
+        self._live.forget(ended)
         return now
 
     async def _alike(self, session: AsyncSession, live: LiveSession) -> list[SessionRow]:
@@ -223,12 +192,3 @@ class Sessions:
                 if row.alarm_mark == alarm_mark(pepper, row.person_id, wanted=True)
                 and view_of_mark(pepper, row.id, row.view_mark) is View.DURESS
             ]
-
-
-def session_over() -> Refusal:
-    """The one answer for every session that cannot be believed."""
-    return Refusal(PinCode.SESSION_OVER, "This session is over; log in again with the PIN.")
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(b"nugpay session\0" + token.encode()).digest()

@@ -17,12 +17,13 @@ from starlette.types import Scope
 from foundation.errors import Refusal
 from foundation.settings import Settings
 from identity.devices import Device
+from identity.live_sessions import LiveSession, session_over
 from identity.officers import officer_name
 from identity.pin_errors import PinCode
-from identity.sessions import LiveSession, session_over
 from identity.signatures import SignedRequest
 from treasury.errors import TreasuryCode
 from wallet_api.connections import connections_of
+from wallet_api.gate import body_of
 from wallet_api.hosts import base_url
 from wallets.wallets import Wallet
 
@@ -46,7 +47,7 @@ async def device_of(request: Request, *, carries_id: bool = False) -> Device:
 
     ``carries_id`` as in ``Doorkeeper.admit``: whatever the request does is done once by its id.
     """
-    asked = await signed_request(request)
+    asked = signed_request(request)
     return await connections_of(request).doorkeeper.admit(asked, carries_id=carries_id)
 
 
@@ -113,7 +114,7 @@ async def officer_of(request: Request) -> Device:
     return device
 
 
-async def signed_request(request: Request) -> SignedRequest:
+def signed_request(request: Request) -> SignedRequest:
     """What arrived, as the verifier of signatures reads it."""
     found: dict[bytes, list[str]] = {name: [] for name in _SIGNATURE_HEADERS}
     for name, value in request.scope["headers"]:
@@ -125,7 +126,7 @@ async def signed_request(request: Request) -> SignedRequest:
         signature_input=found[b"signature-input"],
         signature=found[b"signature"],
         content_digest=found[b"content-digest"],
-        body=await request.body(),
+        body=body_of(request.scope),
         authorization=found[b"authorization"],
     )
 

@@ -57,7 +57,7 @@ class Connections:
         self.limits = Limits(self.ledger, self.clock)
         self.lookups = HandleLookups(self.database, self.clock)
         self.pins = Pins(self.database, self.clock, pepper_of(self.settings), self.changes)
-        self.sessions = Sessions(self.database, self.clock, self.pins)
+        self.sessions = Sessions(self.database, self.clock, self.pins, self.changes)
 
     def request_books(self) -> Books:
         """What requests to pay are kept and decided with."""
@@ -93,7 +93,7 @@ def pepper_of(settings: Settings) -> Pepper:
 
 def connections_of(request: Request) -> Connections:
     """The connections of the application that serves a request."""
-    connections: Connections = request.app.state.connections
+    connections: Connections = request.scope["app"].state.connections
     return connections
 
 
@@ -108,7 +108,9 @@ async def connect(settings: Settings) -> AsyncIterator[Connections]:
             "NUGPAY_DATABASE_URL is not set: start the API with ./nugpay api, which knows the database."
         )
     check_public_url(settings)
-    database = Database(settings.database_url, pool_size=5, pool_overflow=10)
+    # No connection beyond the pool: one that is opened for a burst and closed after it costs
+    # as much as dozens of the statements that it is opened for.
+    database = Database(settings.database_url, pool_size=8, pool_overflow=0)
     ledger = LedgerClient(settings.ledger_address, tls=client_context(settings))
     try:
         await database.check_durability()

@@ -51,6 +51,9 @@ REPEATABLE: Final = frozenset({"kind"})
 REQUEST_ID_KEY: Final = "nugpay.request_id"
 """Where the scope keeps the request's name."""
 
+_BODY_KEY: Final = "nugpay.body"
+"""Where the scope keeps the body, which was read as a whole."""
+
 _PROCESS: Final = secrets.token_hex(8)
 """Begins the names that this process gives to requests."""
 
@@ -128,7 +131,7 @@ class Gate:
             # Before anything can be answered: refusals are padded as well.
             send = padded(scope, send)
         try:
-            body = await _read_body(scope, headers, receive)
+            body = scope[_BODY_KEY] = await _read_body(scope, headers, receive)
             await self._app(scope, _replaying(body, receive), send_marked)
         except Refusal as refusal:
             await refusal_response(refusal, **asker_of(scope))(scope, receive, send_marked)
@@ -143,6 +146,12 @@ class Gate:
 
 class _ClientGone(Exception):
     """The client closed the connection before its body was complete."""
+
+
+def body_of(scope: Scope) -> bytes:
+    """The body of a request that has passed the gate."""
+    body: bytes = scope[_BODY_KEY]
+    return body
 
 
 def asker_of(scope: Scope) -> dict[str, str]:
@@ -177,6 +186,14 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > accepted.bytes_max:
         raise _too_large(accepted)
+    body = await _receive_all(receive, accepted)
+    if body:
+        _check_kind(scope, headers, accepted)
+    return body
+
+
+async def _receive_all(receive: Receive, accepted: _Accepted) -> bytes:
+    """The whole body, of bounded size and in bounded time."""
     chunks: list[bytes] = []
     size = 0
     try:
@@ -191,20 +208,16 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
                     raise _too_large(accepted)
                 chunks.append(chunk)
                 if not message.get("more_body", False):
-                    break
+                    return b"".join(chunks)
     except TimeoutError:
         raise Refusal(
             ApiCode.BODY_TOO_SLOW, f"The body did not arrive within {accepted.seconds_max:.0f} s."
         ) from None
-    body = b"".join(chunks)
-    if body:
-        _check_kind(scope, headers, accepted)
-    return body
 
 
 def _check_size_of_headers(scope: Scope) -> None:
     target = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
-    size = sum(len(name) + len(value) for name, value in scope["headers"])
+    size = sum([len(name) + len(value) for name, value in scope["headers"]])
     if target > TARGET_LENGTH_MAX or size > HEADERS_BYTES_MAX:
         raise Refusal(ApiCode.HEADERS_TOO_LARGE, "The path, query or headers are too long.")
 

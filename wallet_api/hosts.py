@@ -25,18 +25,26 @@ _HOST = re.compile(r"([a-z0-9][a-z0-9._-]{0,252}|\[[0-9a-f:.]{2,45}\])(?::([0-9]
 """A name, an IPv4 address or an IPv6 address in brackets (RFC 3986 section 3.2.2), and a port."""
 
 
+_HOST_KEY: Final = "nugpay.host"
+"""Where the scope keeps what was read."""
+
+
 def host_of(scope: Scope) -> tuple[str, int | None]:
     """The host in lower case and the port that a request was made for.
 
     Refused as ``host_malformed`` unless there is exactly one Host header of this form
     (RFC 9112 section 3.2).
     """
+    found: tuple[str, int | None] | None = scope.get(_HOST_KEY)
+    if found is not None:
+        return found
     values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
     match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
     port = int(match[2]) if match is not None and match[2] is not None else None
     if match is None or (port is not None and not 0 < port < 2**16):
         raise Refusal(ApiCode.HOST_MALFORMED, "A request has one Host header, with a host and its port.")
-    return match[1].lower(), port
+    found = scope[_HOST_KEY] = (match[1].lower(), port)
+    return found
 
 
 def base_url(scope: Scope, settings: Settings) -> str:

@@ -85,7 +85,7 @@ class EnrolmentAnswer(Answer):
 async def enrol(request: Request) -> Response:
     """Enrol the device that sent the request."""
     connections = connections_of(request)
-    message = await signed_request(request)
+    message = signed_request(request)
     asked = read(EnrolmentRequest, message.body)
     enrolment = await enrol_device(
         connections.database,

@@ -15,6 +15,7 @@ from foundation.ids import parse_id
 from foundation.money import Money
 from wallet_api.callers import wallet_of, wallet_read
 from wallet_api.connections import connections_of
+from wallet_api.gate import body_of
 from wallet_api.operations import (
     AMOUNTS,
     OF_A_PAYMENT,
@@ -129,7 +130,7 @@ async def make_payment(request: Request) -> Response:
     """Pay somebody from the caller's wallet."""
     connections = connections_of(request)
     payer = await wallet_of(request, carries_id=True)
-    asked = read(PaymentRequest, await request.body())
+    asked = read(PaymentRequest, body_of(request.scope))
     asset = asset_by_code(asked.asset)
     order = PaymentOrder(
         id=parse_id(asked.id),
