@@ -8,9 +8,11 @@ length-prefixed parts.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 from collections.abc import Iterable
+from typing import Final
 from uuid import UUID
 
 from foundation.clock import Clock
@@ -18,6 +20,8 @@ from foundation.errors import FoundationCode, Refusal
 
 Part = str | int | bytes | UUID
 """What an id may be derived from; each kind is tagged, so 1 and "1" differ."""
+
+_UUID_FRAME: Final = b"u" + (16).to_bytes(8, "big")
 
 
 def uuid7(clock: Clock) -> UUID:
@@ -35,12 +39,12 @@ def derive_id(domain: str, *parts: Part) -> UUID:
     process and for ever. Domains keep kinds apart; each part is tagged with its
     type and length, so that no two lists of parts read the same.
     """
-    return derive_ids(domain, *parts[:-1], lasts=parts[-1:])[0] if parts else _version_8(_digest(domain))
+    return _version_8(hashlib.sha256(_framed_domain(domain) + b"".join(map(_framed, parts))))
 
 
 def derive_ids(domain: str, *parts: Part, lasts: Iterable[Part]) -> list[UUID]:
     """``derive_id(domain, *parts, last)`` for each of ``lasts``, in order; what they share is hashed once."""
-    begun = _digest(domain, *parts)
+    begun = hashlib.sha256(_framed_domain(domain) + b"".join(map(_framed, parts)))
     found = []
     for last in lasts:
         digest = begun.copy()
@@ -49,11 +53,15 @@ def derive_ids(domain: str, *parts: Part, lasts: Iterable[Part]) -> list[UUID]:
     return found
 
 
-def _digest(*parts: Part) -> hashlib._Hash:
-    return hashlib.sha256(b"".join(map(_framed, parts)))
+@functools.lru_cache(maxsize=1_000)
+def _framed_domain(domain: str) -> bytes:
+    # A few dozen are written in our code, and each is asked for with every payment.
+    return _framed(domain)
 
 
 def _framed(part: Part) -> bytes:
+    if type(part) is UUID:
+        return _UUID_FRAME + part.int.to_bytes(16, "big")
     tag, data = _encode(part)
     return tag + len(data).to_bytes(8, "big") + data
 

@@ -23,7 +23,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from foundation.clock import SECOND_NS, Clock, datetime_from_ns
 from foundation.errors import Refusal, Retryable
@@ -50,6 +50,13 @@ _COMPONENTS: Final = {
 }
 """Each list that is accepted: whether it covers a body, and whether a session."""
 
+_USUAL_INPUT = re.compile(
+    r"([a-z][a-z0-9_-]{0,31})=(\([^()]*\))"
+    r';created=(0|[1-9][0-9]{0,14});nonce="([A-Za-z0-9+/=_.~-]{16,64})"'
+    r';keyid="([A-Za-z0-9_-]{43})";alg="([A-Za-z0-9+/=_.~:-]*)"',
+    re.ASCII,
+)
+"""The order in which nearly everybody writes the parameters, read at once; another order is as good."""
 _INPUT = re.compile(r"([a-z][a-z0-9_-]{0,31})=(\([^()]*\))((?:;[^;]+)+)", re.ASCII)
 _PARAMETER = re.compile(r'([a-z]+)=(?:"([A-Za-z0-9+/=_.~:-]*)"|(0|[1-9][0-9]{0,14}))', re.ASCII)
 _SIGNATURE = re.compile(r"([a-z][a-z0-9_-]{0,31})=:([A-Za-z0-9+/]{86}==):", re.ASCII)
@@ -100,10 +107,8 @@ def parse_signature(request: SignedRequest) -> Signature:
             IdentityCode.SIGNATURE_MISSING,
             "The request is not signed: Signature-Input and Signature are needed (RFC 9421).",
         )
-    read = _INPUT.fullmatch(_single(request.signature_input, "Signature-Input"))
-    if read is None:
-        raise _malformed("Signature-Input must be one member: label=(components);parameters.")
-    label, components, parameters = read.groups()
+    text = _single(request.signature_input, "Signature-Input")
+    label, components, named = _read_input(text)
     value = _SIGNATURE.fullmatch(_single(request.signature, "Signature"))
     if value is None or value.group(1) != label:
         raise _malformed(f"Signature must be one member of 64 bytes with the same label: {label}=:…:.")
@@ -117,15 +122,15 @@ def parse_signature(request: SignedRequest) -> Signature:
         )
     if covers_session:
         _single(request.authorization, "Authorization")
-    named = _read_parameters(parameters)
+    named = named if named is not None else _read_parameters(text[len(label) + 1 + len(components) :])
     return Signature(
-        key_id=_matching(named, "keyid", _KEY_ID, "43 characters of base64url"),
-        algorithm=named["alg"],
-        created=int(named["created"]),
-        nonce=_matching(named, "nonce", _NONCE, "16 to 64 characters"),
+        key_id=named.key_id,
+        algorithm=named.algorithm,
+        created=named.created,
+        nonce=named.nonce,
         covers_body=covers_body,
         covers_session=covers_session,
-        parameters=components + parameters,
+        parameters=text[len(label) + 1 :],
         value=_decoded(value.group(2)),
     )
 
@@ -217,7 +222,28 @@ def _single(lines: Sequence[str], name: str) -> str:
     return lines[0]
 
 
-def _read_parameters(text: str) -> dict[str, str]:
+class _Parameters(NamedTuple):
+    """What the parameters of a signature say."""
+
+    created: int
+    nonce: str
+    key_id: str
+    algorithm: str
+
+
+def _read_input(text: str) -> tuple[str, str, _Parameters | None]:
+    """Label and components, and the parameters where they stand in the usual order."""
+    usual = _USUAL_INPUT.fullmatch(text)
+    if usual is not None:
+        label, components, created, nonce, key_id, algorithm = usual.groups()
+        return label, components, _Parameters(int(created), nonce, key_id, algorithm)
+    read = _INPUT.fullmatch(text)
+    if read is None:
+        raise _malformed("Signature-Input must be one member: label=(components);parameters.")
+    return read[1], read[2], None
+
+
+def _read_parameters(text: str) -> _Parameters:
     named: dict[str, str] = {}
     for part in text[1:].split(";"):
         read = _PARAMETER.fullmatch(part)
@@ -231,7 +257,12 @@ def _read_parameters(text: str) -> dict[str, str]:
         named[name] = number if number is not None else quoted
     if named.keys() != {"created", "nonce", "keyid", "alg"}:
         raise _parameters("A signature has the parameters created, nonce, keyid and alg, and no others.")
-    return named
+    return _Parameters(
+        created=int(named["created"]),
+        nonce=_matching(named, "nonce", _NONCE, "16 to 64 characters"),
+        key_id=_matching(named, "keyid", _KEY_ID, "43 characters of base64url"),
+        algorithm=named["alg"],
+    )
 
 
 def _matching(named: dict[str, str], name: str, pattern: re.Pattern[str], what: str) -> str:

@@ -68,6 +68,7 @@ _ACCOUNT = struct.Struct("<12QQIIIHHQ")
 _TRANSFER = struct.Struct("<12QQIIIHHQ")
 _RESULT = struct.Struct("<QII")
 _U64 = 2**64 - 1
+_TRANSFER_STATUS = {int(status): status for status in CreateTransferStatus}
 
 RECORD_SIZE = 128
 """Bytes of an account or a transfer."""
@@ -132,7 +133,7 @@ def pack_results(results: Iterable[CreateAccountResult | CreateTransferResult]) 
 def unpack_transfer_results(data: bytes) -> list[CreateTransferResult]:
     """Results of ``create_transfers``."""
     _check_length(data, RESULT_SIZE)
-    return [CreateTransferResult(t, CreateTransferStatus(s)) for t, s, _ in _RESULT.iter_unpack(data)]
+    return [CreateTransferResult(t, _TRANSFER_STATUS[s]) for t, s, _ in _RESULT.iter_unpack(data)]
 
 
 def unpack_account_results(data: bytes) -> list[CreateAccountResult]:

@@ -28,7 +28,7 @@ from typing import Final
 from uuid import UUID
 
 from foundation.assets import Asset
-from foundation.clock import Clock
+from foundation.clock import SECOND_NS, Clock, datetime_from_ns
 from foundation.errors import InvariantViolation, Refusal
 from foundation.ids import derive_id
 from foundation.money import Money
@@ -144,8 +144,10 @@ class _Ready:
 
     accounts: _Accounts
     limits: TierLimits
-    week: int
-    month: int
+    since_ns: int
+    """When it was seen."""
+    until_ns: int
+    """When the next week or month begins: their room is filled again then."""
 
 
 class Limits:
@@ -243,11 +245,12 @@ class Limits:
 
     async def _open(self, wallet: Wallet, asset: Asset, limits: TierLimits) -> _Ready:
         """Have the accounts open, the windows' room refilled, and the levels as the tier has them."""
-        now = self._clock.now()
-        week, month = _week(now), _month(now)
+        now_ns = self._clock.now_ns()
         known = self._ready.get((wallet.id, asset))
-        if known is not None and (known.week, known.month, known.limits) == (week, month, limits):
+        if known is not None and known.since_ns <= now_ns < known.until_ns and known.limits == limits:
             return known
+        now = datetime_from_ns(now_ns)
+        week, month = _week(now), _month(now)
         accounts = _Accounts.of(wallet.id, asset)
         await open_accounts(self._ledger, accounts.to_open(wallet.id))
         # Before anything is used of a window its room is refilled, once for all callers: a
@@ -256,7 +259,10 @@ class Limits:
         await self._level(accounts, limits)
         if len(self._ready) >= READY_MAX:
             self._ready.pop(next(iter(self._ready)))
-        ready = self._ready[wallet.id, asset] = _Ready(accounts, limits, week, month)
+        until = min(_end_of(Window.WEEK, now), _end_of(Window.MONTH, now))
+        ready = self._ready[wallet.id, asset] = _Ready(
+            accounts, limits, now_ns, int(until.timestamp()) * SECOND_NS
+        )
         return ready
 
     async def _level(self, accounts: _Accounts, limits: TierLimits) -> None:

@@ -35,6 +35,8 @@ ID_VERSION: Final = 7
 """Clients make UUIDv7. Ids derived from the world are UUIDv8, so that nobody can
 take the id of a deposit or a fee before it comes."""
 
+_LINKED: Final = int(TransferFlags.LINKED)
+
 _FEE_ACCOUNTS: Final = {asset: system_account_id(AccountCode.FEES, asset) for asset in ASSETS}
 
 OVERFLOWS: Final = frozenset(
@@ -189,7 +191,7 @@ def _transfers(order: PaymentOrder, payee: Wallet, fee: Money, room: Sequence[Tr
         )
     chain += room
     for transfer in chain[:-1]:
-        transfer.flags |= int(TransferFlags.LINKED)
+        transfer.flags |= _LINKED
     return chain
 
 
