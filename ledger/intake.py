@@ -17,8 +17,12 @@ from ledger.interface import LedgerBusy, LedgerUnavailable
 
 QUEUE_EVENTS_MAX = 32 * BATCH_MAX
 """Most events that wait; above it callers are told to come back."""
-GATHER_SECONDS = 0.001
-"""How long a group waits at most for the callers who are expected, of the order of a commit."""
+GATHER_SECONDS = 0.003
+"""How long a group waits at most for the callers who are expected.
+
+Two or three commits: two API processes, which have a request each under way, fall into one
+group by that, and a group costs the ledger as much as dozens of the events in it.
+"""
 GATHER_EVENTS_MAX = 1024
 """So many events are a large group; waiting for more gains nothing."""
 

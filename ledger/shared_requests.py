@@ -62,6 +62,7 @@ class SharedRequests:
 
     async def _send_all(self) -> None:
         while self._waiting:
+            await self._gather()
             calls = [self._waiting.popleft()]
             count = calls[0].count
             while self._waiting and count + self._waiting[0].count <= BATCH_MAX:
@@ -69,6 +70,17 @@ class SharedRequests:
                 count += calls[-1].count
             await self._send_together(calls)
         self._sender = None
+
+    async def _gather(self) -> None:
+        """Let everybody who is about to call do so; a caller who is alone waits one turn of the loop.
+
+        A request costs the ledger as much as dozens of the events in it. Where the loop has
+        more to do anyway, those who are ready in this turn of it would be the next request.
+        """
+        seen = 0
+        while len(self._waiting) > seen:
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _send_together(self, calls: list[Call]) -> None:
         """Send calls in one request; every one of them gets its answer, or hears of the failure."""
