@@ -47,11 +47,12 @@ async def _measured(sizes: Sizes, options: Options, url: str) -> AsyncIterator[R
         }
     async with ledger_process(url) as ledger:
         options.report(f"enrolling {sizes.customers:,} customers")
-        people = await customers.enrolled(url, ledger.address, sizes.customers)
+        everybody = await customers.enrolled(url, ledger.address, sizes.customers + sizes.readers)
+        people, readers = everybody[: sizes.customers], everybody[sizes.customers :]
         async with api_server(url, ledger.address, sizes.workers) as port:
             base = f"http://{HOST}:{port}"
-            # Keys and handles are found, and the pools are open.
-            await load(port, 64, 0, customers.payments(people, base, 2 * sizes.customers))
+            # Each process has met nearly each customer: keys, handles and room under limits are found.
+            await load(port, 64, 0, customers.payments(people, base, 8 * sizes.customers))
             for connections in sizes.connections:
                 options.report(f"payments over {connections} connections")
                 answers = await load(port, connections, 0, customers.payments(people, base, sizes.requests))
@@ -59,14 +60,19 @@ async def _measured(sizes: Sizes, options: Options, url: str) -> AsyncIterator[R
                     yield row
             first = sizes.connections[0]
             options.report("balances")
-            answers = await load(port, first, 0, customers.balances(people, base, sizes.requests))
-            yield Row(
-                f"reads of a wallet's balances, {first} connections",
-                _rate(answers, 200),
-                "requests/s",
-                _rate(echo[first], 200),
-                Target(0.5, of_ratio=True),
-            )
+            tokens = await customers.tokens(readers, base)
+            for name, asked, target in (
+                ("with a session", customers.token_balances(tokens, base, sizes.requests), 0.5),
+                ("signed, each nonce kept", customers.balances(people, base, sizes.requests), None),
+            ):
+                answers = await load(port, first, 0, asked)
+                yield Row(
+                    f"reads of a wallet's balances, {first} connections, {name}",
+                    _rate(answers, 200),
+                    "requests/s",
+                    _rate(echo[first], 200),
+                    None if target is None else Target(target, of_ratio=True),
+                )
             for rate in sizes.arrival_rates:
                 options.report(f"payments arriving at {rate:,}/s")
                 asked = customers.payments(people, base, min(sizes.requests, rate * 5))

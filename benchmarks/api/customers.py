@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import httpx
 from nugpay_client.keys import DeviceKey
 from nugpay_client.signing import signature_headers
 
@@ -24,6 +25,9 @@ from wallets.wallets import open_wallet
 
 FUNDS = Money.parse("10000", USDT)
 """What each has at the start."""
+
+PIN = "730512"
+"""Of those who read with a session."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,30 @@ def payments(customers: Sequence[Customer], base: str, count: int) -> Iterator[b
         yield _request(payer, base, "POST", "/v1/payments", json.dumps(asked).encode())
 
 
+async def tokens(customers: Sequence[Customer], base: str) -> list[str]:
+    """Sessions of these customers, each of whom sets a PIN for it."""
+    async with httpx.AsyncClient(timeout=60.0) as http:
+        return [await _token(http, customer, base) for customer in customers]
+
+
+async def _token(http: httpx.AsyncClient, customer: Customer, base: str) -> str:
+    for method, path in (("PUT", "/v1/pin"), ("POST", "/v1/sessions")):
+        body = json.dumps({"pin": PIN}).encode()
+        headers = {**_signed(customer, method, base + path, body), "Content-Type": "application/json"}
+        answer = await http.request(method, base + path, content=body, headers=headers)
+        if not answer.is_success:
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
+    return str(answer.json()["token"])
+
+
+def token_balances(tokens: Sequence[str], base: str, count: int) -> Iterator[bytes]:
+    """Questions for one's own balances with a session's token."""
+    host = base.removeprefix("http://")
+    for number in range(count):
+        token = tokens[number % len(tokens)]
+        yield _written("GET", "/v1/balances", {"Host": host, "Authorization": f"Bearer {token}"}, b"")
+
+
 def balances(customers: Sequence[Customer], base: str, count: int) -> Iterator[bytes]:
     """Signed questions for one's own balances."""
     for number in range(count):
@@ -116,13 +144,15 @@ def echoes(base: str, count: int) -> Iterator[bytes]:
 
 
 def _request(customer: Customer, base: str, method: str, path: str, body: bytes) -> bytes:
-    signed = signature_headers(
-        customer.key, method=method, url=base + path, body=body, created=SystemClock().now_ns() // SECOND_NS
-    )
-    headers = {"Host": base.removeprefix("http://"), **signed}
+    headers = {"Host": base.removeprefix("http://"), **_signed(customer, method, base + path, body)}
     if body:
         headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
     return _written(method, path, headers, body)
+
+
+def _signed(customer: Customer, method: str, url: str, body: bytes) -> dict[str, str]:
+    created = SystemClock().now_ns() // SECOND_NS
+    return signature_headers(customer.key, method=method, url=url, body=body, created=created)
 
 
 def _written(method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:

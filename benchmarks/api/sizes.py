@@ -11,6 +11,8 @@ class Sizes:
 
     customers: int
     """Phones that pay one another."""
+    readers: int
+    """Phones that have a PIN, and read with a session."""
     requests: int
     """Requests of one run."""
     connections: tuple[int, ...]
@@ -21,5 +23,7 @@ class Sizes:
     """Processes of the API, and of the echo that it is measured beside."""
 
 
-FULL = Sizes(customers=1_000, requests=30_000, connections=(64, 256), arrival_rates=(1_000, 2_000, 3_000))
-QUICK = Sizes(customers=100, requests=3_000, connections=(64,), arrival_rates=(500,))
+FULL = Sizes(
+    customers=1_000, readers=64, requests=30_000, connections=(64, 256), arrival_rates=(1_000, 2_000, 3_000)
+)
+QUICK = Sizes(customers=100, readers=8, requests=3_000, connections=(64,), arrival_rates=(500,))
