@@ -3,6 +3,7 @@
 from dataclasses import replace
 from uuid import UUID
 
+import pytest
 from sqlalchemy import delete, func, select
 
 from chain.batches import write_batch
@@ -345,6 +346,39 @@ class TestCrashPoints:
             await treasury.finalize()
 
         assert await lane(treasury) == before == [(0, "payout_batch")]
+        assert await states(treasury, wallet_id, withdrawals) == [WithdrawalState.PAID] * 3
+        assert [treasury.contracts.balance(receiver(n)) for n in range(3)] == [7 * WHOLE] * 3
+        await treasury.assert_books_agree()
+
+    @pytest.mark.parametrize("where", ["take_place", "store_attempt"])
+    async def test_a_death_in_the_middle_of_taking_in_leaves_all_of_it_to_be_taken_in_again(
+        self, treasury: Treasury, monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
+        wallet_id = await rich(treasury)
+        withdrawals = await asked(treasury, wallet_id, 3)
+        await treasury.advance()
+        before = await lane(treasury)
+        async with treasury.database.session() as session:
+            await session.execute(delete(ChainAttempt))
+            await session.execute(delete(ChainLane))
+            await session.execute(delete(ChainBatchMember))
+            await session.execute(delete(ChainOrder).where(ChainOrder.kind == OrderKind.PAYOUT_BATCH))
+
+        async def dies(*_: object, **__: object) -> None:
+            raise Died
+
+        with monkeypatch.context() as patched:
+            patched.setattr(f"chain.recall.{where}", dies)
+            with pytest.raises(Died):
+                await treasury.sender.send(withdrawals[0].id)
+        assert await lane(treasury) == []
+        async with treasury.database.session() as session:
+            assert await session.scalar(select(func.count()).select_from(ChainBatchMember)) == 0
+
+        for _ in range(3):
+            await treasury.advance()
+            await treasury.finalize()
+        assert await lane(treasury) == before
         assert await states(treasury, wallet_id, withdrawals) == [WithdrawalState.PAID] * 3
         assert [treasury.contracts.balance(receiver(n)) for n in range(3)] == [7 * WHOLE] * 3
         await treasury.assert_books_agree()
