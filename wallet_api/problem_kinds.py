@@ -13,6 +13,7 @@ from chain.errors import ChainCode, FollowerStopCode
 from foundation.errors import FoundationCode
 from identity.errors import IdentityCode
 from identity.pin_errors import PinCode
+from identity.recovery_errors import RecoveryCode
 from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
 from wallets.bulk_errors import BulkCode
@@ -111,6 +112,18 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     PinCode.SESSION_NOT_FOUND: ProblemKind(404, "Look at the list of sessions again."),
     PinCode.DEVICE_NOT_FOUND: ProblemKind(404, "Look at the list of devices again."),
     PinCode.TOO_MANY_DEVICE_CODES: ProblemKind(429, _FEWER),
+    RecoveryCode.RECOVERY_TRUST_MALFORMED: ProblemKind(422, _CORRECT),
+    RecoveryCode.RECOVERY_TRUSTED_UNKNOWN: ProblemKind(422, "Ask those you trust for their handles again."),
+    RecoveryCode.RECOVERY_KEY_MALFORMED: ProblemKind(422, "Read the key from the new device again."),
+    RecoveryCode.RECOVERY_NOT_TRUSTED: ProblemKind(404, "Ask for the handle again."),
+    RecoveryCode.RECOVERY_KEY_REFUSED: ProblemKind(
+        409, "Ask its owner; if all devices are lost, the new one makes another key."
+    ),
+    RecoveryCode.RECOVERY_TOO_MANY_KEYS: ProblemKind(429, "Ask its owner which key is the right one."),
+    RecoveryCode.RECOVERY_NOT_FOUND: ProblemKind(404, "Ask those you trust to vouch for this key."),
+    RecoveryCode.RECOVERY_WAITING: ProblemKind(
+        409, "Send the same request again when completes_at has come."
+    ),
     WalletCode.HANDLE_MALFORMED: ProblemKind(422, _CORRECT),
     WalletCode.HANDLE_RESERVED: ProblemKind(422, "Choose another handle."),
     WalletCode.HANDLE_TAKEN: ProblemKind(409, "Choose another handle."),

@@ -1,7 +1,20 @@
 """The client's PIN, sessions and devices."""
 
+import httpx
 import pytest
-from nugpay_client import DeviceRevoked, NotAuthenticated, RequestRefused, TooManyRequests
+from nugpay_client import (
+    DeviceClock,
+    DeviceKey,
+    DeviceRevoked,
+    NotAuthenticated,
+    NotFound,
+    RequestRefused,
+    TooManyRequests,
+    Wallet,
+    key_id,
+)
+
+from tests.wallet_api.conftest import BASE
 
 PIN, DURESS = "730512", "518274"
 
@@ -60,3 +73,31 @@ async def test_sessions_and_devices_are_seen_and_ended(aye, wallets):
     await aye.security.revoke_device(device.id)
     with pytest.raises(DeviceRevoked):
         await aye.security.log_in("951620")
+
+
+async def test_friends_let_a_new_phone_in(api, aye, wallets, network):
+    await aye.security.log_in(PIN)
+    friends = [await wallets(f"@friend_{name}") for name in ("one", "two")]
+    set_up = await aye.recovery.trust(["@friend_one", "@friend_two"])
+    assert (set_up.trusted, set_up.needed, set_up.claims) == (2, 2, ())
+    keys = [DeviceKey.generate(), DeviceKey.generate()]
+    clock = DeviceClock(lambda: api.clock.now_ns() / 10**9)
+    async with httpx.AsyncClient(transport=network) as http:
+        refused, found = [Wallet(BASE, key, http=http, clock=clock) for key in keys]
+        for friend in friends:
+            await friend.recovery.vouch("@aye_aye", key_id(keys[0].public_jwk))
+        with pytest.raises(RequestRefused, match="recovery_waiting"):
+            await refused.recovery.complete()
+        assert await aye.recovery.refuse() == 1
+        with pytest.raises(NotFound, match="recovery_not_found"):
+            await refused.recovery.complete()
+        claims = [await friend.recovery.vouch("@aye_aye", key_id(keys[1].public_jwk)) for friend in friends]
+        assert [claim.vouched for claim in claims] == [1, 2]
+        assert (await aye.recovery.state()).claims == (claims[1],)
+        api.clock.advance(72 * 3600)
+        device_id = await found.recovery.complete()
+        assert await found.recovery.complete() == device_id
+        await found.security.log_in(PIN)
+        assert (await found.info()).handle == "@aye_aye"
+    with pytest.raises(DeviceRevoked):
+        await aye.security.log_in(PIN)

@@ -59,8 +59,12 @@ class Creation:
         self.raw = raw
 
     async def ask(self, phone: Phone) -> Any:
+        """Ask until there is an answer: so many at once may wait too long for the database."""
         headers = {"Content-Type": "text/csv"} if self.raw is not None else {}
-        return await phone.post(self.path, self.body, raw=self.raw, headers=headers)
+        while True:
+            answer = await phone.post(self.path, self.body, raw=self.raw, headers=headers)
+            if answer.status_code != 503:
+                return answer
 
 
 async def creations(api: API, aye: Phone, ko: Phone, path: str) -> tuple[Creation, Creation]:

@@ -42,6 +42,7 @@ WITHOUT_BODY = {
     "POST /v1/payment_requests/{request_id}/decline",
     "POST /v1/payment_requests/{request_id}/cancel",
     "POST /v1/devices/codes",
+    "POST /v1/recovery/refusals",
     "DELETE /v1/devices/{device_id}",
     "DELETE /v1/sessions",
     "DELETE /v1/sessions/{session_id}",

@@ -212,6 +212,8 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "too_many_device_codes": TooManyRequests,
     "session_not_found": NotFound,
     "device_not_found": NotFound,
+    "recovery_not_trusted": NotFound,
+    "recovery_not_found": NotFound,
     "payee_unknown": PayeeUnknown,
     "payer_unknown": PayeeUnknown,
     "too_many_lookups": TooManyRequests,

@@ -40,6 +40,7 @@ from nugpay_client.models import (
 )
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.recovery import Recovery
 from nugpay_client.refunds import Refunds
 from nugpay_client.security import Security
 from nugpay_client.sessions import Session
@@ -88,6 +89,11 @@ class Wallet(Session):
     def bulk_payments(self) -> BulkPayments:
         """Files of payments: those that this device brings, and those that it releases."""
         return BulkPayments(self._connection)
+
+    @property
+    def recovery(self) -> Recovery:
+        """People who can let a new device in when all others are lost."""
+        return Recovery(self._connection)
 
     @property
     def security(self) -> Security:
