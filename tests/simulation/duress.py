@@ -103,7 +103,10 @@ async def logins_of(database_url: str, *, logins: int, phones: int, seed: int) -
     """So many logins with each PIN, spread over the phones, against an API process of its own."""
     async with ledger_process(database_url) as ledger:
         customers = await enrolled(database_url, ledger.address, phones + 1)
-        async with api_server(database_url, ledger.address, 1) as port, httpx.AsyncClient() as http:
+        async with (
+            api_server(database_url, ledger.address, 1) as port,
+            httpx.AsyncClient(timeout=60.0) as http,
+        ):
             everybody = [Phone(http, f"http://{HOST}:{port}", each) for each in customers]
             await asyncio.gather(*(_prepare(phone, number) for number, phone in enumerate(everybody[1:])))
             found = await asyncio.gather(
