@@ -34,6 +34,7 @@ from ops.cli import (
     standby,
     status,
     test,
+    tier,
     up,
     vault,
     worker,
@@ -69,6 +70,7 @@ app.add_typer(blocked.app, name="blocked")
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(cold.app, name="cold")
 app.add_typer(receivable.app, name="receivable")
+app.add_typer(tier.app, name="tier")
 app.add_typer(vault.app, name="vault")
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(standby.app, name="standby")
