@@ -12,7 +12,11 @@ from foundation import cbor
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "cbor.json").read_text())
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.text(max_size=40) | st.binary(max_size=40),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**64), 2**64 - 1)
+    | st.text(max_size=40)
+    | st.binary(max_size=40),
     lambda inner: (
         st.lists(inner, max_size=6)
         | st.dictionaries(st.text(max_size=30) | st.integers(-30, 300), inner, max_size=6)

@@ -32,6 +32,7 @@ from nugpay_client.errors import (
     PayeeUnknown,
     PaymentCodeRefused,
     Problem,
+    ReceiptRefused,
     ReleaseRefused,
     RequestNotOpen,
     RequestRefused,
@@ -66,6 +67,7 @@ from nugpay_client.models import (
 from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.receipts import Receipt, ReceiptKeys, Receipts, receipt_text, verify_receipt
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
@@ -113,6 +115,10 @@ __all__ = [
     "PaymentOrder",
     "PaymentRequest",
     "Problem",
+    "Receipt",
+    "ReceiptKeys",
+    "ReceiptRefused",
+    "Receipts",
     "Refund",
     "RefundOrder",
     "Refunds",
@@ -137,5 +143,7 @@ __all__ = [
     "WithdrawalQuote",
     "key_id",
     "read_payment_code",
+    "receipt_text",
     "signature_headers",
+    "verify_receipt",
 ]
