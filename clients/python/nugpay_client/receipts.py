@@ -176,7 +176,7 @@ def _signed_with(message: SignedMessage) -> str:
     try:
         protected = decode(message.protected)
     except CBORMalformed:
-        raise _malformed()
+        raise _malformed() from None
     # What stands outside of the protected part is signed by nobody: there is nothing.
     name = protected.get(_KEY_ID) if isinstance(protected, dict) and not message.unprotected else None
     if not isinstance(name, bytes) or len(name) != 32 or protected != {_ALGORITHM: _EDDSA, _KEY_ID: name}:
@@ -188,7 +188,7 @@ def _read(payload: bytes, key_id: str) -> Receipt:
     try:
         found = decode(payload)
     except CBORMalformed:
-        raise _malformed()
+        raise _malformed() from None
     if not isinstance(found, dict) or found.get(_FORM) != _VERSION:
         raise ReceiptRefused("receipt_malformed", "This receipt is of a form that this app does not know.")
     if not _NEEDED <= found.keys() <= _NEEDED | {_REFERENCE, _FEE}:
@@ -225,7 +225,7 @@ def _from_text(text: str) -> bytes:
     try:
         data = base64.urlsafe_b64decode(text.strip() + "=" * (-len(text.strip()) % 4))
     except (binascii.Error, ValueError):
-        raise _malformed()
+        raise _malformed() from None
     if _base64url(data) != text.strip():
         # The last character has bits that say nothing: only one spelling counts.
         raise _malformed()
