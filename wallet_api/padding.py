@@ -15,6 +15,10 @@ from starlette.types import Message, Scope, Send
 STEP_BYTES: Final = 2048
 """Sizes are multiples of this: larger than any answer that is no list, in any language."""
 
+FILE_STEP_BYTES: Final = 64 * 1024
+"""Sizes of files in a session are multiples of this: some 400 lines, more than most months have. Of
+a longer one the size tells that it is longer, and nothing else."""
+
 LEAST_KEY: Final = "nugpay.least_bytes"
 """Where the scope keeps how large an answer becomes at least."""
 

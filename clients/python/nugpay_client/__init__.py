@@ -71,6 +71,7 @@ from nugpay_client.receipts import Receipt, ReceiptKeys, Receipts, receipt_text,
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
+from nugpay_client.statements import MonthLine, MonthStatement, Statements
 from nugpay_client.wallet import Wallet
 
 __all__ = [
@@ -100,6 +101,8 @@ __all__ = [
     "IdAlreadyUsed",
     "InsufficientFunds",
     "LimitExceeded",
+    "MonthLine",
+    "MonthStatement",
     "NUGPayClientError",
     "NotAnOfficer",
     "NotAuthenticated",
@@ -132,6 +135,7 @@ __all__ = [
     "Security",
     "ServiceUnavailable",
     "Statement",
+    "Statements",
     "TooManyRequests",
     "Trip",
     "Unreachable",

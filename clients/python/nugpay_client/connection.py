@@ -54,6 +54,7 @@ class Answer:
     """A success."""
 
     content: Any
+    """What JSON said; of a file its bytes."""
     replayed: bool
     """Whether an earlier request had this effect."""
 
@@ -91,18 +92,24 @@ class Connection:
         return self._signer
 
     async def send_once(
-        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: dict[str, str] | None = None,
+        accept: str | None = None,
     ) -> Answer:
         """One attempt, and a second one if only the clock was wrong.
 
         ``RequestRefused`` or ``ServiceUnavailable`` when nothing has happened,
         ``NoAnswer`` when that is not known.
         """
-        answer = await self._attempt(method, path, body, query)
+        answer = await self._attempt(method, path, body, query, accept)
         problem = answer if isinstance(answer, Problem) else None
         if problem is not None and problem.code == "signature_clock_out_of_window":
             self.clock.learn(str(problem.data["server_time"]))
-            answer = await self._attempt(method, path, body, query)
+            answer = await self._attempt(method, path, body, query, accept)
         if isinstance(answer, Answer):
             return answer
         if answer.money_moved == "unknown":
@@ -113,17 +120,24 @@ class Connection:
         raise refused(answer)
 
     async def send(
-        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: dict[str, str] | None = None,
+        accept: str | None = None,
     ) -> Answer:
         """Send what is safe to repeat until it is answered; ``Unreachable`` when it never is.
 
-        A body of bytes is a CSV file, any other is sent as JSON.
+        A body of bytes is a CSV file, any other is sent as JSON. ``accept`` asks for a file
+        of that kind; the answer is then its bytes.
         """
         attempt = 0
         while True:
             attempt += 1
             try:
-                return await self.send_once(method, path, body, query=query)
+                return await self.send_once(method, path, body, query=query, accept=accept)
             except ServiceUnavailable as error:
                 if attempt >= self.retry.attempts or not error.may_pass:
                     raise
@@ -133,7 +147,7 @@ class Connection:
             await asyncio.sleep(self.retry.pause(attempt))
 
     async def _attempt(
-        self, method: str, path: str, body: Any, query: dict[str, str] | None
+        self, method: str, path: str, body: Any, query: dict[str, str] | None, accept: str | None
     ) -> Answer | Problem:
         is_file = isinstance(body, bytes)
         if is_file:
@@ -152,16 +166,21 @@ class Connection:
         )
         if content:
             headers["Content-Type"] = "text/csv" if is_file else "application/json"
+        if accept is not None:
+            headers["Accept"] = accept
         if self.language:
             headers["Accept-Language"] = self.language
         try:
             response = await self._http.request(method, url, content=content, headers=headers)
         except httpx.TransportError as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
-        return _read(response)
+        return _read(response, accept)
 
 
-def _read(response: httpx.Response) -> Answer | Problem:
+def _read(response: httpx.Response, accept: str | None) -> Answer | Problem:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip()
+    if response.is_success and accept is not None and kind == accept:
+        return Answer(response.content, replayed=False)
     try:
         content = response.json()
     except ValueError:

@@ -45,6 +45,7 @@ from nugpay_client.refunds import Refunds
 from nugpay_client.security import Security
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
+from nugpay_client.statements import Statements
 
 Found = TypeVar("Found")
 
@@ -193,6 +194,11 @@ class Wallet(Session):
             if content["next_cursor"] is None:
                 return
             query["cursor"] = content["next_cursor"]
+
+    @property
+    def statements(self) -> Statements:
+        """Months of this wallet: as lines that add up, or as a file."""
+        return Statements(self._connection)
 
     # The chain -----------------------------------------------------------------
 
