@@ -118,8 +118,8 @@ class _Writer:
         """A page; a line that begins with * is bold."""
         number = _FIRST_FREE + 2 * len(self._kids)
         self._kids.append(number)
-        leading = (HEIGHT - 2 * MARGIN) / (LINES_PER_PAGE + 2)
-        parts = [f"BT {leading:.2f} TL {MARGIN} {HEIGHT - MARGIN} Td"]
+        leading = (HEIGHT - 2 * MARGIN) // (LINES_PER_PAGE + 2)
+        parts = [f"BT {leading} TL {MARGIN} {HEIGHT - MARGIN} Td"]
         for line in [*lines, *[""] * (LINES_PER_PAGE + 1 - len(lines)), f"Page {len(self._kids)}"]:
             font = "/B" if line.startswith("*") else "/C"
             text = line.removeprefix("*").replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
