@@ -50,6 +50,7 @@ from wallet_api.mobile import (
     refunds,
     sessions,
     statements,
+    syncs,
     wallet,
     withdrawals,
 )
@@ -64,7 +65,7 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 RESOURCES = (
     payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, sessions,
     pins, devices, deposits, refunds, bulk_payments, withdrawals, enrolments, health, reserves, officers,
-    breaker, blocked_receivers, duress_logins, receipts, statements,
+    breaker, blocked_receivers, duress_logins, receipts, statements, syncs,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

@@ -161,10 +161,11 @@ async def own_deposits(request: Request, query: Annotated[DepositsQuery, Query()
         wallet_id=wallet.id,
         limit=query.limit,
     )
-    return answered(DepositsAnswer(deposits=[_answer(deposit) for deposit in found]))
+    return answered(DepositsAnswer(deposits=[deposit_answer(deposit) for deposit in found]))
 
 
-def _answer(deposit: Deposit) -> DepositAnswer:
+def deposit_answer(deposit: Deposit) -> DepositAnswer:
+    """A deposit as it is answered."""
     return DepositAnswer(
         id=str(deposit.id),
         state=deposit.state,

@@ -72,6 +72,7 @@ from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
 from nugpay_client.statements import MonthLine, MonthStatement, Statements
+from nugpay_client.syncs import Changes
 from nugpay_client.wallet import Wallet
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "BulkOrder",
     "BulkPayment",
     "BulkPayments",
+    "Changes",
     "Deposit",
     "DepositAddress",
     "DeviceClock",

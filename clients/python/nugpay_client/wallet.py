@@ -46,6 +46,7 @@ from nugpay_client.security import Security
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
 from nugpay_client.statements import Statements
+from nugpay_client.syncs import Changes, changes_after
 
 Found = TypeVar("Found")
 
@@ -194,6 +195,10 @@ class Wallet(Session):
             if content["next_cursor"] is None:
                 return
             query["cursor"] = content["next_cursor"]
+
+    def changes(self, cursor: str | None = None, *, limit: int | None = None) -> AsyncIterator[Changes]:
+        """All that changed since ``cursor``, or ever: store each answer, then keep its cursor."""
+        return changes_after(self._connection, cursor, limit)
 
     @property
     def statements(self) -> Statements:
