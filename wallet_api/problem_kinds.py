@@ -67,6 +67,7 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         415, "Send JSON with Content-Type: application/json, or a file of payments with text/csv."
     ),
     ApiCode.JSON_MALFORMED: ProblemKind(400, _CORRECT),
+    ApiCode.CBOR_MALFORMED: ProblemKind(400, _CORRECT),
     ApiCode.REQUEST_MALFORMED: ProblemKind(422, _CORRECT),
     ApiCode.INTERNAL_ERROR: ProblemKind(
         500, "Ask for the id of what you sent, or send it again with the same id; tell us the request_id."

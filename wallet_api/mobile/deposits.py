@@ -67,7 +67,7 @@ class DepositAddressAnswer(Answer):
 class DepositsQuery(Asked):
     """How many deposits."""
 
-    limit: Annotated[int, Field(ge=1, le=LISTED_MAX, strict=False, description="Most deposits.")] = 20
+    limit: Annotated[int, Field(ge=1, le=LISTED_MAX, strict=False, description="Most deposits.")] = 10
 
 
 class DepositAnswer(Answer):

@@ -145,7 +145,7 @@ class WithdrawalAnswer(Answer):
 class WithdrawalsQuery(Asked):
     """How many withdrawals."""
 
-    limit: Annotated[int, Field(ge=1, le=LISTED_MAX, strict=False, description="Most withdrawals.")] = 20
+    limit: Annotated[int, Field(ge=1, le=LISTED_MAX, strict=False, description="Most withdrawals.")] = 10
 
 
 class WithdrawalsAnswer(Answer):

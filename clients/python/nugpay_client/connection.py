@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from nugpay_client.cbor import CBORMalformed, decode, encode
 from nugpay_client.clock import DeviceClock
 from nugpay_client.errors import (
     AnswerMalformed,
@@ -26,6 +27,9 @@ from nugpay_client.errors import (
 )
 from nugpay_client.keys import RequestSigner
 from nugpay_client.signing import signature_headers
+
+CBOR = "application/cbor"
+"""The compact form of requests and answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Connection:
         clock: DeviceClock,
         retry: RetryPolicy,
         language: str | None = None,
+        compact: bool = False,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._signer = signer
@@ -78,6 +83,7 @@ class Connection:
         self.clock = clock
         self.retry = retry
         self.language = language
+        self.compact = compact
         self.token: str | None = None
         """The session that requests carry, once there is one."""
 
@@ -153,7 +159,7 @@ class Connection:
         if is_file:
             content: bytes = body
         else:
-            content = json.dumps(body, separators=(",", ":")).encode() if body is not None else b""
+            content = self._written(body) if body is not None else b""
         # The very URL that is sent is the one that is signed.
         url = httpx.URL(self._base_url + path, params=query) if query else httpx.URL(self._base_url + path)
         headers = signature_headers(
@@ -165,9 +171,9 @@ class Connection:
             token=self.token,
         )
         if content:
-            headers["Content-Type"] = "text/csv" if is_file else "application/json"
-        if accept is not None:
-            headers["Accept"] = accept
+            headers["Content-Type"] = "text/csv" if is_file else CBOR if self.compact else "application/json"
+        if accept is not None or self.compact:
+            headers["Accept"] = accept or CBOR
         if self.language:
             headers["Accept-Language"] = self.language
         try:
@@ -176,18 +182,21 @@ class Connection:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
         return _read(response, accept)
 
+    def _written(self, body: Any) -> bytes:
+        return encode(body) if self.compact else json.dumps(body, separators=(",", ":")).encode()
+
 
 def _read(response: httpx.Response, accept: str | None) -> Answer | Problem:
     kind = response.headers.get("content-type", "").partition(";")[0].strip()
     if response.is_success and accept is not None and kind == accept:
         return Answer(response.content, replayed=False)
     try:
-        content = response.json()
-    except ValueError:
+        content = decode(response.content) if kind == CBOR else response.json()
+    except (ValueError, CBORMalformed):
         content = None
     if response.is_success:
         if content is None:
-            raise AnswerMalformed(f"{response.status_code} without JSON")
+            raise AnswerMalformed(f"{response.status_code} without JSON or CBOR")
         return Answer(content, replayed=response.headers.get("idempotency-replayed") == "true")
     problem = Problem.read(response.status_code, content)
     if problem is None:
