@@ -177,3 +177,36 @@ async def test_a_cursor_of_another_wallet_is_a_time_like_any_other(bank):
     await bank.fund(ko, "1", USDT)
     (other,) = await brought(bank, ko, page.next_cursor)
     assert [line.amount.format() for line in other.lines] == ["1.000000"]
+
+
+class Interrupted:
+    """The real ledger, on which somebody pays between two questions of one sync."""
+
+    def __init__(self, bank: Bank, payers: list[Wallet], payee: Wallet) -> None:
+        self._bank, self._payers, self._payee = bank, payers, payee
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bank.ledger, name)
+
+    async def get_balances_as_of(self, question: Any) -> Any:
+        found = await self._bank.ledger.get_balances_as_of(question)
+        for payer in self._payers:
+            for asset in (USDT, DMMK):
+                await self._bank.pay(self._bank.order(payer, self._payee, "1", asset))
+        return found
+
+
+async def test_what_is_paid_while_an_answer_is_made_comes_once_and_with_the_next_one(bank):
+    aye, ko, su = [await bank.wallet(name) for name in ("aye", "ko_ko", "su_su")]
+    for wallet in (ko, su):
+        for asset in (USDT, DMMK):
+            await bank.fund(wallet, "10000", asset)
+    interrupted: Any = Interrupted(bank, [ko, su], aye)
+    books = Books(bank.database, interrupted, bank.clock, bank.directory, bank.limits)
+    pages: list[SyncPage] = []
+    for limit in (1, 2, 7, 3, 50):
+        cursor = pages[-1].next_cursor if pages else None
+        pages.append(await sync(books, wallet=aye, cursor=cursor, limit=limit))
+    pages += await brought(bank, aye, pages[-1].next_cursor)
+    assert lines_in(pages) == await whole_history(bank, aye)
+    assert len(lines_in(pages)) == 20
