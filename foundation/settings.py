@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     """The signer's socket, where it is not among this home's: both signer and worker are told."""
     pin_pepper: Path | None = None
     """File of the secret under which PINs are hashed, the same for every API; unset: in the home."""
+    receipt_keys: Path | None = None
+    """File of the keys under receipts, the same for every API; unset: in the home."""
     api_host: str = "127.0.0.1"
     """Address that the API listens on."""
     api_port: int = Field(default=8080, ge=0, le=65535)
@@ -109,6 +111,11 @@ class Settings(BaseSettings):
     def pin_pepper_path(self) -> Path:
         """File of the pepper of PINs: as set, or in the home; never in the database."""
         return self.pin_pepper or self.home / "pin-pepper"
+
+    @property
+    def receipt_keys_path(self) -> Path:
+        """File of the receipt keys: as set, or in the home; never in the database."""
+        return self.receipt_keys or self.home / "receipt-keys"
 
     @property
     def ledger_address(self) -> str:

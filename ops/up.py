@@ -49,6 +49,7 @@ from ops.processes import (
     write_roster,
 )
 from ops.supervisor import Child, ChildSpec, Supervisor
+from wallets.receipt_keys import make_receipt_keys
 
 POSTGRES_POLL_SECONDS = 0.25
 """Between two looks whether PostgreSQL still runs."""
@@ -80,6 +81,7 @@ class Bank:
         self._guardian = start_guardian(self._supervisor_mark, self.settings.home, roster=self._roster_path)
         self._write_roster()
         make_pepper(self.settings.pin_pepper_path)
+        make_receipt_keys(self.settings.receipt_keys_path, self._clock)
         await asyncio.gather(self._start_postgres(), self._start_node())
         if await self._chain_was_lost():
             await start_over(self.settings, self._database_url, self._rpc, self._clock, self._output.say)

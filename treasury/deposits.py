@@ -177,6 +177,30 @@ async def list_deposits(
     return sorted(listed, key=lambda deposit: deposit.block_number, reverse=True)[:limit]
 
 
+async def deposits_by_ids(
+    database: Database, ledger: Ledger, *, wallet_id: UUID, ids: Sequence[UUID]
+) -> list[Deposit]:
+    """Those of some deposits that are a wallet's and written down, oldest first."""
+    if not ids:
+        return []
+    async with database.session() as session:
+        rows = (
+            await session.scalars(
+                select(TreasuryDeposit)
+                .where(TreasuryDeposit.id.in_(ids), TreasuryDeposit.wallet_id == wallet_id)
+                .order_by(TreasuryDeposit.block_number, TreasuryDeposit.log_index)
+            )
+        ).all()
+        taken_back = (
+            await session.scalars(
+                select(TreasuryReversedDeposit)
+                .where(TreasuryReversedDeposit.id.in_(ids), TreasuryReversedDeposit.wallet_id == wallet_id)
+                .order_by(TreasuryReversedDeposit.block_number, TreasuryReversedDeposit.log_index)
+            )
+        ).all()
+    return [*await _written(ledger, rows), *(_reversed(one) for one in taken_back)]
+
+
 async def _taken_back(session: AsyncSession, wallet_id: UUID) -> Sequence[TreasuryReversedDeposit]:
     rows = await session.scalars(
         select(TreasuryReversedDeposit)

@@ -190,6 +190,33 @@ async def list_withdrawals(
     return await _views(database, ledger, found)
 
 
+async def withdrawals_by_ids(
+    database: Database, ledger: Ledger, *, wallet_id: UUID, ids: Sequence[UUID]
+) -> list[Withdrawal]:
+    """Those of some withdrawals that are a wallet's, as they stand, oldest first."""
+    if not ids:
+        return []
+    async with database.session() as session:
+        rows = await session.scalars(
+            select(TreasuryWithdrawal)
+            .where(TreasuryWithdrawal.id.in_(ids), TreasuryWithdrawal.wallet_id == wallet_id)
+            .order_by(TreasuryWithdrawal.created_at, TreasuryWithdrawal.id)
+        )
+        found = rows.all()
+    return await _views(database, ledger, found)
+
+
+async def list_open_withdrawals(session: AsyncSession, *, wallet_id: UUID, limit: int) -> list[UUID]:
+    """Ids of a wallet's withdrawals that are under way, the newest first."""
+    rows = await session.scalars(
+        select(TreasuryWithdrawal.id)
+        .where(TreasuryWithdrawal.wallet_id == wallet_id, TreasuryWithdrawal.closed_at.is_(None))
+        .order_by(TreasuryWithdrawal.created_at.desc(), TreasuryWithdrawal.id.desc())
+        .limit(limit)
+    )
+    return list(rows)
+
+
 async def _intend(
     session: AsyncSession,
     clock: Clock,

@@ -48,8 +48,11 @@ from wallet_api.mobile import (
     payments,
     pins,
     recovery,
+    receipts,
     refunds,
     sessions,
+    statements,
+    syncs,
     wallet,
     withdrawals,
 )
@@ -64,7 +67,7 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 RESOURCES = (
     payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, sessions,
     pins, devices, recovery, deposits, refunds, bulk_payments, withdrawals, enrolments, health, reserves,
-    officers, breaker, blocked_receivers, duress_logins,
+    officers, breaker, blocked_receivers, duress_logins, receipts, statements, syncs,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

@@ -29,6 +29,7 @@ from wallets.bulk_uploads import BulkBooks
 from wallets.handle_lookups import HandleLookups
 from wallets.limits import Limits
 from wallets.payment_requests import Books
+from wallets.receipt_keys import ReceiptKeyFile, make_receipt_keys, read_receipt_keys
 from wallets.wallets import WalletDirectory
 
 
@@ -48,6 +49,7 @@ class Connections:
     lookups: HandleLookups = field(init=False)
     pins: Pins = field(init=False)
     sessions: Sessions = field(init=False)
+    receipt_keys: ReceiptKeyFile = field(init=False)
     _custody: Custody | None = None
 
     def __post_init__(self) -> None:
@@ -58,6 +60,7 @@ class Connections:
         self.lookups = HandleLookups(self.database, self.clock)
         self.pins = Pins(self.database, self.clock, pepper_of(self.settings), self.changes)
         self.sessions = Sessions(self.database, self.clock, self.pins, self.changes)
+        self.receipt_keys = receipt_keys_of(self.settings, self.clock)
 
     def request_books(self) -> Books:
         """What requests to pay are kept and decided with."""
@@ -89,6 +92,16 @@ def pepper_of(settings: Settings) -> Pepper:
     """
     path = settings.pin_pepper_path
     return read_pepper(path) if settings.environment == "production" else make_pepper(path)
+
+
+def receipt_keys_of(settings: Settings, clock: Clock) -> ReceiptKeyFile:
+    """The keys of receipts, found sound; only a development machine makes some where there are none."""
+    path = settings.receipt_keys_path
+    if settings.environment == "production":
+        read_receipt_keys(path)
+    else:
+        make_receipt_keys(path, clock)
+    return ReceiptKeyFile(path)
 
 
 def connections_of(request: Request) -> Connections:

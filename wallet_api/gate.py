@@ -20,10 +20,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foundation.errors import Refusal
+from wallet_api.cbor_bodies import CBOR, in_cbor, is_cbor, wants_cbor
 from wallet_api.errors import ApiCode
 from wallet_api.hosts import host_of
 from wallet_api.padding import padded
 from wallet_api.problem import internal_response, refusal_response
+from wallet_api.savings import saves, saving
 
 log = structlog.get_logger()
 
@@ -85,8 +87,8 @@ class _Accepted:
 _JSON: Final = _Accepted(
     BODY_BYTES_MAX,
     BODY_SECONDS_MAX,
-    frozenset({"application/json", "application/json;charset=utf-8"}),
-    "A body is JSON in UTF-8, with Content-Type: application/json and not compressed.",
+    frozenset({"application/json", "application/json;charset=utf-8", CBOR}),
+    "A body is JSON in UTF-8 or CBOR, as its Content-Type says, and not compressed.",
 )
 
 _FILES: Final = {
@@ -127,9 +129,13 @@ class Gate:
                 ]
             await send(message)
 
+        if saves(scope, headers):
+            send = saving(headers, send)
         if b"authorization" in headers:
             # Before anything can be answered: refusals are padded as well.
             send = padded(scope, send)
+        if wants_cbor(headers):
+            send = in_cbor(send)
         try:
             body = scope[_BODY_KEY] = await _read_body(scope, headers, receive)
             await self._app(scope, _replaying(body, receive), send_marked)
@@ -188,7 +194,7 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
         raise _too_large(accepted)
     body = await _receive_all(receive, accepted)
     if body:
-        _check_kind(scope, headers, accepted)
+        _check_kind(scope, headers, accepted, body)
     return body
 
 
@@ -232,13 +238,15 @@ def _check_query(query: bytes) -> None:
         seen.add(name)
 
 
-def _check_kind(scope: Scope, headers: dict[bytes, bytes], accepted: _Accepted) -> None:
+def _check_kind(scope: Scope, headers: dict[bytes, bytes], accepted: _Accepted, body: bytes) -> None:
     kind = headers.get(b"content-type", b"").decode("latin-1").lower().replace(" ", "")
     encoding = headers.get(b"content-encoding", b"identity").lower()
     names = [name for name, _ in scope["headers"]]
     # Of two headers, what stands before us may have read the other one.
     said_once = names.count(b"content-type") == 1 and names.count(b"content-encoding") <= 1
-    if not (said_once and kind in accepted.kinds and encoding == b"identity"):
+    # What the bytes mean is in the bytes, which are signed; the type, which is not, must agree.
+    is_as_said = is_cbor(body) == (kind == CBOR)
+    if not (said_once and kind in accepted.kinds and is_as_said and encoding == b"identity"):
         raise Refusal(ApiCode.CONTENT_TYPE_NOT_ACCEPTED, accepted.said)
 
 

@@ -41,6 +41,9 @@ answer send the same again, or ask for the id.
 **Problems.** Every refusal is `application/problem+json` with a stable `code`, whether money \
 moved, whether the same request may succeed later, and what to do now.
 
+**CBOR.** Every body and answer of JSON may be CBOR (RFC 8949, deterministic) with the same \
+names: `Content-Type: application/cbor`, `Accept: application/cbor`.
+
 **Languages.** The sentences of a problem (`title`, `detail`, `about_money`, `what_to_do`) are in \
 the language that `Accept-Language` asks for; `code` and everything else that a program reads \
 never change with it. English and Burmese (`my`) are complete.

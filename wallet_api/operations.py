@@ -71,6 +71,7 @@ OF_A_PAYMENT: Final = (
 
 WITH_BODY: Final = (
     ApiCode.JSON_MALFORMED,
+    ApiCode.CBOR_MALFORMED,
     ApiCode.BODY_TOO_SLOW,
     ApiCode.BODY_TOO_LARGE,
     ApiCode.CONTENT_TYPE_NOT_ACCEPTED,

@@ -20,6 +20,7 @@ from wallets.bulk_errors import BulkCode
 from wallets.errors import WalletCode
 from wallets.refund_errors import RefundCode
 from wallets.request_errors import AskingCode
+from wallets.statement_errors import StatementCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         415, "Send JSON with Content-Type: application/json, or a file of payments with text/csv."
     ),
     ApiCode.JSON_MALFORMED: ProblemKind(400, _CORRECT),
+    ApiCode.CBOR_MALFORMED: ProblemKind(400, _CORRECT),
     ApiCode.REQUEST_MALFORMED: ProblemKind(422, _CORRECT),
     ApiCode.INTERNAL_ERROR: ProblemKind(
         500, "Ask for the id of what you sent, or send it again with the same id; tell us the request_id."
@@ -217,6 +219,7 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     RefundCode.REFUND_NOT_FOUND: ProblemKind(
         404, "If you sent this refund, it has not happened: send it again with the same id."
     ),
+    StatementCode.STATEMENT_MONTH_MALFORMED: ProblemKind(422, _CORRECT),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
         422, "Make a UUIDv7 and keep it until the answer is known."

@@ -27,6 +27,7 @@ from starlette.responses import Response
 from foundation.assets import ASSETS
 from foundation.clock import SECOND_NS, datetime_from_ns
 from foundation.errors import Refusal
+from wallet_api.cbor_bodies import is_cbor, json_of
 from wallet_api.errors import ApiCode
 
 HANDLE_PATTERN: Final = "^@?[A-Za-z][A-Za-z0-9_]{2,29}$"
@@ -160,9 +161,13 @@ AskedType = TypeVar("AskedType", bound=Asked)
 def read(kind: type[AskedType], body: bytes) -> AskedType:
     """Read a body; refused as ``json_malformed`` or ``request_malformed`` with the field's name.
 
+    A body of CBOR is read as the JSON that says the same, or refused as ``cbor_malformed``.
+
     A name that stands twice in an object is refused: RFC 8259 section 4 leaves open
     which one counts, and a person may have been shown the other amount.
     """
+    if is_cbor(body):
+        body = json_of(body)
     try:
         asked = kind.model_validate_json(body)
     except ValidationError as error:

@@ -28,10 +28,11 @@ async def balances(ledger: Ledger, wallet: Wallet) -> list[Balance]:
     """The wallet's balance in every asset, zeros included, in the order of assets."""
     ids = {asset: wallet_account(wallet.id, asset) for asset in ASSETS}
     found = {account.id: account for account in await ledger.lookup_accounts(list(ids.values()))}
-    return [_balance(found.get(account_id, Account()), asset) for asset, account_id in ids.items()]
+    return [balance_of(found.get(account_id, Account()), asset) for asset, account_id in ids.items()]
 
 
-def _balance(account: Account, asset: Asset) -> Balance:
+def balance_of(account: Account, asset: Asset) -> Balance:
+    """What an account of a wallet says."""
     balance = Money(account.credits_posted - account.debits_posted, asset)
     reserved = Money(account.debits_pending, asset)
     return Balance(asset, balance, reserved, balance - reserved)

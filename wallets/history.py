@@ -12,7 +12,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -21,9 +21,9 @@ from foundation.assets import asset_by_ledger
 from foundation.errors import Refusal
 from foundation.money import Money
 from ledger.chart import TransferCode
-from ledger.contract import InvalidFilter, StatementLine, Transfer, TransferFlags
+from ledger.contract import ChangeEventType, InvalidFilter, StatementLine, Transfer, TransferFlags
 from ledger.interface import Ledger
-from ledger.queries.questions import TransferSearch
+from ledger.queries.questions import StatementEntry, TransferSearch
 from wallets.errors import WalletCode
 from wallets.history_filters import Direction, HistoryFilter, HistoryKind, history_kind
 from wallets.wallets import Wallet, WalletDirectory
@@ -182,6 +182,22 @@ async def _shown(directory: WalletDirectory, page: Sequence[tuple[int, Statement
         if line.transfer.code in _BETWEEN_WALLETS
     )
     return [_line(account, line, others.get(other_account(account, line.transfer))) for account, line in page]
+
+
+async def lines_of(
+    directory: WalletDirectory, entries: Sequence[tuple[int, StatementEntry]]
+) -> list[HistoryLine]:
+    """Entries of the ledger's statements, each with its account, as lines of history."""
+    lines = await _shown(
+        directory, [(account, StatementLine(entry.transfer, entry.balance)) for account, entry in entries]
+    )
+    return [
+        # An expiry is told by the transfer that had reserved the money, and happened later.
+        replace(line, effect=Effect.RELEASED, at_ns=entry.timestamp)
+        if entry.type is ChangeEventType.TWO_PHASE_EXPIRED
+        else line
+        for line, (_, entry) in zip(lines, entries, strict=True)
+    ]
 
 
 def _line(account_id: int, line: StatementLine, other: Wallet | None) -> HistoryLine:

@@ -27,6 +27,7 @@ from ops.cli import (
     ledger,
     migrate,
     officers,
+    receipt,
     receivable,
     reconcile,
     signer,
@@ -69,6 +70,7 @@ app.add_typer(officers.app, name="officers")
 app.add_typer(blocked.app, name="blocked")
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(cold.app, name="cold")
+app.add_typer(receipt.app, name="receipt")
 app.add_typer(receivable.app, name="receivable")
 app.add_typer(tier.app, name="tier")
 app.add_typer(vault.app, name="vault")

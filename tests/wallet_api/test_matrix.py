@@ -31,7 +31,8 @@ OPERATIONS = [
     (method.upper(), path, operation)
     for path, operations in DESCRIPTION["paths"].items()
     for method, operation in operations.items()
-    if "{" in path
+    # A month names nobody's object: whoever asks gets his own (test_statements.py).
+    if "{" in path and "{month}" not in path
 ]
 PIN = "730512"
 

@@ -21,6 +21,7 @@ OPERATIONS = {
     if method in METHODS
 }
 OPEN = {
+    "GET /v1/receipt_keys",
     "GET /v1/reserves",
     "GET /v1/time",
     "GET /v1/health",

@@ -13,7 +13,7 @@ from wallet_api.callers import wallet_read
 from wallet_api.connections import connections_of
 from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
 from wallet_api.wire import AmountAnswer, Answer, AssetText, answered, shown
-from wallets.balances import balances
+from wallets.balances import Balance, balances
 
 router = APIRouter(tags=["wallet"])
 
@@ -62,14 +62,16 @@ async def own_balances(request: Request) -> Response:
     held = await balances(connections_of(request).ledger, wallet)
     return answered(
         BalancesAnswer(
-            balances=[
-                BalanceAnswer(
-                    asset=each.asset.code,
-                    balance=each.balance.format(),
-                    reserved=each.reserved.format(),
-                    available=each.available.format(),
-                )
-                for each in held
-            ]
+            balances=[balance_answer(each) for each in held],
         )
+    )
+
+
+def balance_answer(held: Balance) -> BalanceAnswer:
+    """A balance as it is answered."""
+    return BalanceAnswer(
+        asset=held.asset.code,
+        balance=held.balance.format(),
+        reserved=held.reserved.format(),
+        available=held.available.format(),
     )

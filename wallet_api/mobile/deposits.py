@@ -67,7 +67,7 @@ class DepositAddressAnswer(Answer):
 class DepositsQuery(Asked):
     """How many deposits."""
 
-    limit: Annotated[int, Field(ge=1, le=LISTED_MAX, strict=False, description="Most deposits.")] = 20
+    limit: Annotated[int, Field(ge=1, le=LISTED_MAX, strict=False, description="Most deposits.")] = 10
 
 
 class DepositAnswer(Answer):
@@ -161,10 +161,11 @@ async def own_deposits(request: Request, query: Annotated[DepositsQuery, Query()
         wallet_id=wallet.id,
         limit=query.limit,
     )
-    return answered(DepositsAnswer(deposits=[_answer(deposit) for deposit in found]))
+    return answered(DepositsAnswer(deposits=[deposit_answer(deposit) for deposit in found]))
 
 
-def _answer(deposit: Deposit) -> DepositAnswer:
+def deposit_answer(deposit: Deposit) -> DepositAnswer:
+    """A deposit as it is answered."""
     return DepositAnswer(
         id=str(deposit.id),
         state=deposit.state,

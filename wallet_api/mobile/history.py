@@ -154,7 +154,9 @@ async def own_history(request: Request, query: Annotated[HistoryQuery, Query()])
         cursor=query.cursor,
         limit=query.limit,
     )
-    return answered(HistoryAnswer(lines=[_answer(line) for line in page.lines], next_cursor=page.next_cursor))
+    return answered(
+        HistoryAnswer(lines=[line_answer(line) for line in page.lines], next_cursor=page.next_cursor)
+    )
 
 
 def _filter(query: HistoryQuery) -> HistoryFilter:
@@ -197,7 +199,8 @@ def _instant(field: str, text: str | None) -> int | None:
     return at
 
 
-def _answer(line: HistoryLine) -> HistoryLineAnswer:
+def line_answer(line: HistoryLine) -> HistoryLineAnswer:
+    """A line as it is answered."""
     return HistoryLineAnswer(
         id=str(line.id),
         kind=line.kind,

@@ -197,7 +197,7 @@ async def ask_to_pay(request: Request) -> Response:
         reference=parse_id(asked.reference) if asked.reference is not None else None,
     )
     made = await ask_for_payment(connections.request_books(), connections.lookups, order)
-    return answered(_answer(made.request), status=201, replayed=made.replayed)
+    return answered(request_answer(made.request), status=201, replayed=made.replayed)
 
 
 @router.get(
@@ -227,7 +227,7 @@ async def own_requests(request: Request, query: Annotated[RequestsQuery, Query()
     )
     return answered(
         RequestsAnswer(
-            requests=[_answer(each) for each in page.requests],
+            requests=[request_answer(each) for each in page.requests],
             next_before=str(page.next_before) if page.next_before is not None else None,
         )
     )
@@ -252,7 +252,7 @@ async def own_request(request: Request, request_id: RequestPath) -> Response:
     found = await payment_request_by_id(
         connections_of(request).request_books(), wallet=wallet, request_id=parse_id(request_id)
     )
-    return answered(_answer(found))
+    return answered(request_answer(found))
 
 
 @router.post(
@@ -304,7 +304,7 @@ async def decline(request: Request, request_id: RequestPath) -> Response:
     payer = await wallet_of(request)
     books = connections_of(request).request_books()
     closed = await decline_request(books, payer=payer, request_id=parse_id(request_id))
-    return answered(_answer(closed.request), replayed=closed.replayed)
+    return answered(request_answer(closed.request), replayed=closed.replayed)
 
 
 @router.post(
@@ -320,10 +320,11 @@ async def cancel(request: Request, request_id: RequestPath) -> Response:
     payee = await wallet_of(request)
     books = connections_of(request).request_books()
     closed = await cancel_request(books, payee=payee, request_id=parse_id(request_id))
-    return answered(_answer(closed.request), replayed=closed.replayed)
+    return answered(request_answer(closed.request), replayed=closed.replayed)
 
 
-def _answer(made: PaymentRequest) -> RequestAnswer:
+def request_answer(made: PaymentRequest) -> RequestAnswer:
+    """A request as it is answered."""
     return RequestAnswer(
         id=str(made.id),
         state=made.state,

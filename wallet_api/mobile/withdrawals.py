@@ -145,7 +145,7 @@ class WithdrawalAnswer(Answer):
 class WithdrawalsQuery(Asked):
     """How many withdrawals."""
 
-    limit: Annotated[int, Field(ge=1, le=LISTED_MAX, strict=False, description="Most withdrawals.")] = 20
+    limit: Annotated[int, Field(ge=1, le=LISTED_MAX, strict=False, description="Most withdrawals.")] = 10
 
 
 class WithdrawalsAnswer(Answer):
@@ -242,7 +242,7 @@ async def make_withdrawal(request: Request) -> Response:
         quote_id=parse_id(asked.quote_id) if asked.quote_id is not None else None,
         requested_by=wallet.person_id,
     )
-    return answered(_answer(found), status=201)
+    return answered(withdrawal_answer(found), status=201)
 
 
 @router.get(
@@ -260,7 +260,7 @@ async def own_withdrawals(request: Request, query: Annotated[WithdrawalsQuery, Q
     found = await list_withdrawals(
         connections.database, connections.ledger, wallet_id=wallet.id, limit=query.limit
     )
-    return answered(WithdrawalsAnswer(withdrawals=[_answer(each) for each in found]))
+    return answered(WithdrawalsAnswer(withdrawals=[withdrawal_answer(each) for each in found]))
 
 
 @router.get(
@@ -289,10 +289,11 @@ async def own_withdrawal(
         withdrawal_id=parse_id(withdrawal_id),
         wallet_id=wallet.id,
     )
-    return answered(_answer(found))
+    return answered(withdrawal_answer(found))
 
 
-def _answer(withdrawal: Withdrawal) -> WithdrawalAnswer:
+def withdrawal_answer(withdrawal: Withdrawal) -> WithdrawalAnswer:
+    """A withdrawal as it is answered."""
     created_at = withdrawal.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
     return WithdrawalAnswer(
         id=str(withdrawal.id),

@@ -32,6 +32,7 @@ from nugpay_client.errors import (
     PayeeUnknown,
     PaymentCodeRefused,
     Problem,
+    ReceiptRefused,
     ReleaseRefused,
     RequestNotOpen,
     RequestRefused,
@@ -66,9 +67,12 @@ from nugpay_client.models import (
 from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.receipts import Receipt, ReceiptKeys, Receipts, receipt_text, verify_receipt
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
+from nugpay_client.statements import MonthLine, MonthStatement, Statements
+from nugpay_client.syncs import Changes
 from nugpay_client.wallet import Wallet
 
 __all__ = [
@@ -83,6 +87,7 @@ __all__ = [
     "BulkOrder",
     "BulkPayment",
     "BulkPayments",
+    "Changes",
     "Deposit",
     "DepositAddress",
     "DeviceClock",
@@ -98,6 +103,8 @@ __all__ = [
     "IdAlreadyUsed",
     "InsufficientFunds",
     "LimitExceeded",
+    "MonthLine",
+    "MonthStatement",
     "NUGPayClientError",
     "NotAnOfficer",
     "NotAuthenticated",
@@ -113,6 +120,10 @@ __all__ = [
     "PaymentOrder",
     "PaymentRequest",
     "Problem",
+    "Receipt",
+    "ReceiptKeys",
+    "ReceiptRefused",
+    "Receipts",
     "Refund",
     "RefundOrder",
     "Refunds",
@@ -126,6 +137,7 @@ __all__ = [
     "Security",
     "ServiceUnavailable",
     "Statement",
+    "Statements",
     "TooManyRequests",
     "Trip",
     "Unreachable",
@@ -137,5 +149,7 @@ __all__ = [
     "WithdrawalQuote",
     "key_id",
     "read_payment_code",
+    "receipt_text",
     "signature_headers",
+    "verify_receipt",
 ]

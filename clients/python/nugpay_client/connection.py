@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from nugpay_client.cbor import CBORMalformed, decode, encode
 from nugpay_client.clock import DeviceClock
 from nugpay_client.errors import (
     AnswerMalformed,
@@ -26,6 +27,9 @@ from nugpay_client.errors import (
 )
 from nugpay_client.keys import RequestSigner
 from nugpay_client.signing import signature_headers
+
+CBOR = "application/cbor"
+"""The compact form of requests and answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Answer:
     """A success."""
 
     content: Any
+    """What JSON said; of a file its bytes."""
     replayed: bool
     """Whether an earlier request had this effect."""
 
@@ -70,6 +75,7 @@ class Connection:
         clock: DeviceClock,
         retry: RetryPolicy,
         language: str | None = None,
+        compact: bool = False,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._signer = signer
@@ -77,6 +83,7 @@ class Connection:
         self.clock = clock
         self.retry = retry
         self.language = language
+        self.compact = compact
         self.token: str | None = None
         """The session that requests carry, once there is one."""
 
@@ -91,18 +98,24 @@ class Connection:
         return self._signer
 
     async def send_once(
-        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: dict[str, str] | None = None,
+        accept: str | None = None,
     ) -> Answer:
         """One attempt, and a second one if only the clock was wrong.
 
         ``RequestRefused`` or ``ServiceUnavailable`` when nothing has happened,
         ``NoAnswer`` when that is not known.
         """
-        answer = await self._attempt(method, path, body, query)
+        answer = await self._attempt(method, path, body, query, accept)
         problem = answer if isinstance(answer, Problem) else None
         if problem is not None and problem.code == "signature_clock_out_of_window":
             self.clock.learn(str(problem.data["server_time"]))
-            answer = await self._attempt(method, path, body, query)
+            answer = await self._attempt(method, path, body, query, accept)
         if isinstance(answer, Answer):
             return answer
         if answer.money_moved == "unknown":
@@ -113,17 +126,24 @@ class Connection:
         raise refused(answer)
 
     async def send(
-        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: dict[str, str] | None = None,
+        accept: str | None = None,
     ) -> Answer:
         """Send what is safe to repeat until it is answered; ``Unreachable`` when it never is.
 
-        A body of bytes is a CSV file, any other is sent as JSON.
+        A body of bytes is a CSV file, any other is sent as JSON. ``accept`` asks for a file
+        of that kind; the answer is then its bytes.
         """
         attempt = 0
         while True:
             attempt += 1
             try:
-                return await self.send_once(method, path, body, query=query)
+                return await self.send_once(method, path, body, query=query, accept=accept)
             except ServiceUnavailable as error:
                 if attempt >= self.retry.attempts or not error.may_pass:
                     raise
@@ -133,13 +153,13 @@ class Connection:
             await asyncio.sleep(self.retry.pause(attempt))
 
     async def _attempt(
-        self, method: str, path: str, body: Any, query: dict[str, str] | None
+        self, method: str, path: str, body: Any, query: dict[str, str] | None, accept: str | None
     ) -> Answer | Problem:
         is_file = isinstance(body, bytes)
         if is_file:
             content: bytes = body
         else:
-            content = json.dumps(body, separators=(",", ":")).encode() if body is not None else b""
+            content = self._written(body) if body is not None else b""
         # The very URL that is sent is the one that is signed.
         url = httpx.URL(self._base_url + path, params=query) if query else httpx.URL(self._base_url + path)
         headers = signature_headers(
@@ -151,24 +171,32 @@ class Connection:
             token=self.token,
         )
         if content:
-            headers["Content-Type"] = "text/csv" if is_file else "application/json"
+            headers["Content-Type"] = "text/csv" if is_file else CBOR if self.compact else "application/json"
+        if accept is not None or self.compact:
+            headers["Accept"] = accept or CBOR
         if self.language:
             headers["Accept-Language"] = self.language
         try:
             response = await self._http.request(method, url, content=content, headers=headers)
         except httpx.TransportError as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
-        return _read(response)
+        return _read(response, accept)
+
+    def _written(self, body: Any) -> bytes:
+        return encode(body) if self.compact else json.dumps(body, separators=(",", ":")).encode()
 
 
-def _read(response: httpx.Response) -> Answer | Problem:
+def _read(response: httpx.Response, accept: str | None) -> Answer | Problem:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip()
+    if response.is_success and accept is not None and kind == accept:
+        return Answer(response.content, replayed=False)
     try:
-        content = response.json()
-    except ValueError:
+        content = decode(response.content) if kind == CBOR else response.json()
+    except (ValueError, CBORMalformed):
         content = None
     if response.is_success:
         if content is None:
-            raise AnswerMalformed(f"{response.status_code} without JSON")
+            raise AnswerMalformed(f"{response.status_code} without JSON or CBOR")
         return Answer(content, replayed=response.headers.get("idempotency-replayed") == "true")
     problem = Problem.read(response.status_code, content)
     if problem is None:

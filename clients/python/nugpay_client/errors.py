@@ -6,6 +6,7 @@ NUGPayClientError
 ├── OutcomeUnknown       money may have moved: send the same again, or ask for the id
 ├── Unreachable          a read found no server
 ├── PaymentCodeRefused   a payment code that was scanned is damaged, over or none at all
+├── ReceiptRefused       a receipt is damaged, or the bank has not signed it
 ├── AnswerMalformed      what came back is no answer of this API
 └── WaitedTooLong        a state did not come in time
 """
@@ -147,6 +148,14 @@ class NotFound(RequestRefused):
 
 class PaymentCodeRefused(NUGPayClientError):
     """A payment code is none, is damaged or is over; ``code`` says which, as the server's codes do."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+
+
+class ReceiptRefused(NUGPayClientError):
+    """A receipt is none, is damaged, or is signed by somebody else; ``code`` says which."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")

@@ -27,11 +27,13 @@ class Session:
         clock: DeviceClock | None = None,
         retry: RetryPolicy | None = None,
         language: str | None = None,
+        compact: bool = False,
     ) -> None:
         """``base_url`` is where /v1 is: ``https://pay.example.org``. A given ``http`` stays the caller's.
 
         ``language`` is what the person reads, as ``Accept-Language`` says it: ``my``, or
         ``shn, my;q=0.8``. Refusals come in it; unset, they come in English.
+        ``compact`` speaks CBOR instead of JSON, for bad networks.
         """
         self._own_http = http is None
         self._http = http or httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
@@ -42,6 +44,7 @@ class Session:
             clock=clock or DeviceClock(),
             retry=retry or RetryPolicy(),
             language=language,
+            compact=compact,
         )
 
     async def __aenter__(self) -> Self:

@@ -41,10 +41,13 @@ from nugpay_client.models import (
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
 from nugpay_client.recovery import Recovery
+from nugpay_client.receipts import Receipts
 from nugpay_client.refunds import Refunds
 from nugpay_client.security import Security
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
+from nugpay_client.statements import Statements
+from nugpay_client.syncs import Changes, changes_after
 
 Found = TypeVar("Found")
 
@@ -158,6 +161,11 @@ class Wallet(Session):
         """Payments given back: those that this wallet gives, and those that it gets."""
         return Refunds(self._connection)
 
+    @property
+    def receipts(self) -> Receipts:
+        """What payments were, signed by the bank."""
+        return Receipts(self._connection)
+
     async def payment_fee(self, amount: Amount, asset: str) -> Fee:
         """What a payment would cost now."""
         return await self._fee("/v1/fees/payment", amount, asset)
@@ -193,6 +201,15 @@ class Wallet(Session):
             if content["next_cursor"] is None:
                 return
             query["cursor"] = content["next_cursor"]
+
+    def changes(self, cursor: str | None = None, *, limit: int | None = None) -> AsyncIterator[Changes]:
+        """All that changed since ``cursor``, or ever: store each answer, then keep its cursor."""
+        return changes_after(self._connection, cursor, limit)
+
+    @property
+    def statements(self) -> Statements:
+        """Months of this wallet: as lines that add up, or as a file."""
+        return Statements(self._connection)
 
     # The chain -----------------------------------------------------------------
 
