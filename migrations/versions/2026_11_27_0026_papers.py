@@ -9,8 +9,8 @@ reads takes only those before the oldest that is still under way (wallets.syncs)
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024_papers"
-down_revision = "0022_bulk"
+revision = "0026_papers"
+down_revision = "0025_tier_changes"
 branch_labels = None
 depends_on = None
 

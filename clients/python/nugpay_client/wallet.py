@@ -40,8 +40,8 @@ from nugpay_client.models import (
 )
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
-from nugpay_client.recovery import Recovery
 from nugpay_client.receipts import Receipts
+from nugpay_client.recovery import Recovery
 from nugpay_client.refunds import Refunds
 from nugpay_client.security import Security
 from nugpay_client.sessions import Session
