@@ -28,6 +28,7 @@ from wallet_api.hosts import check_public_url
 from wallets.bulk_uploads import BulkBooks
 from wallets.handle_lookups import HandleLookups
 from wallets.limits import Limits
+from wallets.merchants import MerchantBooks
 from wallets.payment_requests import Books
 from wallets.wallets import WalletDirectory
 
@@ -66,6 +67,10 @@ class Connections:
     def bulk_books(self) -> BulkBooks:
         """What files of payments are checked and kept with."""
         return BulkBooks(self.database, self.ledger, self.clock, self.lookups)
+
+    def merchant_books(self) -> MerchantBooks:
+        """What businesses are kept with."""
+        return MerchantBooks(self.database, self.ledger, self.clock, self.wallets)
 
     def custody(self) -> Custody:
         """Custody on the chain; refused as ``deployment_not_found`` until contracts are deployed.
