@@ -12,6 +12,7 @@ The library knows nothing of the server but its API.
 """
 
 from nugpay_client.bulk_payments import BulkLine, BulkOrder, BulkPayment, BulkPayments
+from nugpay_client.business import Business, Till, TillKey, TillOrder, TillStaff
 from nugpay_client.clock import DeviceClock
 from nugpay_client.connection import RetryPolicy
 from nugpay_client.errors import (
@@ -69,6 +70,7 @@ from nugpay_client.payment_requests import Requests
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
+from nugpay_client.till import DaySettlement, Invoice, InvoiceOrder, TillDesk, TillPayment, till_desk
 from nugpay_client.wallet import Wallet
 
 __all__ = [
@@ -83,6 +85,8 @@ __all__ = [
     "BulkOrder",
     "BulkPayment",
     "BulkPayments",
+    "Business",
+    "DaySettlement",
     "Deposit",
     "DepositAddress",
     "DeviceClock",
@@ -97,6 +101,8 @@ __all__ = [
     "HistoryLine",
     "IdAlreadyUsed",
     "InsufficientFunds",
+    "Invoice",
+    "InvoiceOrder",
     "LimitExceeded",
     "NUGPayClientError",
     "NotAnOfficer",
@@ -126,6 +132,12 @@ __all__ = [
     "Security",
     "ServiceUnavailable",
     "Statement",
+    "Till",
+    "TillDesk",
+    "TillKey",
+    "TillOrder",
+    "TillPayment",
+    "TillStaff",
     "TooManyRequests",
     "Trip",
     "Unreachable",
@@ -138,4 +150,5 @@ __all__ = [
     "key_id",
     "read_payment_code",
     "signature_headers",
+    "till_desk",
 ]
