@@ -31,6 +31,7 @@ from wallets.limits import Limits
 from wallets.merchants import MerchantBooks
 from wallets.payment_requests import Books
 from wallets.wallets import WalletDirectory
+from wallets.webhook_targets import TargetRules
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class Connections:
     lookups: HandleLookups = field(init=False)
     pins: Pins = field(init=False)
     sessions: Sessions = field(init=False)
+    targets: TargetRules = field(init=False)
+    """What a webhook may be."""
     _custody: Custody | None = None
 
     def __post_init__(self) -> None:
@@ -56,6 +59,7 @@ class Connections:
         self.doorkeeper = Doorkeeper(devices, NonceRecorder(self.database), self.clock)
         self.wallets = WalletDirectory(self.database, self.ledger, self.changes)
         self.limits = Limits(self.ledger, self.clock)
+        self.targets = TargetRules(allows_loopback=self.settings.environment == "development")
         self.lookups = HandleLookups(self.database, self.clock)
         self.pins = Pins(self.database, self.clock, pepper_of(self.settings), self.changes)
         self.sessions = Sessions(self.database, self.clock, self.pins)

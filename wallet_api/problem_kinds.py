@@ -217,6 +217,9 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     MerchantCode.INVOICE_NOT_FOUND: ProblemKind(
         404, "If you sent this invoice, it is not there: send it again with the same id."
     ),
+    MerchantCode.WEBHOOK_URL_REFUSED: ProblemKind(422, "Give an https address that the internet reaches."),
+    MerchantCode.WEBHOOK_NOT_FOUND: ProblemKind(404, "Look at the list of webhooks again."),
+    MerchantCode.WEBHOOK_EVENT_NOT_FOUND: ProblemKind(404, "Look at the list of events again."),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
         422, "Make a UUIDv7 and keep it until the answer is known."

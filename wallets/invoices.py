@@ -224,7 +224,7 @@ def invoice_code(invoice: Invoice) -> PaymentCode:
 
 
 async def _views(books: MerchantBooks, till: Till, rows: Sequence[InvoiceRow]) -> list[Invoice]:
-    payments = await asyncio.gather(*(_payments(books.ledger, till, row) for row in rows))
+    payments = await asyncio.gather(*(payments_of_invoice(books.ledger, till, row) for row in rows))
     now = books.clock.now()
     found = []
     for row, (payment, others) in zip(rows, payments, strict=True):
@@ -240,7 +240,7 @@ async def _views(books: MerchantBooks, till: Till, rows: Sequence[InvoiceRow]) -
     return found
 
 
-async def _payments(
+async def payments_of_invoice(
     ledger: Ledger, till: Till, row: InvoiceRow
 ) -> tuple[TillPayment | None, list[TillPayment]]:
     """The payment that paid an invoice, and the others that name it."""

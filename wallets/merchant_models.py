@@ -26,6 +26,8 @@ class MerchantRow(Base):
     wallet_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("wallets_wallet.id"), primary_key=True)
     name: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    events_until: Mapped[int | None] = mapped_column(BigInteger)
+    """Up to which of the ledger's times events are written; null until there is a webhook."""
 
 
 class TillRow(Base):

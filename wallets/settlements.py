@@ -98,7 +98,7 @@ async def settlement_of(books: MerchantBooks, access: TillAccess, *, day: date) 
                 limit=BATCH_MAX,
             )
         )
-        for line in await _lines(books, till, page):
+        for line in await lines_at(books, till, page):
             if line.kind is SettlementKind.PAYMENT:
                 payments += line.amount
             else:
@@ -114,7 +114,8 @@ async def settlement_of(books: MerchantBooks, access: TillAccess, *, day: date) 
     return Settlement(till, day, is_over, payments, refunds, lines, is_whole=count == len(lines))
 
 
-async def _lines(books: MerchantBooks, till: Till, page: Sequence[Transfer]) -> list[SettlementLine]:
+async def lines_at(books: MerchantBooks, till: Till, page: Sequence[Transfer]) -> list[SettlementLine]:
+    """Those of the transfers that happened at a till, in their order."""
     account = wallet_account(till.merchant.wallet.id, till.asset)
     paid = {
         each.id: each

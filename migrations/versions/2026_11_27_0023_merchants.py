@@ -1,6 +1,7 @@
-"""Businesses: profiles of wallets, tills, who may act there, keys of servers, and invoices.
+"""Businesses: profiles of wallets, tills, who may act there, keys of servers, invoices, webhooks.
 
-Expand only: five new tables, none of which says what was paid.
+Expand only: new tables. None of them has a balance; events are copies of the ledger's
+transfers, made to be sent.
 
 Revision ID: 0023_merchants
 Revises: 0022_bulk
@@ -25,6 +26,7 @@ def upgrade() -> None:
         sa.Column("wallet_id", sa.Uuid(), sa.ForeignKey("wallets_wallet.id"), primary_key=True),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
+        sa.Column("events_until", sa.BigInteger(), nullable=True),
     )
     op.create_table(
         "wallets_till",
@@ -71,6 +73,54 @@ def upgrade() -> None:
         sa.CheckConstraint("created_at < expires_at", name="lifetime"),
     )
     op.create_index("ix_wallets_invoice_till_id", "wallets_invoice", ["till_id", "created_at", "id"])
+    create_webhooks()
+
+
+def create_webhooks() -> None:
+    op.create_table(
+        "wallets_webhook",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("merchant_id", sa.Uuid(), sa.ForeignKey("wallets_merchant.wallet_id"), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("old_secret", sa.LargeBinary(), nullable=True),
+        sa.Column("old_until", TIME, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("failing_since", TIME, nullable=True),
+        sa.Column("disabled_at", TIME, nullable=True),
+        sa.CheckConstraint("(old_secret IS NULL) = (old_until IS NULL)", name="old_secret_whole"),
+    )
+    op.create_index("ix_wallets_webhook_merchant_id", "wallets_webhook", ["merchant_id", "created_at", "id"])
+    op.create_table(
+        "wallets_webhook_event",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("merchant_id", sa.Uuid(), sa.ForeignKey("wallets_merchant.wallet_id"), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+    )
+    op.create_index("ix_wallets_webhook_event_merchant_id", "wallets_webhook_event", ["merchant_id", "at_ns"])
+    op.create_table(
+        "wallets_webhook_delivery",
+        sa.Column("event_id", sa.Uuid(), sa.ForeignKey("wallets_webhook_event.id"), primary_key=True),
+        sa.Column(
+            "webhook_id",
+            sa.Uuid(),
+            sa.ForeignKey("wallets_webhook.id", ondelete="CASCADE"),
+            primary_key=True,
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("due_at", TIME, nullable=True),
+        sa.Column("delivered_at", TIME, nullable=True),
+        sa.Column("last_failure", sa.Text(), nullable=True),
+    )
+    op.create_index(
+        "ix_wallets_webhook_delivery_due_at",
+        "wallets_webhook_delivery",
+        ["due_at"],
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_index("ix_wallets_webhook_delivery_webhook_id", "wallets_webhook_delivery", ["webhook_id"])
 
 
 def downgrade() -> None:

@@ -8,6 +8,7 @@ from nugpay_client import NotAuthenticated, NotFound, RequestRefused, RetryPolic
 
 from tests.client.test_wallet import lost_answer, lost_request
 from tests.wallet_api.conftest import BASE
+from wallets.webhook_events import write_events
 
 
 async def test_a_shop_is_paid_and_gives_back_whatever_the_network_does(wallets, network):
@@ -70,3 +71,24 @@ async def test_a_server_has_a_desk_by_its_key_until_it_is_revoked(api, wallets, 
             await desk.get(due.id)
     (listed,) = await ko.business.keys(till.id)
     assert (listed.key, listed.last_four) == (None, made.last_four)
+
+
+async def test_a_business_has_its_events_sent_and_reads_them_again(api, wallets, network):
+    aye, ko = await wallets("aye_aye", "100"), await wallets("ko_ko")
+    await ko.business.name("Golden Tea House")
+    till = await ko.business.open_till(ko.business.till_order("Counter 1", "USDT"))
+    made = await ko.business.register_webhook("http://127.0.0.1:8009/told")
+    assert made.secret is not None
+    assert made.secret.startswith("whsec_")
+    payments = [await aye.pay(aye.order("ko_ko", "1", "USDT", reference=till.id)) for _ in range(3)]
+    assert await write_events(api.connections.merchant_books()) == 3
+    found = [each async for each in ko.business.events(page=2)]
+    assert [each["content"]["data"]["payment_id"] for each in found] == [str(p.id) for p in payments[::-1]]
+    await ko.business.resend(found[0]["id"])
+    with pytest.raises(NotFound):
+        await ko.business.resend(uuid4())
+    assert (await ko.business.replace_secret(made.id)).secret not in {None, made.secret}
+    (listed,) = await ko.business.webhooks()
+    assert (listed.id, listed.secret, listed.disabled_at) == (made.id, None, None)
+    await ko.business.end_webhook(made.id)
+    assert await ko.business.webhooks() == []

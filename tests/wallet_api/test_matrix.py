@@ -105,7 +105,15 @@ async def with_business(api: API, phone: Phone) -> dict[str, str]:
     assert key.status_code == 201, key.text
     invoice = await phone.post(f"{tills}/{till_id}/invoices", {"id": invoice_id, "amount": "1"})
     assert invoice.status_code == 201, invoice.text
-    return {"till_id": till_id, "key_id": key.json()["id"], "invoice_id": invoice_id}
+    webhook = await phone.post("/v1/merchant/webhooks", {"url": "http://127.0.0.1:8009/told"})
+    assert webhook.status_code == 201, webhook.text
+    return {
+        "till_id": till_id,
+        "key_id": key.json()["id"],
+        "invoice_id": invoice_id,
+        "webhook_id": webhook.json()["id"],
+        "event_id": str(uuid7(api.clock)),
+    }
 
 
 async def revoked(api: API) -> Phone:

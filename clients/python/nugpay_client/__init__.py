@@ -12,7 +12,7 @@ The library knows nothing of the server but its API.
 """
 
 from nugpay_client.bulk_payments import BulkLine, BulkOrder, BulkPayment, BulkPayments
-from nugpay_client.business import Business, Till, TillKey, TillOrder, TillStaff
+from nugpay_client.business import Business, Till, TillKey, TillOrder, TillStaff, Webhook
 from nugpay_client.clock import DeviceClock
 from nugpay_client.connection import RetryPolicy
 from nugpay_client.errors import (
@@ -144,6 +144,7 @@ __all__ = [
     "WaitedTooLong",
     "Wallet",
     "WalletInfo",
+    "Webhook",
     "Withdrawal",
     "WithdrawalOrder",
     "WithdrawalQuote",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from nugpay_client.connection import Connection
@@ -13,6 +14,8 @@ from nugpay_client.models import read
 from nugpay_client.till import TillDesk
 
 _TILLS = "/v1/merchant/tills"
+_WEBHOOKS = "/v1/merchant/webhooks"
+_EVENTS = "/v1/merchant/events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,19 @@ class TillKey:
     revoked_at: datetime | None
     key: str | None
     """The key itself, when it was just made: it is shown this once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """An address to which the business' events are sent."""
+
+    id: UUID
+    url: str
+    failing_since: datetime | None
+    disabled_at: datetime | None
+    """It failed for days or is gone: nothing is sent there until it has a new secret."""
+    secret: str | None
+    """What signs, when it was just made: it is shown this once."""
 
 
 class Business:
@@ -126,6 +142,40 @@ class Business:
         path = f"{_TILLS}/{till_id}/keys/{key_id}"
         return _key((await self._connection.send("DELETE", path)).content)
 
+    async def register_webhook(self, url: str) -> Webhook:
+        """Have events sent to a server. If no answer comes, look for it in the list and end it."""
+        return _webhook((await self._connection.send_once("POST", _WEBHOOKS, {"url": url})).content)
+
+    async def webhooks(self) -> list[Webhook]:
+        """Where the business' events are sent."""
+        content = (await self._connection.send("GET", _WEBHOOKS)).content
+        return [_webhook(each) for each in content["webhooks"]]
+
+    async def replace_secret(self, webhook_id: UUID) -> Webhook:
+        """Give a webhook a new secret; the old one signs beside it for a day."""
+        return _webhook(
+            (await self._connection.send_once("POST", f"{_WEBHOOKS}/{webhook_id}/secret")).content
+        )
+
+    async def end_webhook(self, webhook_id: UUID) -> None:
+        """Send nothing there any more."""
+        await self._connection.send("DELETE", f"{_WEBHOOKS}/{webhook_id}")
+
+    async def events(self, *, page: int = 50) -> AsyncIterator[dict[str, Any]]:
+        """What happened at the tills, newest first: as sent, with its ``id`` and ``deliveries``."""
+        query = {"limit": str(page)}
+        while True:
+            content = (await self._connection.send("GET", _EVENTS, query=query)).content
+            for each in content["events"]:
+                yield each
+            if content["next_before"] is None:
+                return
+            query["before"] = content["next_before"]
+
+    async def resend(self, event_id: UUID) -> None:
+        """Have an event sent to every webhook again."""
+        await self._connection.send("POST", f"{_EVENTS}/{event_id}/resend")
+
 
 def _till(content: object) -> Till:
     found: Till = read(Till, content)
@@ -139,4 +189,9 @@ def _staff(content: object) -> TillStaff:
 
 def _key(content: dict[str, object]) -> TillKey:
     found: TillKey = read(TillKey, {"key": None, **content})
+    return found
+
+
+def _webhook(content: dict[str, object]) -> Webhook:
+    found: Webhook = read(Webhook, {"secret": None, **content})
     return found
