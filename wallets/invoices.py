@@ -58,6 +58,12 @@ PAGE_MAX: Final = 50
 OTHERS_MAX: Final = 20
 """Most payments that are listed beside the one that paid an invoice: the newest."""
 
+LATE_LISTED: Final = timedelta(days=30)
+"""How long after an invoice's time payments are still listed with it.
+
+The ledger looks through the wallet's history from the invoice to there, and no further.
+"""
+
 GRACE: Final = timedelta(seconds=60)
 """How far the clocks of this process and of the ledger may be apart."""
 
@@ -250,7 +256,14 @@ async def payments_of_invoice(
         user_data_128=(row.id.int,),
     )
     begins = counts_from_ns(row)
-    newest = await _search(ledger, named, newest_first=True, limit=OTHERS_MAX + 1, timestamp_min=begins)
+    newest = await _search(
+        ledger,
+        named,
+        newest_first=True,
+        limit=OTHERS_MAX + 1,
+        timestamp_min=begins,
+        timestamp_max=_ns(row.expires_at + LATE_LISTED),
+    )
     if not newest:
         return None, []
     # Anybody may name an invoice in as many payments of a cent as they like: the one that
@@ -277,7 +290,7 @@ async def _search(
     *,
     limit: int,
     timestamp_min: int,
-    timestamp_max: int = 0,
+    timestamp_max: int,
     newest_first: bool = False,
 ) -> list[Transfer]:
     found: list[Transfer] = []

@@ -91,6 +91,12 @@ async def test_an_invoice_that_nobody_paid_in_time_stays_expired(api, aye, ko, s
     seen = (await ko.get(path)).json()
     assert (seen["state"], seen["payment"]) == ("expired", None)
     assert [each["id"] for each in seen["other_payments"]] == [late]
+    # What comes much later is the till's still, to be given back, and no longer the invoice's.
+    api.clock.advance(seconds=31 * 86_400)
+    later = (await aye.post("/v1/payments", aye.payment(ko, "5", reference=order["id"]))).json()["id"]
+    assert [each["id"] for each in (await ko.get(path)).json()["other_payments"]] == [late]
+    body = {"id": str(uuid7(api.clock)), "amount": "5"}
+    assert (await ko.post(f"{shop.path}/payments/{later}/refunds", body)).status_code == 201
 
 
 async def test_a_payment_to_somebody_else_pays_no_invoice(api, aye, ko, shop):

@@ -1,13 +1,9 @@
 """Webhooks: a real server of a shop is told, checks signatures, fails, and is told again."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
-import json
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import certifi
@@ -16,8 +12,10 @@ from sqlalchemy import text
 
 from foundation.clock import SECOND_NS
 from foundation.ids import uuid7
+from tests.ledger.certificates import Authority
 from tests.wallet_api.conftest import API, Phone
 from tests.wallet_api.test_tills import Shop, code_of, shop
+from tests.wallets.webhook_receiver import Receiver, receiver
 from wallets.tasks import WebhookTools, advance_webhooks
 from wallets.webhook_events import write_events
 from wallets.webhook_sending import (
@@ -30,65 +28,7 @@ from wallets.webhook_sending import (
 from wallets.webhook_targets import TargetRules
 from wallets.webhooks import WEBHOOKS_MAX
 
-__all__ = ["shop"]
-
-
-@dataclass
-class Told:
-    """A request that a shop's server got."""
-
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def content(self) -> dict[str, Any]:
-        return dict(json.loads(self.body))
-
-    def is_signed_by(self, secret: str) -> bool:
-        """As a receiver checks it, by the specification."""
-        key = base64.b64decode(secret.removeprefix("whsec_"))
-        content = f"{self.headers['webhook-id']}.{self.headers['webhook-timestamp']}.".encode() + self.body
-        expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
-        return f"v1,{expected}" in self.headers["webhook-signature"].split(" ")
-
-
-@dataclass
-class Receiver:
-    """A shop's server, on a real socket."""
-
-    status: str = "204 No Content"
-    more: str = ""
-    """Headers of its answer."""
-    silent: bool = False
-    told: list[Told] = field(default_factory=list)
-    connections: int = 0
-    port: int = 0
-
-    def url(self, path: str = "/told", host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}{path}"
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        first, *lines = head.strip().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        self.told.append(Told(first.split(" ")[1], headers, body))
-        if not self.silent:
-            writer.write(f"HTTP/1.1 {self.status}\r\n{self.more}content-length: 0\r\n\r\n".encode())
-            await writer.drain()
-        writer.close()
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    server = await asyncio.start_server(made.answer, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    yield made
-    server.close()
-    await server.wait_closed()
+__all__ = ["receiver", "shop"]
 
 
 @dataclass
@@ -233,6 +173,54 @@ async def test_a_redirect_is_a_failure_and_is_not_followed(api, aye, shop, bank,
     await bank.run()
     assert [each.path for each in receiver.told] == ["/told"]
     assert (await events(shop))[0]["deliveries"][0]["last_failure"] == "HTTP 302"
+
+
+async def test_a_server_that_says_nothing_has_not_been_told(api, aye, shop, bank, receiver):
+    await register(shop, receiver.url())
+    receiver.silent = True
+    await paid(aye, shop)
+    await bank.run()
+    assert (await events(shop))[0]["deliveries"][0]["last_failure"] == "RemoteProtocolError"
+    receiver.silent = False
+    await bank.later(PAUSES_SECONDS[0])
+    assert len(receiver.told) == 2
+
+
+async def test_the_certificate_must_be_the_name_s_and_of_a_known_authority(
+    api, aye, ko, shop, bank, tmp_path
+):
+    authority = Authority(tmp_path)
+    tls = ssl.create_default_context(cafile=str(authority.path))
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.1"]
+
+    async def outcome(name: str, believed: ssl.SSLContext) -> str | None:
+        """What became of an event whose server shows a certificate for ``name``."""
+        served = Receiver()
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        certificate, key = authority.issue(dns=(name,))
+        context.load_cert_chain(certificate, key)
+        server = await asyncio.start_server(served.answer, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        rules = TargetRules(allows_loopback=True, resolve=resolve)
+        api.connections.targets = rules
+        webhook = await register(shop, f"https://shop.example.com:{port}/told")
+        await paid(aye, shop, "1")
+        sending = replace(bank.tools.sending, rules=rules, tls=believed)
+        await Bank(api, replace(bank.tools, sending=sending)).run()
+        failure = (await events(shop))[0]["deliveries"][0]["last_failure"]
+        assert len(served.told) == (0 if failure else 1)
+        assert (await ko.delete(f"/v1/merchant/webhooks/{webhook['id']}")).status_code == 200
+        server.close()
+        return None if failure is None else str(failure)
+
+    assert await outcome("shop.example.com", tls) is None
+    assert await outcome("other.example.com", tls) == "ConnectError"
+    assert (
+        await outcome("shop.example.com", ssl.create_default_context(cafile=certifi.where()))
+        == "ConnectError"
+    )
 
 
 async def test_a_name_that_leads_home_after_it_was_checked_is_not_called(api, aye, ko, shop, bank, receiver):

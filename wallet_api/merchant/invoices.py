@@ -120,7 +120,7 @@ class InvoiceAnswer(Answer):
     other_payments: Annotated[
         list[TillPaymentAnswer],
         Field(
-            description="Of another amount, a second time, or too late: the newest first, "
+            description="Of another amount, a second time, or up to 30 days late: the newest first, "
             f"{OTHERS_MAX} at most. Give them back, or not."
         ),
     ]
