@@ -100,3 +100,16 @@ class InvoiceRow(Base):
     """The business' own note; payers do not see it."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class TillRefundRow(Base):
+    """Who ordered a refund at a till, written before it is made; whether it happened the ledger knows."""
+
+    __tablename__ = "wallets_till_refund"
+    __table_args__ = (CheckConstraint("(by_wallet IS NULL) <> (by_key IS NULL)", name="one_actor"),)
+
+    till_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("wallets_till.id"), primary_key=True)
+    refund_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    by_wallet: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("wallets_wallet.id"))
+    by_key: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("wallets_till_key.id"))
+    ordered_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

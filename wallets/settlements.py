@@ -7,7 +7,7 @@ the day in which it was given, at the till that was paid. Fees are the payers'.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -21,9 +21,9 @@ from foundation.money import Money
 from ledger.chart import TransferCode
 from ledger.contract import BATCH_MAX, AccountFilter, Transfer
 from wallets.invoices import counts_from_ns
-from wallets.merchant_models import InvoiceRow
+from wallets.merchant_models import InvoiceRow, TillRefundRow
 from wallets.merchants import MerchantBooks, Till
-from wallets.till_rights import TillAccess, TillRight
+from wallets.till_rights import Actor, TillAccess, TillRight
 from wallets.wallets import wallet_account
 
 LINES_MAX: Final = 10_000
@@ -56,6 +56,8 @@ class SettlementLine:
     """Of a refund: what was given back; of a payment: its own."""
     at_ns: int
     """The ledger's time, nanoseconds since 1970."""
+    by: Actor | None = None
+    """Of a refund: who ordered it at the till; None for the owner's own, made as of any payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ async def lines_at(books: MerchantBooks, till: Till, page: Sequence[Transfer]) -
     earlier = await books.ledger.lookup_transfers(sorted(named - paid.keys())) if named else []
     payments = paid | {each.id: each for each in earlier}
     of_till = await _references(books, till, {each.user_data_128 for each in payments.values()})
+    actors = await _actors(books, till, given.keys())
     found = []
     for transfer in page:
         is_payment = transfer.id in paid
@@ -149,9 +152,22 @@ async def lines_at(books: MerchantBooks, till: Till, page: Sequence[Transfer]) -
                 invoice_id=reference if reference != till.id else None,
                 payment_id=UUID(int=payment.id),
                 at_ns=transfer.timestamp,
+                by=actors.get(transfer.id),
             )
         )
     return found
+
+
+async def _actors(books: MerchantBooks, till: Till, refund_ids: Iterable[int]) -> dict[int, Actor]:
+    """Who ordered refunds at a till."""
+    wanted = [UUID(int=each) for each in refund_ids]
+    if not wanted:
+        return {}
+    async with books.database.session() as session:
+        rows = await session.scalars(
+            select(TillRefundRow).where(TillRefundRow.till_id == till.id, TillRefundRow.refund_id.in_(wanted))
+        )
+        return {row.refund_id.int: Actor(row.by_wallet, row.by_key) for row in rows}
 
 
 async def _references(books: MerchantBooks, till: Till, references: set[int]) -> dict[int, int]:

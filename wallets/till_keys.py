@@ -24,7 +24,7 @@ from foundation.ids import uuid7
 from wallets.merchant_errors import MerchantCode
 from wallets.merchant_models import TillKeyRow, TillRow
 from wallets.merchants import MerchantBooks, list_full, till_by_id, till_not_found
-from wallets.till_rights import TillAccess, TillRight, stored_rights
+from wallets.till_rights import Actor, TillAccess, TillRight, stored_rights
 
 KEY_BEGIN: Final = "nugpay_till_"
 """How a key begins, so that people and scanners of source code know one when they see it."""
@@ -128,7 +128,7 @@ async def access_of_key(books: MerchantBooks, *, text: str, till_id: UUID) -> Ti
     till = await till_by_id(books, till_id) if row.till_id == till_id else None
     if till is None:
         raise till_not_found()
-    return TillAccess(till, frozenset(map(TillRight, row.rights)))
+    return TillAccess(till, Actor(key_id=row.id), frozenset(map(TillRight, row.rights)))
 
 
 def _digest(text: str) -> bytes:

@@ -2,20 +2,23 @@
 
 A payment was made at a till if it came to the business' wallet and its reference is the
 till or one of its invoices. Whoever may refund at one till can so neither give back what
-was paid at another one, nor what the business got as a wallet. All else is as of any
-refund: ``wallets.refunds``.
+was paid at another one, nor what the business got as a wallet. Who ordered it is written
+down first, since it is somebody else's money that leaves. All else is as of any refund:
+``wallets.refunds``.
 """
 
 from __future__ import annotations
 
 from uuid import UUID
 
+from sqlalchemy.dialects.postgresql import insert
+
 from foundation.errors import Refusal
 from wallets.errors import WalletCode
 from wallets.invoices import counts_from_ns
-from wallets.merchant_models import InvoiceRow
+from wallets.merchant_models import InvoiceRow, TillRefundRow
 from wallets.merchants import MerchantBooks
-from wallets.payments import Payment, payment_by_id
+from wallets.payments import Payment, check_id, payment_by_id
 from wallets.refunds import Refunded, RefundOrder, refund_payment
 from wallets.till_rights import TillAccess, TillRight
 
@@ -33,6 +36,21 @@ async def refund_at_till(
     payment = await payment_by_id(books.ledger, books.directory, wallet=merchant, payment_id=payment_id)
     if payment.payee.id != merchant.id or not await _is_of_till(books, access.till.id, payment):
         raise Refusal(WalletCode.PAYMENT_NOT_FOUND, "No payment of this till has this id.")
+    check_id(refund_id)
+    async with books.database.session() as session:
+        # The same order again, by whomever, stays the first one's. Dies after this: somebody
+        # stands there for a refund that never was, and is shown with none.
+        await session.execute(
+            insert(TillRefundRow)
+            .values(
+                till_id=access.till.id,
+                refund_id=refund_id,
+                by_wallet=access.actor.wallet_id,
+                by_key=access.actor.key_id,
+                ordered_at=books.clock.now(),
+            )
+            .on_conflict_do_nothing()
+        )
     order = RefundOrder(refund_id, merchant, payment_id, amount)
     return await refund_payment(books.ledger, books.directory, order)
 

@@ -30,10 +30,19 @@ class TillRight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts at a till: a person, or the holder of a key; one of both."""
+
+    wallet_id: UUID | None = None
+    key_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TillAccess:
     """A till, and what the caller may do there."""
 
     till: Till
+    actor: Actor
     rights: frozenset[TillRight]
     is_owner: bool = False
 
@@ -60,12 +69,12 @@ async def access_of_wallet(books: MerchantBooks, *, wallet: Wallet, till_id: UUI
     if till is None:
         raise till_not_found()
     if till.merchant.wallet.id == wallet.id:
-        return TillAccess(till, frozenset(TillRight), is_owner=True)
+        return TillAccess(till, Actor(wallet_id=wallet.id), frozenset(TillRight), is_owner=True)
     async with books.database.session() as session:
         row = await session.get(TillStaffRow, (till_id, wallet.id))
     if row is None or row.accepted_at is None:
         raise till_not_found()
-    return TillAccess(till, frozenset(map(TillRight, row.rights)))
+    return TillAccess(till, Actor(wallet_id=wallet.id), frozenset(map(TillRight, row.rights)))
 
 
 def stored_rights(rights: Iterable[TillRight]) -> list[str]:

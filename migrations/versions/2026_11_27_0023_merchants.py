@@ -73,6 +73,15 @@ def upgrade() -> None:
         sa.CheckConstraint("created_at < expires_at", name="lifetime"),
     )
     op.create_index("ix_wallets_invoice_till_id", "wallets_invoice", ["till_id", "created_at", "id"])
+    op.create_table(
+        "wallets_till_refund",
+        sa.Column("till_id", sa.Uuid(), sa.ForeignKey("wallets_till.id"), primary_key=True),
+        sa.Column("refund_id", sa.Uuid(), primary_key=True),
+        sa.Column("by_wallet", sa.Uuid(), sa.ForeignKey("wallets_wallet.id"), nullable=True),
+        sa.Column("by_key", sa.Uuid(), sa.ForeignKey("wallets_till_key.id"), nullable=True),
+        sa.Column("ordered_at", TIME, nullable=False),
+        sa.CheckConstraint("(by_wallet IS NULL) <> (by_key IS NULL)", name="one_actor"),
+    )
     create_webhooks()
 
 

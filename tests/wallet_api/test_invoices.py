@@ -190,7 +190,41 @@ async def test_a_settlement_comes_as_csv_too(api, aye, ko, shop):
         "invoice_id": "",
         "payment_id": payment["id"],
         "created_at": payment["created_at"],
+        "by": "",
+        "by_key_id": "",
     }
+
+
+async def test_who_gave_back_at_a_till_stands_in_its_settlement(api, aye, ko, shop):
+    su = await api.phone("su_su")
+    await shop.hire(su, "refund")
+    made = (await ko.post(f"{shop.path}/keys", {"name": "Web shop", "rights": ["refund"]})).json()
+    payment = (await aye.post("/v1/payments", aye.payment(ko, "10", reference=shop.id))).json()
+    path = f"{shop.path}/payments/{payment['id']}/refunds"
+
+    def body() -> dict[str, str]:
+        return {"id": str(uuid7(api.clock)), "amount": "1"}
+
+    by_person, by_server, too_much = body(), body(), {**body(), "amount": "11"}
+    assert (await su.post(path, by_person)).status_code == 201
+    # The same order again is the first one's, whoever sends it.
+    again = await by_key(api, made["key"], "POST", path, by_person)
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
+    assert (await by_key(api, made["key"], "POST", path, by_server)).status_code == 201
+    assert code_of(await su.post(path, too_much)) == (409, "refund_exceeds_payment")
+    assert (await ko.post(f"/v1/payments/{payment['id']}/refunds", body())).status_code == 201
+    lines = (await ko.get(f"{shop.path}/settlement")).json()["lines"]
+    assert [(each["kind"], each["by"], each["by_key_id"]) for each in lines] == [
+        ("payment", None, None),
+        ("refund", "@su_su", None),
+        ("refund", None, made["id"]),
+        ("refund", None, None),
+    ]
+    answer = await ko.get(f"{shop.path}/settlement", headers={"Accept": "text/csv"})
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [(row["by"], row["by_key_id"]) for row in rows] == [
+        ("", ""), ("su_su", ""), ("", made["id"]), ("", ""),
+    ]  # fmt: skip
 
 
 async def test_a_day_that_is_none_is_refused(ko, shop):

@@ -6,6 +6,7 @@ import csv
 import io
 from datetime import date
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -23,13 +24,16 @@ from wallet_api.wire import (
     Answer,
     Asked,
     AssetText,
+    HandleText,
     TimeAnswer,
     UUIDText,
     answered,
+    handle_text,
     shown,
     time_text,
 )
 from wallets.settlements import LINES_MAX, Settlement, SettlementKind, SettlementLine, settlement_of
+from wallets.wallets import Wallet
 
 router = APIRouter(tags=["merchants"], prefix="/merchant/tills/{till_id}/settlement")
 
@@ -42,6 +46,8 @@ _LINE = {
     "invoice_id": "019ab0c4-c1c1-7c11-9d2b-3f6f0c1d2e4a",
     "payment_id": "019ab0c4-6a2e-7c11-9d2b-3f6f0c1d2e4a",
     "created_at": "2026-11-23T14:09:11.000321Z",
+    "by": None,
+    "by_key_id": None,
 }
 _CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -78,6 +84,8 @@ class SettlementLineAnswer(Answer):
     invoice_id: Annotated[UUIDText | None, Field(description="Null: paid by the till's own code.")]
     payment_id: Annotated[UUIDText, Field(description="Of a refund: the payment that was given back.")]
     created_at: TimeAnswer
+    by: Annotated[HandleText | None, Field(description="Of a refund: the person who ordered it at the till.")]
+    by_key_id: Annotated[UUIDText | None, Field(description="Of a refund: the till's key that ordered it.")]
 
 
 class SettlementAnswer(Answer):
@@ -125,8 +133,11 @@ async def settlement(
     connections = connections_of(request)
     day = _day(query.day) if query.day is not None else connections.clock.now().date()
     found = await settlement_of(connections.merchant_books(), access, day=day)
+    people = await connections.wallets.by_ids(
+        each.by.wallet_id for each in found.lines if each.by is not None and each.by.wallet_id is not None
+    )
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == CSV:
-        return Response(_csv(found), media_type=CSV)
+        return Response(_csv(found, people), media_type=CSV)
     return answered(
         SettlementAnswer(
             till_id=str(found.till.id),
@@ -136,7 +147,7 @@ async def settlement(
             payments=found.payments.format(),
             refunds=found.refunds.format(),
             net=found.net.format(),
-            lines=[SettlementLineAnswer(**_fields(each)) for each in found.lines],
+            lines=[SettlementLineAnswer(**_fields(each, people)) for each in found.lines],
             is_whole=found.is_whole,
         )
     )
@@ -153,7 +164,8 @@ def _day(text: str) -> date:
     return found
 
 
-def _fields(line: SettlementLine) -> dict[str, Any]:
+def _fields(line: SettlementLine, people: dict[UUID, Wallet]) -> dict[str, Any]:
+    by = line.by
     return {
         "id": str(line.id),
         "kind": line.kind,
@@ -161,16 +173,22 @@ def _fields(line: SettlementLine) -> dict[str, Any]:
         "invoice_id": str(line.invoice_id) if line.invoice_id is not None else None,
         "payment_id": str(line.payment_id),
         "created_at": time_text(line.at_ns),
+        "by": handle_text(people[by.wallet_id].handle)
+        if by is not None and by.wallet_id is not None
+        else None,
+        "by_key_id": str(by.key_id) if by is not None and by.key_id is not None else None,
     }
 
 
-def _csv(found: Settlement) -> str:
+def _csv(found: Settlement, people: dict[UUID, Wallet]) -> str:
     # Every cell is an id, a number, a time or a word of ours: nothing that a spreadsheet takes for a formula.
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["id", "kind", "asset", "amount", "invoice_id", "payment_id", "created_at"])
+    writer.writerow(
+        ["id", "kind", "asset", "amount", "invoice_id", "payment_id", "created_at", "by", "by_key_id"]
+    )
     for line in found.lines:
-        fields = _fields(line)
+        fields = _fields(line, people)
         writer.writerow(
             [
                 fields["id"],
@@ -180,9 +198,12 @@ def _csv(found: Settlement) -> str:
                 fields["invoice_id"] or "",
                 fields["payment_id"],
                 fields["created_at"],
+                # Without the @, which a spreadsheet takes for the beginning of a formula.
+                (fields["by"] or "").removeprefix("@"),
+                fields["by_key_id"] or "",
             ]
         )
     if not found.is_whole:
         # Whoever adds the lines up must not take a part of a day for the whole.
-        writer.writerow(["", "cut", found.till.asset.code, "", "", "", ""])
+        writer.writerow(["", "cut", found.till.asset.code, "", "", "", "", "", ""])
     return text.getvalue()
