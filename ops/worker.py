@@ -10,6 +10,7 @@ from doing the same at the same time.
 
 from __future__ import annotations
 
+import functools
 import signal
 import ssl
 import sys
@@ -246,9 +247,15 @@ def webhook_tools(tools: TreasuryTools, settings: Settings) -> WebhookTools:
             tools.database,
             tools.clock,
             TargetRules(allows_loopback=settings.environment == "development"),
-            ssl.create_default_context(cafile=certifi.where()),
+            _public_certificates(),
         ),
     )
+
+
+@functools.cache
+def _public_certificates() -> ssl.SSLContext:
+    """Whose certificates are believed; read once, for it takes longer than a run that finds nothing to send."""
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 def add_tasks(app: Celery, runner: TaskRunner[TreasuryTools]) -> None:

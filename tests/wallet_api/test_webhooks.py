@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from foundation.clock import SECOND_NS
 from foundation.ids import uuid7
+from ledger.client import LedgerClient
 from tests.ledger.certificates import Authority
 from tests.wallet_api.conftest import API, Phone
 from tests.wallet_api.test_tills import Shop, code_of, shop
@@ -334,6 +335,17 @@ async def test_a_worker_that_dies_between_claiming_and_sending_leaves_it_to_be_s
     assert len(receiver.told) == 1
     await bank.later(86_400)
     assert len(receiver.told) == 1
+
+
+async def test_what_is_written_is_sent_while_the_ledger_is_away(api, aye, shop, bank, receiver, tmp_path):
+    await register(shop, receiver.url())
+    await paid(aye, shop)
+    await write_events(bank.tools.books)
+    away = LedgerClient(f"unix:{tmp_path / 'nobody.sock'}", deadline_seconds=0.5)
+    books = replace(bank.tools.books, ledger=away)
+    await Bank(api, replace(bank.tools, books=books)).run()
+    assert len(receiver.told) == 1
+    await away.close()
 
 
 async def test_a_server_that_is_slow_holds_up_no_others(api, aye, ko, shop, bank, receiver):
