@@ -254,7 +254,7 @@ def webhook_tools(tools: TreasuryTools, settings: Settings) -> WebhookTools:
 
 @functools.cache
 def _public_certificates() -> ssl.SSLContext:
-    """Whose certificates are believed; read once, for it takes longer than a run that finds nothing to send."""
+    """Whose certificates are believed; read once, since that takes longer than most runs."""
     return ssl.create_default_context(cafile=certifi.where())
 
 
