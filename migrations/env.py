@@ -27,8 +27,10 @@ MORE_MODELS = (
     "treasury.cold_models",
     "treasury.debt_models",
     "wallets.bulk_models",
+    "wallets.merchant_models",
     "wallets.sync_models",
     "wallets.tier_models",
+    "wallets.webhook_models",
 )
 """Tables of a room whose ``models.py`` is long enough without them."""
 

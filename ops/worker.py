@@ -10,13 +10,16 @@ from doing the same at the same time.
 
 from __future__ import annotations
 
+import functools
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import certifi
 import structlog
 from celery import Celery
 from celery.beat import Scheduler, Service
@@ -51,9 +54,19 @@ from treasury.hot_balances import HotPolicy, bounds_of
 from treasury.tasks import TreasuryTools, add_treasury_tasks, schedule_of
 from wallets.bulk_execution import BulkTools
 from wallets.limits import Limits
-from wallets.tasks import ADVANCE_BULK_PAYMENTS, add_wallet_tasks
+from wallets.merchants import MerchantBooks
+from wallets.tasks import (
+    ADVANCE_BULK_PAYMENTS,
+    ADVANCE_WEBHOOKS,
+    WebhookTools,
+    WebhookWork,
+    add_wallet_tasks,
+    add_webhook_tasks,
+)
 from wallets.tasks import Work as WalletWork
 from wallets.wallets import WalletDirectory
+from wallets.webhook_sending import SendingTools
+from wallets.webhook_targets import TargetRules
 
 logger = structlog.get_logger()
 
@@ -93,6 +106,7 @@ SCHEDULE_SECONDS: Final = {
     DRAIN_OUTBOX: 0.5,
     FORGET_NONCES: 60.0,
     ADVANCE_BULK_PAYMENTS: 0.5,
+    ADVANCE_WEBHOOKS: 1.0,
 }
 """How often each task is due, in seconds."""
 
@@ -224,6 +238,26 @@ def bulk_tools(tools: TreasuryTools) -> BulkTools:
     )
 
 
+def webhook_tools(tools: TreasuryTools, settings: Settings) -> WebhookTools:
+    """What telling webhooks takes."""
+    directory = WalletDirectory(tools.database, tools.ledger)
+    return WebhookTools(
+        MerchantBooks(tools.database, tools.ledger, tools.clock, directory),
+        SendingTools(
+            tools.database,
+            tools.clock,
+            TargetRules(allows_loopback=settings.environment == "development"),
+            _public_certificates(),
+        ),
+    )
+
+
+@functools.cache
+def _public_certificates() -> ssl.SSLContext:
+    """Whose certificates are believed; read once, since that takes longer than most runs."""
+    return ssl.create_default_context(cafile=certifi.where())
+
+
 def add_tasks(app: Celery, runner: TaskRunner[TreasuryTools]) -> None:
     """Give the app the tasks of all rooms."""
     add_treasury_tasks(app, runner.run)
@@ -237,7 +271,11 @@ def add_tasks(app: Celery, runner: TaskRunner[TreasuryTools]) -> None:
     def run_for_wallets(name: str, work: WalletWork) -> None:
         runner.run(name, lambda tools: work(bulk_tools(tools)))
 
+    def run_for_webhooks(name: str, work: WebhookWork) -> None:
+        runner.run(name, lambda tools: work(webhook_tools(tools, get_settings())))
+
     add_wallet_tasks(app, run_for_wallets)
+    add_webhook_tasks(app, run_for_webhooks)
     app.task(name=DRAIN_OUTBOX)(drain_outbox)
     app.task(name=FORGET_NONCES)(forget_nonces)
 

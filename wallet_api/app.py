@@ -28,6 +28,7 @@ from wallet_api.connections import Connections, connect
 from wallet_api.errors import ApiCode
 from wallet_api.express import ExpressAPI
 from wallet_api.gate import Gate, asker_of
+from wallet_api.merchant import invoices, settlements, till_keys, till_refunds, till_staff, tills, webhooks
 from wallet_api.mobile import (
     balances,
     blocked_receivers,
@@ -68,6 +69,7 @@ RESOURCES = (
     payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, sessions,
     pins, devices, recovery, deposits, refunds, bulk_payments, withdrawals, enrolments, health, reserves,
     officers, breaker, blocked_receivers, duress_logins, receipts, statements, syncs,
+    invoices, tills, till_refunds, till_staff, till_keys, settlements, webhooks,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

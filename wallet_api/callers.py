@@ -25,6 +25,8 @@ from treasury.errors import TreasuryCode
 from wallet_api.connections import connections_of
 from wallet_api.gate import body_of
 from wallet_api.hosts import base_url
+from wallets.merchant_errors import MerchantCode
+from wallets.till_keys import KEY_BEGIN
 from wallets.wallets import Wallet
 
 _SIGNATURE_HEADERS = (b"signature-input", b"signature", b"content-digest", b"authorization")
@@ -97,6 +99,21 @@ async def wallet_read(request: Request) -> Wallet:
     base_url(request.scope, connections.settings)
     session = await connections.sessions.find(_token(lines))
     return await connections.wallets.by_person(session.person_id)
+
+
+def key_shown(request: Request) -> str | None:
+    """The key of a till that a request carries instead of a signature; None where there is neither.
+
+    Refused as ``api_key_wrong`` when what it carries cannot be one.
+    """
+    lines = request.headers.getlist("authorization")
+    if not lines or "signature" in request.headers or "signature-input" in request.headers:
+        return None
+    # A key is no signature of the target; the host is checked as for one that is.
+    base_url(request.scope, connections_of(request).settings)
+    if len(lines) != 1 or not lines[0].startswith(_SCHEME + KEY_BEGIN) or not lines[0].isascii():
+        raise Refusal(MerchantCode.API_KEY_WRONG, "This is no key of a till.")
+    return lines[0].removeprefix(_SCHEME)
 
 
 def _token(lines: list[str]) -> str:

@@ -28,9 +28,11 @@ from wallet_api.hosts import check_public_url
 from wallets.bulk_uploads import BulkBooks
 from wallets.handle_lookups import HandleLookups
 from wallets.limits import Limits
+from wallets.merchants import MerchantBooks
 from wallets.payment_requests import Books
 from wallets.receipt_keys import ReceiptKeyFile, make_receipt_keys, read_receipt_keys
 from wallets.wallets import WalletDirectory
+from wallets.webhook_targets import TargetRules
 
 
 @dataclass(slots=True)
@@ -50,6 +52,8 @@ class Connections:
     pins: Pins = field(init=False)
     sessions: Sessions = field(init=False)
     receipt_keys: ReceiptKeyFile = field(init=False)
+    targets: TargetRules = field(init=False)
+    """What a webhook may be."""
     _custody: Custody | None = None
 
     def __post_init__(self) -> None:
@@ -57,6 +61,7 @@ class Connections:
         self.doorkeeper = Doorkeeper(devices, NonceRecorder(self.database), self.clock)
         self.wallets = WalletDirectory(self.database, self.ledger, self.changes)
         self.limits = Limits(self.ledger, self.clock)
+        self.targets = TargetRules(allows_loopback=self.settings.environment == "development")
         self.lookups = HandleLookups(self.database, self.clock)
         self.pins = Pins(self.database, self.clock, pepper_of(self.settings), self.changes)
         self.sessions = Sessions(self.database, self.clock, self.pins, self.changes)
@@ -69,6 +74,10 @@ class Connections:
     def bulk_books(self) -> BulkBooks:
         """What files of payments are checked and kept with."""
         return BulkBooks(self.database, self.ledger, self.clock, self.lookups)
+
+    def merchant_books(self) -> MerchantBooks:
+        """What businesses are kept with."""
+        return MerchantBooks(self.database, self.ledger, self.clock, self.wallets)
 
     def custody(self) -> Custody:
         """Custody on the chain; refused as ``deployment_not_found`` until contracts are deployed.

@@ -85,6 +85,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
             "scheme": "bearer",
             "description": "The token of POST /v1/sessions alone: enough to read, never to pay.",
         },
+        "tillKey": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key of POST /v1/merchant/tills/{till_id}/keys, for a shop's server: it works "
+            "at its till alone, with the rights that it was given.",
+        },
     }
     components["headers"] = {
         "ContentLanguage": {

@@ -142,12 +142,13 @@ def problems(*codes: RefusalCode | str | Iterable[RefusalCode | str]) -> dict[in
     return dict(sorted(by_status.items(), key=lambda item: int(item[0])))
 
 
-def asks(kind: type[BaseModel], *, example: dict[str, Any]) -> dict[str, Any]:
-    """The ``openapi_extra`` of a signed route with a body of ``kind``."""
+def asks(kind: type[BaseModel], *, example: dict[str, Any], or_key: bool = False) -> dict[str, Any]:
+    """The ``openapi_extra`` of a signed route with a body of ``kind``; ``or_key``: a till's key is enough."""
     ASKED[kind.__name__] = kind
+    headers = [*_SIGNATURE_HEADERS, _DIGEST_HEADER]
     return {
-        "security": [{"deviceSignature": []}],
-        "parameters": [*_SIGNATURE_HEADERS, _DIGEST_HEADER],
+        "security": [{"deviceSignature": []}, *([{"tillKey": []}] if or_key else [])],
+        "parameters": [{**header, "required": not or_key} for header in headers],
         "requestBody": {
             "required": True,
             "content": {
@@ -172,12 +173,15 @@ def brings_file(*, example: str) -> dict[str, Any]:
     }
 
 
-def signed(*, or_token: bool = False) -> dict[str, Any]:
-    """The ``openapi_extra`` of a signed route without a body; ``or_token``: a session's token is enough."""
-    if not or_token:
+def signed(*, or_token: bool = False, or_key: bool = False) -> dict[str, Any]:
+    """The ``openapi_extra`` of a signed route without a body.
+
+    ``or_token``: a session's token is enough; ``or_key``: a till's key is.
+    """
+    if not (or_token or or_key):
         return {"security": [{"deviceSignature": []}], "parameters": list(_SIGNATURE_HEADERS)}
     return {
-        "security": [{"deviceSignature": []}, {"session": []}],
+        "security": [{"deviceSignature": []}, {"session" if or_token else "tillKey": []}],
         "parameters": [{**header, "required": False} for header in _SIGNATURE_HEADERS],
     }
 

@@ -18,6 +18,7 @@ from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
 from wallets.bulk_errors import BulkCode
 from wallets.errors import WalletCode
+from wallets.merchant_errors import MerchantCode
 from wallets.refund_errors import RefundCode
 from wallets.request_errors import AskingCode
 from wallets.statement_errors import StatementCode
@@ -220,6 +221,21 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         404, "If you sent this refund, it has not happened: send it again with the same id."
     ),
     StatementCode.STATEMENT_MONTH_MALFORMED: ProblemKind(422, _CORRECT),
+    MerchantCode.API_KEY_WRONG: ProblemKind(401, "Ask the owner of the till for a new key."),
+    MerchantCode.MERCHANT_NOT_FOUND: ProblemKind(404, "Give the business a name first: PUT /v1/merchant."),
+    MerchantCode.TILL_NOT_FOUND: ProblemKind(404, "Look at the list of tills again."),
+    MerchantCode.TILL_RIGHT_MISSING: ProblemKind(403, "Ask the owner of the till for this right."),
+    MerchantCode.MERCHANT_LIST_FULL: ProblemKind(409, "End one that is not needed any more."),
+    MerchantCode.MERCHANT_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    MerchantCode.STAFF_UNKNOWN: ProblemKind(422, "Ask the person for the handle again."),
+    MerchantCode.STAFF_NOT_FOUND: ProblemKind(404, "Look at the list of the till's people again."),
+    MerchantCode.TILL_KEY_NOT_FOUND: ProblemKind(404, "Look at the list of the till's keys again."),
+    MerchantCode.INVOICE_NOT_FOUND: ProblemKind(
+        404, "If you sent this invoice, it is not there: send it again with the same id."
+    ),
+    MerchantCode.WEBHOOK_URL_REFUSED: ProblemKind(422, "Give an https address that the internet reaches."),
+    MerchantCode.WEBHOOK_NOT_FOUND: ProblemKind(404, "Look at the list of webhooks again."),
+    MerchantCode.WEBHOOK_EVENT_NOT_FOUND: ProblemKind(404, "Look at the list of events again."),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
         422, "Make a UUIDv7 and keep it until the answer is known."

@@ -102,6 +102,15 @@ UUIDText = Annotated[
 ]
 """Any other id."""
 
+_SHOWN: Final = r"^[^\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$"
+"""Text without control characters, and without those that turn the order of what follows."""
+
+NameText = Annotated[str, Field(min_length=1, max_length=60, pattern=_SHOWN, examples=["Golden Tea House"])]
+"""What somebody calls a thing of theirs."""
+
+NoteText = Annotated[str, Field(max_length=200, pattern=_SHOWN, examples=["Table 4"])]
+"""A line that somebody writes for themselves."""
+
 TimeAnswer = Annotated[
     str, Field(description="UTC, RFC 3339 with microseconds.", examples=["2026-11-23T14:05:09.123456Z"])
 ]

@@ -7,17 +7,24 @@ from the tables each time.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 from celery import Celery
 
 from foundation.errors import Unavailable
 from wallets.bulk_execution import BulkTools, advance_bulk_payments
+from wallets.merchants import MerchantBooks
+from wallets.webhook_events import write_events
+from wallets.webhook_sending import SendingTools, send_due
 
 logger = structlog.get_logger()
 
 ADVANCE_BULK_PAYMENTS = "wallets.advance_bulk_payments"
 """Name of the task that pays released files."""
+
+ADVANCE_WEBHOOKS = "wallets.advance_webhooks"
+"""Name of the task that writes events of businesses and sends them."""
 
 Work = Callable[[BulkTools], Awaitable[None]]
 """What a task does."""
@@ -33,6 +40,40 @@ def add_wallet_tasks(app: Celery, run: Run) -> None:
         run(ADVANCE_BULK_PAYMENTS, advance_bulk)
 
     app.task(name=ADVANCE_BULK_PAYMENTS)(advance)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTools:
+    """What telling webhooks takes."""
+
+    books: MerchantBooks
+    sending: SendingTools
+
+
+WebhookWork = Callable[[WebhookTools], Awaitable[None]]
+"""What a task of webhooks does."""
+
+
+def add_webhook_tasks(app: Celery, run: Callable[[str, WebhookWork], None]) -> None:
+    """Give the app the tasks of webhooks, under their names."""
+
+    def advance() -> None:
+        run(ADVANCE_WEBHOOKS, advance_webhooks)
+
+    app.task(name=ADVANCE_WEBHOOKS)(advance)
+
+
+async def advance_webhooks(tools: WebhookTools) -> None:
+    """Write down what happened at tills, and send what is due."""
+    try:
+        written = await write_events(tools.books)
+    except Unavailable as error:
+        # What was written before is sent whether or not the ledger answers.
+        logger.warning("events not read", task=ADVANCE_WEBHOOKS, error=str(error))
+        written = 0
+    delivered = await send_due(tools.sending)
+    if written or delivered:
+        logger.info("webhooks", written=written, delivered=delivered)
 
 
 async def advance_bulk(tools: BulkTools) -> None:

@@ -73,6 +73,7 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
         headers={"Content-Type": "text/csv"},
     )
     assert bulk.status_code == 201, bulk.text
+    business = await with_business(api, aye)
     assert (await aye.set_pin(PIN)).status_code == 200
     session_id = (await aye.log_in(PIN)).json()["id"]
     devices = await aye.get("/v1/devices")
@@ -83,6 +84,7 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
         "refund_id": refund.json()["id"],
         "withdrawal_id": withdrawal.json()["id"],
         "bulk_id": bulk.json()["id"],
+        **business,
         "device_id": devices.json()["devices"][0]["id"],
         "session_id": session_id,
         # Of a trip nobody but an officer may know whether there is one.
@@ -91,6 +93,28 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
         "handle": "@nobody_here",
     }
     return Owner(aye, ids, bulk.json())
+
+
+async def with_business(api: API, phone: Phone) -> dict[str, str]:
+    """A till with a key and an invoice, by the names of their ids."""
+    assert (await phone.put("/v1/merchant", {"name": "Tea"})).status_code == 200
+    till_id, invoice_id = str(uuid7(api.clock)), str(uuid7(api.clock))
+    tills = "/v1/merchant/tills"
+    made = await phone.post(tills, {"id": till_id, "name": "One", "asset": "USDT"})
+    assert made.status_code == 201, made.text
+    key = await phone.post(f"{tills}/{till_id}/keys", {"name": "Shop", "rights": ["see"]})
+    assert key.status_code == 201, key.text
+    invoice = await phone.post(f"{tills}/{till_id}/invoices", {"id": invoice_id, "amount": "1"})
+    assert invoice.status_code == 201, invoice.text
+    webhook = await phone.post("/v1/merchant/webhooks", {"url": "http://127.0.0.1:8009/told"})
+    assert webhook.status_code == 201, webhook.text
+    return {
+        "till_id": till_id,
+        "key_id": key.json()["id"],
+        "invoice_id": invoice_id,
+        "webhook_id": webhook.json()["id"],
+        "event_id": str(uuid7(api.clock)),
+    }
 
 
 async def revoked(api: API) -> Phone:

@@ -39,7 +39,23 @@ WITH_A_TOKEN = {
 }
 """What a session's token alone reads, and a signature as well."""
 
+WITH_A_KEY = {
+    "GET /v1/merchant/tills/{till_id}",
+    "GET /v1/merchant/tills/{till_id}/invoices",
+    "POST /v1/merchant/tills/{till_id}/invoices",
+    "GET /v1/merchant/tills/{till_id}/invoices/{invoice_id}",
+    "POST /v1/merchant/tills/{till_id}/payments/{payment_id}/refunds",
+    "GET /v1/merchant/tills/{till_id}/settlement",
+}
+"""What a key of a till opens, and a signature as well."""
+
 WITHOUT_BODY = {
+    "PUT /v1/merchant/tills/{till_id}/acceptance",
+    "DELETE /v1/merchant/tills/{till_id}/staff/{handle}",
+    "DELETE /v1/merchant/tills/{till_id}/keys/{key_id}",
+    "DELETE /v1/merchant/webhooks/{webhook_id}",
+    "POST /v1/merchant/webhooks/{webhook_id}/secret",
+    "POST /v1/merchant/events/{event_id}/resend",
     "POST /v1/payment_requests/{request_id}/decline",
     "POST /v1/payment_requests/{request_id}/cancel",
     "POST /v1/devices/codes",
@@ -123,6 +139,7 @@ class TestOperation:
         else:
             ways: list[dict[str, Any]] = [{"deviceSignature": []}]
             ways += [{"session": []}] if name in WITH_A_TOKEN else []
+            ways += [{"tillKey": []}] if name in WITH_A_KEY else []
             assert operation["security"] == ways
             assert headers >= {"Signature", "Signature-Input"}
             assert ("Content-Digest" in headers) == ("requestBody" in operation)

@@ -116,7 +116,7 @@ async def give_back(request: Request, payment_id: PaymentPath) -> Response:
     asked = read(RefundRequest, await request.body())
     order = RefundOrder(parse_id(asked.id), payee, parse_id(payment_id), asked.amount)
     done = await refund_payment(connections.ledger, connections.wallets, order)
-    return answered(_answer(done.refund), status=201, replayed=done.replayed)
+    return answered(refund_answer(done.refund), status=201, replayed=done.replayed)
 
 
 @router.get(
@@ -138,7 +138,7 @@ async def refunds_of(request: Request, payment_id: PaymentPath) -> Response:
         RefundsAnswer(
             asset=found.refunded.asset.code,
             refunded=found.refunded.format(),
-            refunds=[_answer(each) for each in found.refunds],
+            refunds=[refund_answer(each) for each in found.refunds],
         )
     )
 
@@ -158,10 +158,11 @@ async def own_refund(request: Request, refund_id: Annotated[str, id_in_path("The
     found = await refund_by_id(
         connections.ledger, connections.wallets, wallet=wallet, refund_id=parse_id(refund_id)
     )
-    return answered(_answer(found))
+    return answered(refund_answer(found))
 
 
-def _answer(refund: Refund) -> RefundAnswer:
+def refund_answer(refund: Refund) -> RefundAnswer:
+    """A refund as an answer shows it."""
     payment = refund.payment
     return RefundAnswer(
         id=str(refund.id),

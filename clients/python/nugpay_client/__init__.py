@@ -12,6 +12,7 @@ The library knows nothing of the server but its API.
 """
 
 from nugpay_client.bulk_payments import BulkLine, BulkOrder, BulkPayment, BulkPayments
+from nugpay_client.business import Business, Till, TillKey, TillOrder, TillStaff, Webhook
 from nugpay_client.clock import DeviceClock
 from nugpay_client.connection import RetryPolicy
 from nugpay_client.errors import (
@@ -73,6 +74,7 @@ from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Secu
 from nugpay_client.signing import signature_headers
 from nugpay_client.statements import MonthLine, MonthStatement, Statements
 from nugpay_client.syncs import Changes
+from nugpay_client.till import DaySettlement, Invoice, InvoiceOrder, TillDesk, TillPayment, till_desk
 from nugpay_client.wallet import Wallet
 
 __all__ = [
@@ -87,7 +89,9 @@ __all__ = [
     "BulkOrder",
     "BulkPayment",
     "BulkPayments",
+    "Business",
     "Changes",
+    "DaySettlement",
     "Deposit",
     "DepositAddress",
     "DeviceClock",
@@ -102,6 +106,8 @@ __all__ = [
     "HistoryLine",
     "IdAlreadyUsed",
     "InsufficientFunds",
+    "Invoice",
+    "InvoiceOrder",
     "LimitExceeded",
     "MonthLine",
     "MonthStatement",
@@ -138,12 +144,19 @@ __all__ = [
     "ServiceUnavailable",
     "Statement",
     "Statements",
+    "Till",
+    "TillDesk",
+    "TillKey",
+    "TillOrder",
+    "TillPayment",
+    "TillStaff",
     "TooManyRequests",
     "Trip",
     "Unreachable",
     "WaitedTooLong",
     "Wallet",
     "WalletInfo",
+    "Webhook",
     "Withdrawal",
     "WithdrawalOrder",
     "WithdrawalQuote",
@@ -151,5 +164,6 @@ __all__ = [
     "read_payment_code",
     "receipt_text",
     "signature_headers",
+    "till_desk",
     "verify_receipt",
 ]

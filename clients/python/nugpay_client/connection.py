@@ -152,6 +152,17 @@ class Connection:
                     raise Unreachable(f"{method} {path}: {error}") from error
             await asyncio.sleep(self.retry.pause(attempt))
 
+    def headers(self, method: str, url: str, content: bytes) -> dict[str, str]:
+        """What proves who sends a request, new for each attempt."""
+        return signature_headers(
+            self._signer,
+            method=method,
+            url=url,
+            body=content,
+            created=int(self.clock.now()),
+            token=self.token,
+        )
+
     async def _attempt(
         self, method: str, path: str, body: Any, query: dict[str, str] | None, accept: str | None
     ) -> Answer | Problem:
@@ -162,14 +173,7 @@ class Connection:
             content = self._written(body) if body is not None else b""
         # The very URL that is sent is the one that is signed.
         url = httpx.URL(self._base_url + path, params=query) if query else httpx.URL(self._base_url + path)
-        headers = signature_headers(
-            self._signer,
-            method=method,
-            url=str(url),
-            body=content,
-            created=int(self.clock.now()),
-            token=self.token,
-        )
+        headers = self.headers(method, str(url), content)
         if content:
             headers["Content-Type"] = "text/csv" if is_file else CBOR if self.compact else "application/json"
         if accept is not None or self.compact:

@@ -14,9 +14,9 @@ _DECIDED = frozenset({400, 409, 422})
 
 
 async def settle(
-    connection: Connection, path: str, own_path: str, order_id: UUID, body: dict[str, str]
+    connection: Connection, path: str, own_path: str | None, order_id: UUID, body: dict[str, str]
 ) -> Any:
-    """Send an order until its outcome is known; its answer, or what is found under ``own_path``.
+    """Send an order until its outcome is known; its answer, or what is found under ``own_path`` if any.
 
     ``RequestRefused`` or ``ServiceUnavailable`` when nothing has happened,
     ``OutcomeUnknown`` when no attempt could tell.
@@ -37,7 +37,7 @@ async def settle(
             raise
         except NoAnswer as error:
             in_doubt = str(error)
-            found = await _look(connection, own_path)
+            found = await _look(connection, own_path) if own_path is not None else None
             if found is not None:
                 return found
         if attempt < retry.attempts:

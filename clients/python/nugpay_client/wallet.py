@@ -17,6 +17,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from nugpay_client.bulk_payments import BulkPayments
+from nugpay_client.business import Business
 from nugpay_client.errors import PaymentCodeRefused, WaitedTooLong
 from nugpay_client.ids import new_id
 from nugpay_client.models import (
@@ -165,6 +166,11 @@ class Wallet(Session):
     def receipts(self) -> Receipts:
         """What payments were, signed by the bank."""
         return Receipts(self._connection)
+
+    @property
+    def business(self) -> Business:
+        """The wallet's tills, who works there, and where its person works."""
+        return Business(self._connection)
 
     async def payment_fee(self, amount: Amount, asset: str) -> Fee:
         """What a payment would cost now."""

@@ -1,0 +1,1 @@
+"""Businesses: tills, their people and keys, invoices, refunds and settlements."""
