@@ -22,7 +22,12 @@ from ops.postgres import database_url
 ROOMS = ("ledger", "chain", "identity", "treasury", "wallets", "agents", "lottery")
 """Rooms that may have tables, in ``models.py``; the foundation's one is the outbox."""
 
-MORE_MODELS = ("treasury.cold_models", "treasury.debt_models", "wallets.bulk_models")
+MORE_MODELS = (
+    "treasury.cold_models",
+    "treasury.debt_models",
+    "wallets.bulk_models",
+    "wallets.recall_models",
+)
 """Tables of a room whose ``models.py`` is long enough without them."""
 
 LOCK_TIMEOUT = "4s"

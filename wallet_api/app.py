@@ -46,6 +46,8 @@ from wallet_api.mobile import (
     payment_requests,
     payments,
     pins,
+    recall_votes,
+    recalls,
     refunds,
     sessions,
     wallet,
@@ -61,8 +63,8 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 
 RESOURCES = (
     payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, sessions,
-    pins, devices, deposits, refunds, bulk_payments, withdrawals, enrolments, health, reserves, officers,
-    breaker, blocked_receivers, duress_logins,
+    pins, devices, deposits, refunds, recalls, bulk_payments, withdrawals, enrolments, health, reserves,
+    officers, breaker, blocked_receivers, duress_logins, recall_votes,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

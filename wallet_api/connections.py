@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from starlette.requests import Request
 
@@ -29,6 +30,7 @@ from wallets.bulk_uploads import BulkBooks
 from wallets.handle_lookups import HandleLookups
 from wallets.limits import Limits
 from wallets.payment_requests import Books
+from wallets.recalls import RecallBooks
 from wallets.wallets import WalletDirectory
 
 
@@ -62,6 +64,11 @@ class Connections:
     def request_books(self) -> Books:
         """What requests to pay are kept and decided with."""
         return Books(self.database, self.ledger, self.clock, self.wallets, self.limits)
+
+    def recall_books(self) -> RecallBooks:
+        """What recalls are kept and decided with."""
+        window = timedelta(hours=self.settings.recall_hours)
+        return RecallBooks(self.database, self.ledger, self.clock, self.wallets, window)
 
     def bulk_books(self) -> BulkBooks:
         """What files of payments are checked and kept with."""

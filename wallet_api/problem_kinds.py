@@ -17,6 +17,7 @@ from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
 from wallets.bulk_errors import BulkCode
 from wallets.errors import WalletCode
+from wallets.recall_errors import RecallCode
 from wallets.refund_errors import RefundCode
 from wallets.request_errors import AskingCode
 
@@ -204,6 +205,20 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     RefundCode.REFUND_NOT_FOUND: ProblemKind(
         404, "If you sent this refund, it has not happened: send it again with the same id."
     ),
+    RecallCode.RECALL_NOT_BY_PAYER: ProblemKind(403, "Refund it, if you wish to give it back."),
+    RecallCode.RECALL_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    RecallCode.PAYMENT_ALREADY_RECALLED: ProblemKind(409, "GET the recall that recall_id names."),
+    RecallCode.RECALL_TOO_LATE: ProblemKind(409, "Ask the payee to give it back."),
+    RecallCode.TOO_MANY_OPEN_RECALLS: ProblemKind(429, "Wait until one is decided, or withdraw one."),
+    RecallCode.NOTHING_TO_RECALL: ProblemKind(409, "Nothing is held. Ask the payee to give it back."),
+    RecallCode.RECALL_CONTESTED: ProblemKind(409, _LATER),
+    RecallCode.RECALL_NOT_FOUND: ProblemKind(
+        404, "If you sent this recall, it is not there: send it again with the same id."
+    ),
+    RecallCode.RECALL_OF_OWN: ProblemKind(403, "Ask two other officers."),
+    RecallCode.RECALL_NOT_DISPUTED: ProblemKind(409, "Wait until the payee has said no, or answer_until."),
+    RecallCode.RECALL_VOTE_STANDS: ProblemKind(409, "Ask other officers, if it is to end otherwise."),
+    RecallCode.RECALL_NOT_OPEN: ProblemKind(409, "The state says how it ended."),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
         422, "Make a UUIDv7 and keep it until the answer is known."
