@@ -72,6 +72,8 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
         headers={"Content-Type": "text/csv"},
     )
     assert bulk.status_code == 201, bulk.text
+    recall = await aye.post(f"/v1/payments/{payment['id']}/recall", {"id": str(uuid7(api.clock))})
+    assert recall.status_code == 201, recall.text
     assert (await aye.set_pin(PIN)).status_code == 200
     session_id = (await aye.log_in(PIN)).json()["id"]
     devices = await aye.get("/v1/devices")
@@ -81,6 +83,7 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
         "request_id": asked.json()["id"],
         "refund_id": refund.json()["id"],
         "withdrawal_id": withdrawal.json()["id"],
+        "recall_id": recall.json()["id"],
         "bulk_id": bulk.json()["id"],
         "device_id": devices.json()["devices"][0]["id"],
         "session_id": session_id,

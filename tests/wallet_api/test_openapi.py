@@ -41,6 +41,9 @@ WITH_A_TOKEN = {
 WITHOUT_BODY = {
     "POST /v1/payment_requests/{request_id}/decline",
     "POST /v1/payment_requests/{request_id}/cancel",
+    "POST /v1/recalls/{recall_id}/agree",
+    "POST /v1/recalls/{recall_id}/decline",
+    "POST /v1/recalls/{recall_id}/withdraw",
     "POST /v1/devices/codes",
     "DELETE /v1/devices/{device_id}",
     "DELETE /v1/sessions",

@@ -23,7 +23,7 @@ from tests.wallets.recalling import DAY, Death, Mortal, Recalling, refused
 from wallets.limits import Limits
 from wallets.recall_decisions import Verdict
 from wallets.recall_orders import OPEN_MAX
-from wallets.recalls import RecallRole, list_recalls
+from wallets.recalls import Recall, RecallRole, list_recalls
 from wallets.wallets import WalletDirectory
 
 
@@ -124,7 +124,8 @@ async def _live(database_url: str, steps: list[tuple[str, int]]) -> None:
     first = await bank.pay(bank.order(payer, payee, "10", USDT))
     recalling = Recalling.over(bank, payer, payee, first.payment)
     officers = [await recalling.officer(f"{name}{tail}") for name in ("may", "hla")]
-    payments, recalls, fees = [first.payment], [], 10_000
+    payments, fees = [first.payment], 10_000
+    recalls: list[Recall] = []
     for step, number in steps:
         clock.advance(1)
         of = recalling.of(payments[number % len(payments)])

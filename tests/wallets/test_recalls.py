@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from foundation.assets import USDT
+from foundation.errors import Refusal
 from foundation.ids import uuid7
 from identity.officers import dismiss_officer
 from tests.wallets.conftest import Bank
@@ -16,8 +17,8 @@ from wallets.history_filters import HistoryFilter, HistoryKind
 from wallets.limits import Window
 from wallets.recall_decisions import Verdict, disputed_recalls
 from wallets.recall_orders import OPEN_MAX
-from wallets.recalls import RecallRole, RecallState, list_recalls, load_recall, recall_by_id
-from wallets.refunds import refunds_of_payment
+from wallets.recalls import Recall, Recalled, RecallRole, RecallState, list_recalls, load_recall, recall_by_id
+from wallets.refunds import Refunded, refunds_of_payment
 
 
 @pytest.fixture
@@ -87,7 +88,8 @@ async def test_of_many_recalls_at_once_one_is_made(recalling, one_id):
     done = await asyncio.gather(*(recalling.ask(each) for each in orders), return_exceptions=True)
     made = [each for each in done if not isinstance(each, BaseException)]
     assert sorted(each.replayed for each in made) == ([False] + [True] * 11 if one_id else [False])
-    assert {each.code for each in done if isinstance(each, BaseException)} <= {"payment_already_recalled"}
+    assert all(isinstance(each, Refusal) for each in done if isinstance(each, BaseException))
+    assert {each.code for each in done if isinstance(each, Refusal)} <= {"payment_already_recalled"}
     assert await recalling.held() == ("74.975000", "0.000000")
     listed = await list_recalls(recalling.books, wallet=recalling.payer, role=RecallRole.PAYER)
     assert [each.id for each in listed.recalls] == [made[0].recall.id]
@@ -144,7 +146,8 @@ async def test_a_payer_has_few_recalls_open_however_many_are_sent_at_once(recall
     done = await asyncio.gather(*(recalling.ask(each) for each in orders), return_exceptions=True)
     made = [each.recall for each in done if not isinstance(each, BaseException)]
     assert len(made) == OPEN_MAX
-    assert {each.code for each in done if isinstance(each, BaseException)} == {"too_many_open_recalls"}
+    assert all(isinstance(each, Refusal) for each in done if isinstance(each, BaseException))
+    assert {each.code for each in done if isinstance(each, Refusal)} == {"too_many_open_recalls"}
     missed = next(order for order, each in zip(orders, done, strict=True) if isinstance(each, BaseException))
     # One that ends, however it ends, makes place for the same order again.
     await recalling.agree(made[0])
@@ -185,11 +188,12 @@ async def test_refunds_and_recall_at_the_same_moment_are_at_most_the_payment(rec
         *(recalling.refund("3") for _ in range(10)),
         return_exceptions=True,
     )
-    refunds = [each.refund.amount.minor for each in done if type(each).__name__ == "Refunded"]
-    recalls = [each.recall for each in done if type(each).__name__ == "Recalled"]
+    refunds = [each.refund.amount.minor for each in done if isinstance(each, Refunded)]
+    recalls = [each.recall for each in done if isinstance(each, Recalled)]
     held = sum(each.amount.minor for each in recalls)
     assert sum(refunds) + held <= 25_000_000
-    assert {each.code for each in done if isinstance(each, BaseException)} <= {
+    assert all(isinstance(each, Refusal) for each in done if isinstance(each, BaseException))
+    assert {each.code for each in done if isinstance(each, Refusal)} <= {
         "refund_exceeds_payment",
         "nothing_to_recall",
     }
@@ -245,7 +249,8 @@ async def test_of_all_decisions_at_once_one_happens(recalling):
         recalling.agree(recall),
         return_exceptions=True,
     )
-    assert {each.code for each in done if isinstance(each, BaseException)} <= {"recall_not_open"}
+    assert all(isinstance(each, Refusal) for each in done if isinstance(each, BaseException))
+    assert {each.code for each in done if isinstance(each, Refusal)} <= {"recall_not_open"}
     state = await recalling.state(recall)
     has_it_back = {"agreed": True, "returned": True, "withdrawn": False}[state]
     assert await recalling.held() == (
@@ -343,7 +348,8 @@ async def test_lists_go_page_by_page_and_leave_out_what_came_to_nothing(recallin
         bank.clock.advance(1)
         made.append(await recalling.asked(payment_id=payment.id))
     await recalling.decline(made[0])
-    seen, before = [], None
+    seen: list[Recall] = []
+    before = None
     while True:
         page = await list_recalls(
             recalling.books, wallet=recalling.payee, role=RecallRole.PAYEE, before=before, limit=2

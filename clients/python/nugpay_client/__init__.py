@@ -66,6 +66,7 @@ from nugpay_client.models import (
 from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.recalls import DisputedRecall, Recall, RecallOrder, Recalls
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
@@ -89,6 +90,7 @@ __all__ = [
     "DeviceCode",
     "DeviceKey",
     "DeviceRevoked",
+    "DisputedRecall",
     "EnrolledDevice",
     "EnrolmentRefused",
     "Fee",
@@ -113,6 +115,9 @@ __all__ = [
     "PaymentOrder",
     "PaymentRequest",
     "Problem",
+    "Recall",
+    "RecallOrder",
+    "Recalls",
     "Refund",
     "RefundOrder",
     "Refunds",

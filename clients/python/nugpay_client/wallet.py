@@ -40,6 +40,7 @@ from nugpay_client.models import (
 )
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.recalls import Recalls
 from nugpay_client.refunds import Refunds
 from nugpay_client.security import Security
 from nugpay_client.sessions import Session
@@ -151,6 +152,11 @@ class Wallet(Session):
     def refunds(self) -> Refunds:
         """Payments given back: those that this wallet gives, and those that it gets."""
         return Refunds(self._connection)
+
+    @property
+    def recalls(self) -> Recalls:
+        """Payments asked back: those that this wallet asks back, and those that it is asked for."""
+        return Recalls(self._connection)
 
     async def payment_fee(self, amount: Amount, asset: str) -> Fee:
         """What a payment would cost now."""
