@@ -27,6 +27,7 @@ MORE_MODELS = (
     "treasury.debt_models",
     "wallets.bulk_models",
     "wallets.recall_models",
+    "wallets.standing_models",
 )
 """Tables of a room whose ``models.py`` is long enough without them."""
 

@@ -51,7 +51,7 @@ from treasury.hot_balances import HotPolicy, bounds_of
 from treasury.tasks import TreasuryTools, add_treasury_tasks, schedule_of
 from wallets.bulk_execution import BulkTools
 from wallets.limits import Limits
-from wallets.tasks import ADVANCE_BULK_PAYMENTS, add_wallet_tasks
+from wallets.tasks import ADVANCE_BULK_PAYMENTS, ADVANCE_STANDING_ORDERS, add_wallet_tasks
 from wallets.tasks import Work as WalletWork
 from wallets.wallets import WalletDirectory
 
@@ -93,6 +93,7 @@ SCHEDULE_SECONDS: Final = {
     DRAIN_OUTBOX: 0.5,
     FORGET_NONCES: 60.0,
     ADVANCE_BULK_PAYMENTS: 0.5,
+    ADVANCE_STANDING_ORDERS: 5.0,
 }
 """How often each task is due, in seconds."""
 

@@ -31,6 +31,7 @@ from wallets.handle_lookups import HandleLookups
 from wallets.limits import Limits
 from wallets.payment_requests import Books
 from wallets.recalls import RecallBooks
+from wallets.standing_orders import StandingBooks
 from wallets.wallets import WalletDirectory
 
 
@@ -69,6 +70,10 @@ class Connections:
         """What recalls are kept and decided with."""
         window = timedelta(hours=self.settings.recall_hours)
         return RecallBooks(self.database, self.ledger, self.clock, self.wallets, window)
+
+    def standing_books(self) -> StandingBooks:
+        """What standing orders are kept with."""
+        return StandingBooks(self.database, self.ledger, self.clock, self.wallets)
 
     def bulk_books(self) -> BulkBooks:
         """What files of payments are checked and kept with."""

@@ -20,6 +20,7 @@ from wallets.errors import WalletCode
 from wallets.recall_errors import RecallCode
 from wallets.refund_errors import RefundCode
 from wallets.request_errors import AskingCode
+from wallets.standing_errors import StandingCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,18 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     RecallCode.RECALL_NOT_DISPUTED: ProblemKind(409, "Wait until the payee has said no, or answer_until."),
     RecallCode.RECALL_VOTE_STANDS: ProblemKind(409, "Ask other officers, if it is to end otherwise."),
     RecallCode.RECALL_NOT_OPEN: ProblemKind(409, "The state says how it ended."),
+    StandingCode.STANDING_ORDER_DAYS_WRONG: ProblemKind(422, _CORRECT),
+    StandingCode.STANDING_ORDER_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    StandingCode.STANDING_ORDER_ID_USED_DIFFERENTLY: ProblemKind(
+        422, "GET the id to see what was ordered with it; use a new id for another order.", new_id_needed=True
+    ),
+    StandingCode.TOO_MANY_STANDING_ORDERS: ProblemKind(409, "Cancel one that is not needed."),
+    StandingCode.STANDING_ORDER_NOT_FOUND: ProblemKind(
+        404, "If you sent this order, it is not there: send it again with the same id."
+    ),
+    StandingCode.STANDING_ORDER_OVER: ProblemKind(409, "Make a new one, if it is to go on."),
+    StandingCode.STANDING_ORDER_PAUSED: ProblemKind(409, "Confirm it, if it is to go on."),
+    StandingCode.STANDING_ORDER_NOT_TRIED: ProblemKind(409, "Pay it yourself, if it is still wanted."),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
         422, "Make a UUIDv7 and keep it until the answer is known."

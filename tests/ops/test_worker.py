@@ -40,7 +40,7 @@ from treasury.tasks import TREASURY_TASKS
 from treasury.withdrawals import WithdrawalState, request_withdrawal, withdrawal_by_id
 from wallets.bulk_payments import BulkState
 from wallets.limits import Limits
-from wallets.tasks import ADVANCE_BULK_PAYMENTS
+from wallets.tasks import ADVANCE_BULK_PAYMENTS, ADVANCE_STANDING_ORDERS
 from wallets.wallets import WalletDirectory
 
 WAIT_SECONDS_MAX = 90
@@ -212,7 +212,13 @@ class TestApp:
         app.close()
 
     def test_every_task_has_its_place_in_the_schedule(self) -> None:
-        assert set(SCHEDULE_SECONDS) == {*TREASURY_TASKS, DRAIN_OUTBOX, FORGET_NONCES, ADVANCE_BULK_PAYMENTS}
+        assert set(SCHEDULE_SECONDS) == {
+            *TREASURY_TASKS,
+            DRAIN_OUTBOX,
+            FORGET_NONCES,
+            ADVANCE_BULK_PAYMENTS,
+            ADVANCE_STANDING_ORDERS,
+        }
 
 
 @dataclass

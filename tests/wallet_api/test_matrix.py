@@ -21,6 +21,7 @@ from foundation.assets import USDT
 from foundation.ids import uuid7
 from foundation.postgres import sync_url
 from tests.wallet_api.conftest import API, Phone
+from tests.wallet_api.test_standing_orders import standing_order
 from tests.wallet_api.test_withdrawals import deployment, order
 from wallet_api.openapi import DOCUMENT
 
@@ -74,6 +75,8 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
     assert bulk.status_code == 201, bulk.text
     recall = await aye.post(f"/v1/payments/{payment['id']}/recall", {"id": str(uuid7(api.clock))})
     assert recall.status_code == 201, recall.text
+    standing = await aye.post("/v1/standing_orders", standing_order(api, ko, "2"))
+    assert standing.status_code == 201, standing.text
     assert (await aye.set_pin(PIN)).status_code == 200
     session_id = (await aye.log_in(PIN)).json()["id"]
     devices = await aye.get("/v1/devices")
@@ -84,6 +87,7 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
         "refund_id": refund.json()["id"],
         "withdrawal_id": withdrawal.json()["id"],
         "recall_id": recall.json()["id"],
+        "order_id": standing.json()["id"],
         "bulk_id": bulk.json()["id"],
         "device_id": devices.json()["devices"][0]["id"],
         "session_id": session_id,

@@ -44,6 +44,8 @@ WITHOUT_BODY = {
     "POST /v1/recalls/{recall_id}/agree",
     "POST /v1/recalls/{recall_id}/decline",
     "POST /v1/recalls/{recall_id}/withdraw",
+    "POST /v1/standing_orders/{order_id}/cancel",
+    "POST /v1/standing_orders/{order_id}/confirm",
     "POST /v1/devices/codes",
     "DELETE /v1/devices/{device_id}",
     "DELETE /v1/sessions",
