@@ -15,7 +15,7 @@ DAY = 86_400
 def standing_order(api: API, payee: Phone, amount: str, **more: Any) -> dict[str, Any]:
     tomorrow = (api.clock.now() + timedelta(days=1)).date().isoformat()
     made = {"id": str(uuid7(api.clock)), "payee": payee.handle, "asset": "USDT", "amount": amount}
-    return {**made, "first_on": tomorrow, **more}
+    return {**made, "first_on": tomorrow} | more
 
 
 async def worked(api: API) -> StandingReport:
@@ -108,7 +108,7 @@ async def test_what_cannot_be_ordered_is_refused_by_name(api, aye, ko, refusals)
     path = f"/v1/standing_orders/{body['id']}"
 
     def other(**more: Any) -> dict[str, Any]:
-        return standing_order(api, ko, "5", **more)
+        return standing_order(api, ko, "5") | more
 
     for phone, asked, code in [
         (aye, other(first_on="2020-01-01"), "standing_order_days_wrong"),

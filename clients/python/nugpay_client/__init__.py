@@ -70,6 +70,7 @@ from nugpay_client.recalls import DisputedRecall, Recall, RecallOrder, Recalls
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
+from nugpay_client.standing_orders import StandingOrder, StandingOrders, StandingPayment, StandingRequest
 from nugpay_client.wallet import Wallet
 
 __all__ = [
@@ -130,6 +131,10 @@ __all__ = [
     "RetryPolicy",
     "Security",
     "ServiceUnavailable",
+    "StandingOrder",
+    "StandingOrders",
+    "StandingPayment",
+    "StandingRequest",
     "Statement",
     "TooManyRequests",
     "Trip",

@@ -45,6 +45,7 @@ from nugpay_client.refunds import Refunds
 from nugpay_client.security import Security
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
+from nugpay_client.standing_orders import StandingOrders
 
 Found = TypeVar("Found")
 
@@ -157,6 +158,11 @@ class Wallet(Session):
     def recalls(self) -> Recalls:
         """Payments asked back: those that this wallet asks back, and those that it is asked for."""
         return Recalls(self._connection)
+
+    @property
+    def standing_orders(self) -> StandingOrders:
+        """What this wallet pays on days to come."""
+        return StandingOrders(self._connection)
 
     async def payment_fee(self, amount: Amount, asset: str) -> Fee:
         """What a payment would cost now."""
