@@ -28,6 +28,7 @@ MORE_MODELS = (
     "wallets.bulk_models",
     "wallets.recall_models",
     "wallets.standing_models",
+    "wallets.split_models",
 )
 """Tables of a room whose ``models.py`` is long enough without them."""
 

@@ -50,6 +50,7 @@ from wallet_api.mobile import (
     recalls,
     refunds,
     sessions,
+    splits,
     standing_orders,
     wallet,
     withdrawals,
@@ -65,7 +66,7 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 RESOURCES = (
     payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, sessions,
     pins, devices, deposits, refunds, recalls, bulk_payments, withdrawals, enrolments, health, reserves,
-    officers, breaker, blocked_receivers, duress_logins, recall_votes, standing_orders,
+    officers, breaker, blocked_receivers, duress_logins, recall_votes, standing_orders, splits,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

@@ -20,6 +20,7 @@ from wallets.errors import WalletCode
 from wallets.recall_errors import RecallCode
 from wallets.refund_errors import RefundCode
 from wallets.request_errors import AskingCode
+from wallets.split_errors import SplitCode
 from wallets.standing_errors import StandingCode
 
 
@@ -220,6 +221,14 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     RecallCode.RECALL_NOT_DISPUTED: ProblemKind(409, "Wait until the payee has said no, or answer_until."),
     RecallCode.RECALL_VOTE_STANDS: ProblemKind(409, "Ask other officers, if it is to end otherwise."),
     RecallCode.RECALL_NOT_OPEN: ProblemKind(409, "The state says how it ended."),
+    SplitCode.SPLIT_SHARES_WRONG: ProblemKind(422, _CORRECT),
+    SplitCode.SPLIT_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    SplitCode.SPLIT_ID_USED_DIFFERENTLY: ProblemKind(
+        422, "GET the id to see what was asked with it; use a new id for another split.", new_id_needed=True
+    ),
+    SplitCode.SPLIT_NOT_FOUND: ProblemKind(
+        404, "If you sent this split, it is not there: send it again with the same id."
+    ),
     StandingCode.STANDING_ORDER_DAYS_WRONG: ProblemKind(422, _CORRECT),
     StandingCode.STANDING_ORDER_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
     StandingCode.STANDING_ORDER_ID_USED_DIFFERENTLY: ProblemKind(

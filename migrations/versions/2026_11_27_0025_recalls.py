@@ -1,7 +1,7 @@
-"""Recalls and standing orders.
+"""Recalls, standing orders and splits.
 
-Payers ask for payments back and officers decide; and pay on days to come. Expand only: new
-tables.
+Payers ask for payments back and officers decide; pay on days to come; and one amount is
+asked of several. Expand only: new tables.
 
 Revision ID: 0025_recalls
 Revises: 0022_bulk
@@ -21,6 +21,7 @@ TIME = sa.DateTime(timezone=True)
 def upgrade() -> None:
     _create_recalls()
     _create_standing_orders()
+    _create_splits()
 
 
 def _create_recalls() -> None:
@@ -96,6 +97,28 @@ def _create_standing_orders() -> None:
         sa.Column("code", sa.Text(), nullable=True),
         sa.Column("settled_at", TIME, nullable=False),
         sa.CheckConstraint("(payment_id IS NULL) <> (code IS NULL)", name="paid_or_missed"),
+    )
+
+
+def _create_splits() -> None:
+    op.create_table(
+        "wallets_split",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("payee_id", sa.Uuid(), sa.ForeignKey("wallets_wallet.id"), nullable=False),
+        sa.Column("asset", sa.Text(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("seconds", sa.Integer(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.CheckConstraint("total > 0", name="total_positive"),
+    )
+    op.create_table(
+        "wallets_split_share",
+        sa.Column("split_id", sa.Uuid(), sa.ForeignKey("wallets_split.id"), primary_key=True),
+        sa.Column("number", sa.Integer(), primary_key=True),
+        sa.Column(
+            "request_id", sa.Uuid(), sa.ForeignKey("wallets_payment_request.id"), nullable=False, unique=True
+        ),
+        sa.CheckConstraint("number >= 0", name="counted"),
     )
 
 

@@ -77,6 +77,16 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
     assert recall.status_code == 201, recall.text
     standing = await aye.post("/v1/standing_orders", standing_order(api, ko, "2"))
     assert standing.status_code == 201, standing.text
+    split = await aye.post(
+        "/v1/splits",
+        {
+            "id": str(uuid7(api.clock)),
+            "asset": "USDT",
+            "total": "2",
+            "shares": [{"payer": ko.handle, "amount": "2"}],
+        },
+    )
+    assert split.status_code == 201, split.text
     assert (await aye.set_pin(PIN)).status_code == 200
     session_id = (await aye.log_in(PIN)).json()["id"]
     devices = await aye.get("/v1/devices")
@@ -87,6 +97,7 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
         "refund_id": refund.json()["id"],
         "withdrawal_id": withdrawal.json()["id"],
         "recall_id": recall.json()["id"],
+        "split_id": split.json()["id"],
         "order_id": standing.json()["id"],
         "bulk_id": bulk.json()["id"],
         "device_id": devices.json()["devices"][0]["id"],

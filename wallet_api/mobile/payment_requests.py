@@ -64,7 +64,7 @@ LINE_BYTES: Final = 640
 
 RequestPath = Annotated[str, id_in_path("The request's id.")]
 
-_REQUEST = {
+REQUEST_SHOWN = {
     "id": "019ab0c4-7b3f-7d22-8e3c-4a7b1d2c3e5f",
     "state": "open",
     "payee": "@ko_ko",
@@ -77,6 +77,7 @@ _REQUEST = {
     "expires_at": "2026-11-30T14:05:09.123456Z",
     "closed_at": None,
 }
+"""The example of a request."""
 
 _DECIDED = (
     OF_A_WALLET,
@@ -116,7 +117,7 @@ class AcceptanceRequest(Asked):
 class RequestAnswer(Answer):
     """A request to pay as it stands now; any state but open is final."""
 
-    model_config = shown(_REQUEST)
+    model_config = shown(REQUEST_SHOWN)
 
     id: UUIDText
     state: RequestState
@@ -147,7 +148,7 @@ class RequestsQuery(Asked):
 class RequestsAnswer(Answer):
     """A page of requests, newest first; it may be shorter than was asked though another one follows."""
 
-    model_config = shown({"requests": [_REQUEST], "next_before": None})
+    model_config = shown({"requests": [REQUEST_SHOWN], "next_before": None})
 
     requests: list[RequestAnswer]
     next_before: Annotated[UUIDText | None, Field(description="Null: this was the last page.")]
@@ -180,7 +181,7 @@ class RequestsAnswer(Answer):
     ),
     openapi_extra=asks(
         RequestToPay,
-        example={"id": _REQUEST["id"], "payer": "@aye_aye", "asset": "USDT", "amount": "25.00"},
+        example={"id": REQUEST_SHOWN["id"], "payer": "@aye_aye", "asset": "USDT", "amount": "25.00"},
     ),
 )
 async def ask_to_pay(request: Request) -> Response:
@@ -197,7 +198,7 @@ async def ask_to_pay(request: Request) -> Response:
         reference=parse_id(asked.reference) if asked.reference is not None else None,
     )
     made = await ask_for_payment(connections.request_books(), connections.lookups, order)
-    return answered(_answer(made.request), status=201, replayed=made.replayed)
+    return answered(request_answer(made.request), status=201, replayed=made.replayed)
 
 
 @router.get(
@@ -227,7 +228,7 @@ async def own_requests(request: Request, query: Annotated[RequestsQuery, Query()
     )
     return answered(
         RequestsAnswer(
-            requests=[_answer(each) for each in page.requests],
+            requests=[request_answer(each) for each in page.requests],
             next_before=str(page.next_before) if page.next_before is not None else None,
         )
     )
@@ -252,7 +253,7 @@ async def own_request(request: Request, request_id: RequestPath) -> Response:
     found = await payment_request_by_id(
         connections_of(request).request_books(), wallet=wallet, request_id=parse_id(request_id)
     )
-    return answered(_answer(found))
+    return answered(request_answer(found))
 
 
 @router.post(
@@ -304,7 +305,7 @@ async def decline(request: Request, request_id: RequestPath) -> Response:
     payer = await wallet_of(request)
     books = connections_of(request).request_books()
     closed = await decline_request(books, payer=payer, request_id=parse_id(request_id))
-    return answered(_answer(closed.request), replayed=closed.replayed)
+    return answered(request_answer(closed.request), replayed=closed.replayed)
 
 
 @router.post(
@@ -320,10 +321,11 @@ async def cancel(request: Request, request_id: RequestPath) -> Response:
     payee = await wallet_of(request)
     books = connections_of(request).request_books()
     closed = await cancel_request(books, payee=payee, request_id=parse_id(request_id))
-    return answered(_answer(closed.request), replayed=closed.replayed)
+    return answered(request_answer(closed.request), replayed=closed.replayed)
 
 
-def _answer(made: PaymentRequest) -> RequestAnswer:
+def request_answer(made: PaymentRequest) -> RequestAnswer:
+    """A request as it is written in answers."""
     return RequestAnswer(
         id=str(made.id),
         state=made.state,

@@ -70,6 +70,7 @@ from nugpay_client.recalls import DisputedRecall, Recall, RecallOrder, Recalls
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
+from nugpay_client.splits import Split, SplitOrder, Splits
 from nugpay_client.standing_orders import StandingOrder, StandingOrders, StandingPayment, StandingRequest
 from nugpay_client.wallet import Wallet
 
@@ -131,6 +132,9 @@ __all__ = [
     "RetryPolicy",
     "Security",
     "ServiceUnavailable",
+    "Split",
+    "SplitOrder",
+    "Splits",
     "StandingOrder",
     "StandingOrders",
     "StandingPayment",

@@ -45,6 +45,7 @@ from nugpay_client.refunds import Refunds
 from nugpay_client.security import Security
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
+from nugpay_client.splits import Splits
 from nugpay_client.standing_orders import StandingOrders
 
 Found = TypeVar("Found")
@@ -158,6 +159,11 @@ class Wallet(Session):
     def recalls(self) -> Recalls:
         """Payments asked back: those that this wallet asks back, and those that it is asked for."""
         return Recalls(self._connection)
+
+    @property
+    def splits(self) -> Splits:
+        """Amounts that this wallet asks several people for."""
+        return Splits(self._connection)
 
     @property
     def standing_orders(self) -> StandingOrders:
