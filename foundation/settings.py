@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     """File of the secret under which PINs are hashed, the same for every API; unset: in the home."""
     receipt_keys: Path | None = None
     """File of the keys under receipts, the same for every API; unset: in the home."""
+    recall_hours: int = Field(default=24, ge=0, le=720)
+    """How long after a payment its payer may ask for it back; 0: not at all."""
     api_host: str = "127.0.0.1"
     """Address that the API listens on."""
     api_port: int = Field(default=8080, ge=0, le=65535)

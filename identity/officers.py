@@ -1,8 +1,8 @@
 """Officers: people who act for the bank, appointed and dismissed by an operator.
 
-Being one opens the officers' routes. It moves no money: an officer's approval counts
-by a signature that the signer verifies with the keys of its own policy, so a row
-written here by a thief is worth a look at a list.
+Being one opens the officers' routes. No money leaves the bank by it: an officer's approval
+counts by a signature that the signer verifies with the keys of its own policy. Two of them
+decide whether money that a recall holds goes back to its payer, and to nobody else.
 """
 
 from __future__ import annotations
@@ -36,6 +36,16 @@ async def officers_in_office(session: AsyncSession, names: Collection[str]) -> d
         )
     )
     return {row.name: row.person_id for row in rows}
+
+
+async def names_in_office(session: AsyncSession, person_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Those of the persons who are officers now, and the name of each."""
+    rows = await session.execute(
+        select(OfficerRow.person_id, OfficerRow.name).where(
+            OfficerRow.person_id.in_(person_ids), OfficerRow.dismissed_at.is_(None)
+        )
+    )
+    return {row.person_id: row.name for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,12 +93,19 @@ class TransferCode(IntEnum):
     """The fee of a payment, linked with it."""
     PAYMENT_REFUND = 202
     """Who was paid gives back, at most the payment in all; refers to the payment by user_data_128."""
+    PAYMENT_RECALL = 203
+    """Who has paid asks for it back: pending from payee to payer, then posted, voided or expired; refers to
+    the payment by user_data_128."""
     LIMIT_USED = 300
     """A payment takes its amount of the room under a limit, linked with it."""
     LIMIT_REFILLED = 301
     """A week or month begins: what was used of its room comes back."""
     LIMIT_SET = 302
     """The room under a limit is raised or lowered."""
+    RECALL_ROOM = 303
+    """What a recall takes beside the money: room of the payment, and one of the payer's open recalls."""
+    RECALL_MADE = 304
+    """A payment is recalled, once; refers to the recall by user_data_128."""
 
 
 DEBIT_BALANCE = AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS

@@ -57,6 +57,7 @@ from wallets.limits import Limits
 from wallets.merchants import MerchantBooks
 from wallets.tasks import (
     ADVANCE_BULK_PAYMENTS,
+    ADVANCE_STANDING_ORDERS,
     ADVANCE_WEBHOOKS,
     WebhookTools,
     WebhookWork,
@@ -107,6 +108,7 @@ SCHEDULE_SECONDS: Final = {
     FORGET_NONCES: 60.0,
     ADVANCE_BULK_PAYMENTS: 0.5,
     ADVANCE_WEBHOOKS: 1.0,
+    ADVANCE_STANDING_ORDERS: 5.0,
 }
 """How often each task is due, in seconds."""
 

@@ -48,10 +48,14 @@ from wallet_api.mobile import (
     payment_requests,
     payments,
     pins,
+    recall_votes,
+    recalls,
     receipts,
     recovery,
     refunds,
     sessions,
+    splits,
+    standing_orders,
     statements,
     syncs,
     wallet,
@@ -67,9 +71,10 @@ Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
 
 RESOURCES = (
     payments, balances, history, handles, payment_requests, payment_codes, wallet, fees, limits, sessions,
-    pins, devices, recovery, deposits, refunds, bulk_payments, withdrawals, enrolments, health, reserves,
-    officers, breaker, blocked_receivers, duress_logins, receipts, statements, syncs,
+    pins, devices, recovery, deposits, refunds, recalls, bulk_payments, withdrawals, enrolments, health,
+    reserves, officers, breaker, blocked_receivers, duress_logins, receipts, statements, syncs,
     invoices, tills, till_refunds, till_staff, till_keys, settlements, webhooks,
+    recall_votes, standing_orders, splits,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

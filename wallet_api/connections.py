@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from starlette.requests import Request
 
@@ -30,7 +31,9 @@ from wallets.handle_lookups import HandleLookups
 from wallets.limits import Limits
 from wallets.merchants import MerchantBooks
 from wallets.payment_requests import Books
+from wallets.recalls import RecallBooks
 from wallets.receipt_keys import ReceiptKeyFile, make_receipt_keys, read_receipt_keys
+from wallets.standing_orders import StandingBooks
 from wallets.wallets import WalletDirectory
 from wallets.webhook_targets import TargetRules
 
@@ -70,6 +73,15 @@ class Connections:
     def request_books(self) -> Books:
         """What requests to pay are kept and decided with."""
         return Books(self.database, self.ledger, self.clock, self.wallets, self.limits)
+
+    def recall_books(self) -> RecallBooks:
+        """What recalls are kept and decided with."""
+        window = timedelta(hours=self.settings.recall_hours)
+        return RecallBooks(self.database, self.ledger, self.clock, self.wallets, window)
+
+    def standing_books(self) -> StandingBooks:
+        """What standing orders are kept with."""
+        return StandingBooks(self.database, self.ledger, self.clock, self.wallets)
 
     def bulk_books(self) -> BulkBooks:
         """What files of payments are checked and kept with."""

@@ -19,8 +19,11 @@ from wallet_api.errors import ApiCode
 from wallets.bulk_errors import BulkCode
 from wallets.errors import WalletCode
 from wallets.merchant_errors import MerchantCode
+from wallets.recall_errors import RecallCode
 from wallets.refund_errors import RefundCode
 from wallets.request_errors import AskingCode
+from wallets.split_errors import SplitCode
+from wallets.standing_errors import StandingCode
 from wallets.statement_errors import StatementCode
 
 
@@ -236,6 +239,40 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     MerchantCode.WEBHOOK_URL_REFUSED: ProblemKind(422, "Give an https address that the internet reaches."),
     MerchantCode.WEBHOOK_NOT_FOUND: ProblemKind(404, "Look at the list of webhooks again."),
     MerchantCode.WEBHOOK_EVENT_NOT_FOUND: ProblemKind(404, "Look at the list of events again."),
+    RecallCode.RECALL_NOT_BY_PAYER: ProblemKind(403, "Refund it, if you wish to give it back."),
+    RecallCode.RECALL_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    RecallCode.PAYMENT_ALREADY_RECALLED: ProblemKind(409, "GET the recall that recall_id names."),
+    RecallCode.RECALL_TOO_LATE: ProblemKind(409, "Ask the payee to give it back."),
+    RecallCode.TOO_MANY_OPEN_RECALLS: ProblemKind(429, "Wait until one is decided, or withdraw one."),
+    RecallCode.NOTHING_TO_RECALL: ProblemKind(409, "Nothing is held. Ask the payee to give it back."),
+    RecallCode.RECALL_CONTESTED: ProblemKind(409, _LATER),
+    RecallCode.RECALL_NOT_FOUND: ProblemKind(
+        404, "If you sent this recall, it is not there: send it again with the same id."
+    ),
+    RecallCode.RECALL_OF_OWN: ProblemKind(403, "Ask two other officers."),
+    RecallCode.RECALL_NOT_DISPUTED: ProblemKind(409, "Wait until the payee has said no, or answer_until."),
+    RecallCode.RECALL_VOTE_STANDS: ProblemKind(409, "Ask other officers, if it is to end otherwise."),
+    RecallCode.RECALL_NOT_OPEN: ProblemKind(409, "The state says how it ended."),
+    SplitCode.SPLIT_SHARES_WRONG: ProblemKind(422, _CORRECT),
+    SplitCode.SPLIT_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    SplitCode.SPLIT_ID_USED_DIFFERENTLY: ProblemKind(
+        422, "GET the id to see what was asked with it; use a new id for another split.", new_id_needed=True
+    ),
+    SplitCode.SPLIT_NOT_FOUND: ProblemKind(
+        404, "If you sent this split, it is not there: send it again with the same id."
+    ),
+    StandingCode.STANDING_ORDER_DAYS_WRONG: ProblemKind(422, _CORRECT),
+    StandingCode.STANDING_ORDER_ID_TAKEN: ProblemKind(409, _OTHER_ID, new_id_needed=True),
+    StandingCode.STANDING_ORDER_ID_USED_DIFFERENTLY: ProblemKind(
+        422, "GET the id to see what was ordered with it; use a new id for another order.", new_id_needed=True
+    ),
+    StandingCode.TOO_MANY_STANDING_ORDERS: ProblemKind(409, "Cancel one that is not needed."),
+    StandingCode.STANDING_ORDER_NOT_FOUND: ProblemKind(
+        404, "If you sent this order, it is not there: send it again with the same id."
+    ),
+    StandingCode.STANDING_ORDER_OVER: ProblemKind(409, "Make a new one, if it is to go on."),
+    StandingCode.STANDING_ORDER_PAUSED: ProblemKind(409, "Confirm it, if it is to go on."),
+    StandingCode.STANDING_ORDER_NOT_TRIED: ProblemKind(409, "Pay it yourself, if it is still wanted."),
     TreasuryCode.ASSET_NOT_ON_CHAIN: ProblemKind(422, "Choose an asset that has a token on this chain."),
     TreasuryCode.WITHDRAWAL_ID_MALFORMED: ProblemKind(
         422, "Make a UUIDv7 and keep it until the answer is known."

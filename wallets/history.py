@@ -49,8 +49,10 @@ class Effect(StrEnum):
     """Money held before is free again."""
 
 
-_BETWEEN_WALLETS = frozenset({TransferCode.PAYMENT, TransferCode.PAYMENT_REFUND})
-_OF_A_WITHDRAWAL = frozenset({TransferCode.WITHDRAWAL, TransferCode.WITHDRAWAL_FEE})
+_BETWEEN_WALLETS = frozenset({TransferCode.PAYMENT, TransferCode.PAYMENT_REFUND, TransferCode.PAYMENT_RECALL})
+_ABOUT_ONE_THING = frozenset(
+    {TransferCode.WITHDRAWAL, TransferCode.WITHDRAWAL_FEE, TransferCode.PAYMENT_RECALL}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ class HistoryLine:
     counterparty: str | None
     """Handle of the other wallet, where there is one."""
     reference: UUID | None
-    """Of a payment: the payer's number; of a fee or refund: the payment; of a withdrawal's
-    lines: the withdrawal; of other money posted or released: the line that reserved it."""
+    """Of a payment: the payer's number; of a fee, refund or recall: the payment; of a
+    withdrawal's lines: the withdrawal; of other money posted or released: the line that reserved it."""
     at_ns: int
     """The ledger's time, nanoseconds since 1970."""
 
@@ -222,7 +224,7 @@ def _line(account_id: int, line: StatementLine, other: Wallet | None) -> History
 def reference_of(transfer: Transfer) -> UUID | None:
     """What a line is about: see :attr:`HistoryLine.reference`."""
     reference = transfer.pending_id or transfer.user_data_128
-    if transfer.code in _OF_A_WITHDRAWAL:
+    if transfer.code in _ABOUT_ONE_THING:
         reference = transfer.user_data_128
     return UUID(int=reference) if reference else None
 

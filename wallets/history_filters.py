@@ -41,6 +41,8 @@ class HistoryKind(StrEnum):
     """The fee of a payment."""
     REFUND = "refund"
     """A payment given back, all or in part."""
+    RECALL = "recall"
+    """A payment asked for back: held, then moved back or free again."""
     DEPOSIT = "deposit"
     """Tokens that arrived on chain."""
     WITHDRAWAL = "withdrawal"
@@ -57,6 +59,7 @@ _KINDS: Final = {
     TransferCode.PAYMENT: HistoryKind.PAYMENT,
     TransferCode.PAYMENT_FEE: HistoryKind.PAYMENT_FEE,
     TransferCode.PAYMENT_REFUND: HistoryKind.REFUND,
+    TransferCode.PAYMENT_RECALL: HistoryKind.RECALL,
     TransferCode.DEPOSIT: HistoryKind.DEPOSIT,
     TransferCode.WITHDRAWAL: HistoryKind.WITHDRAWAL,
     TransferCode.WITHDRAWAL_FEE: HistoryKind.WITHDRAWAL_FEE,

@@ -70,31 +70,42 @@ async def ask_for_payment(books: Books, lookups: HandleLookups, order: RequestOr
     check_id(order.id)
     if order.amount.minor <= 0:
         raise Refusal(WalletCode.AMOUNT_NOT_POSITIVE, "The amount must be more than zero.")
-    if not SECONDS_MIN <= order.seconds <= SECONDS_MAX:
+    check_seconds(order.seconds)
+    # The same order many times at once: whoever comes later finds what the first one made.
+    async with lookups.turns.of((order.payee.id, order.id)):
+        return await _ask_once(books, lookups, order, parse_handle(order.payer_handle))
+
+
+def check_seconds(seconds: int) -> None:
+    """Refuse, as ``payment_request_expiry_out_of_range``, a time that no request is open for."""
+    if not SECONDS_MIN <= seconds <= SECONDS_MAX:
         raise Refusal(
             AskingCode.PAYMENT_REQUEST_EXPIRY_OUT_OF_RANGE,
             f"A request is open for {SECONDS_MIN} to {SECONDS_MAX} seconds.",
         )
-    # The same order many times at once: whoever comes later finds what the first one made.
-    async with lookups.turns.of((order.payee.id, order.id)):
-        return await _ask_once(books, lookups, order, parse_handle(order.payer_handle))
+
+
+async def payer_of(books: Books, lookups: HandleLookups, payee: Wallet, handle: str) -> Wallet:
+    """Whom ``payee`` asks; refused as ``too_many_lookups``, ``payer_unknown`` or ``payer_is_payee``."""
+    # Asking tells whether a handle exists, as looking it up does.
+    await lookups.count(payee.person_id)
+    payer = await books.directory.by_handle(parse_handle(handle))
+    if payer is None:
+        raise Refusal(AskingCode.PAYER_UNKNOWN, f"No wallet has the handle @{handle}.")
+    if payer.id == payee.id:
+        raise Refusal(AskingCode.PAYER_IS_PAYEE, "A wallet does not ask itself to pay.")
+    return payer
 
 
 async def _ask_once(books: Books, lookups: HandleLookups, order: RequestOrder, handle: str) -> Requested:
     known = await load_request(books.database, order.id)
     if known is not None:
         return await _replayed(books, known, order, handle)
-    # Asking tells whether a handle exists, as looking it up does.
-    await lookups.count(order.payee.person_id)
-    payer = await books.directory.by_handle(handle)
-    if payer is None:
-        raise Refusal(AskingCode.PAYER_UNKNOWN, f"No wallet has the handle @{handle}.")
-    if payer.id == order.payee.id:
-        raise Refusal(AskingCode.PAYER_IS_PAYEE, "A wallet does not ask itself to pay.")
-    paid = await _paid_among_open(books, order.payee, payer)
+    payer = await payer_of(books, lookups, order.payee, handle)
+    paid = await paid_among_open(books, order.payee, payer)
     try:
         async with books.database.session() as session:
-            row = await _insert(session, books.clock, order, payer, paid)
+            row = await insert_request(session, books.clock, order, payer, paid)
     except IntegrityError:
         # The same id was faster by a moment; what it committed can be read now.
         known = await load_request(books.database, order.id)
@@ -104,9 +115,10 @@ async def _ask_once(books: Books, lookups: HandleLookups, order: RequestOrder, h
     return Requested((await settled(books, [row]))[0], replayed=False)
 
 
-async def _insert(
+async def insert_request(
     session: AsyncSession, clock: Clock, order: RequestOrder, payer: Wallet, paid: set[UUID]
 ) -> PaymentRequestRow:
+    """Write a request within the bounds of its payee and payer; ``paid`` from ``paid_among_open``."""
     # Requests of one payee are made one after the other, or two at once would both be the last
     # that is allowed. Nothing that moves money waits for this lock.
     await session.execute(
@@ -147,7 +159,7 @@ async def _insert(
     return row
 
 
-async def _paid_among_open(books: Books, payee: Wallet, payer: Wallet) -> set[UUID]:
+async def paid_among_open(books: Books, payee: Wallet, payer: Wallet) -> set[UUID]:
     """Payments that answered requests which look open; they stay answered, so this may be old."""
     async with books.database.session() as session:
         rows = (

@@ -36,11 +36,11 @@ from foundation.assets import asset_by_code
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import InvariantViolation, Refusal, Retryable
-from foundation.ids import derive_id
 from foundation.money import Money
 from ledger.chart import TransferCode
-from ledger.contract import CreateTransferStatus, Transfer, TransferFlags
+from ledger.contract import Transfer
 from ledger.interface import Ledger
+from wallets.given_up import give_up
 from wallets.limits import Limits
 from wallets.models import PaymentRequestRow
 from wallets.request_errors import AskingCode
@@ -235,33 +235,17 @@ async def change(
 
 
 async def give_up_payment(ledger: Ledger, row: PaymentRequestRow) -> bool:
-    """Have the ledger refuse the payment that a row names for ever; False if it has happened.
-
-    The event voids a pending transfer that cannot exist, since no client can make its id.
-    The ledger remembers such an id as failed, and refuses whatever comes under it later.
-    """
+    """Have the ledger refuse the payment that a row names for ever; False if it has happened."""
     assert row.payment_id is not None
-    asset = asset_by_code(row.asset)
-    (result,) = await ledger.create_transfers(
-        [
-            Transfer(
-                id=row.payment_id.int,
-                debit_account_id=wallet_account(row.payer_id, asset),
-                credit_account_id=wallet_account(row.payee_id, asset),
-                pending_id=derive_id("payment-given-up", row.payment_id).int,
-                ledger=asset.ledger,
-                code=TransferCode.PAYMENT,
-                flags=TransferFlags.VOID_PENDING_TRANSFER,
-            )
-        ]
+    given_up = await give_up(
+        ledger,
+        row.payment_id,
+        payer_id=row.payer_id,
+        payee_id=row.payee_id,
+        asset=asset_by_code(row.asset),
     )
-    status = result.status
-    if status in {CreateTransferStatus.PENDING_TRANSFER_NOT_FOUND, CreateTransferStatus.ID_ALREADY_FAILED}:
-        return True
-    if status is CreateTransferStatus.EXISTS or status.name.startswith("EXISTS_"):
-        # Under the id is this request's payment, or something that never was and never will be.
-        return row.id not in await payments_of(ledger, [row])
-    raise InvariantViolation(f"payment {row.payment_id}: the ledger answers {status.name} to giving it up")
+    # Under an id that is in use is this request's payment, or something that never was and never will be.
+    return given_up or row.id not in await payments_of(ledger, [row])
 
 
 async def payments_of(ledger: Ledger, rows: Sequence[PaymentRequestRow]) -> dict[UUID, Transfer]:

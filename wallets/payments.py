@@ -97,12 +97,17 @@ class Paid:
 
 
 async def pay(ledger: Ledger, directory: WalletDirectory, limits: Limits, order: PaymentOrder) -> Paid:
-    """Carry out an order once.
+    """Carry out a client's order once.
 
     Refused by a ``WalletCode``; ``LedgerUnavailable`` with ``outcome_unknown`` when
     only asking again can tell.
     """
     check_id(order.id)
+    return await carry_out(ledger, directory, limits, order)
+
+
+async def carry_out(ledger: Ledger, directory: WalletDirectory, limits: Limits, order: PaymentOrder) -> Paid:
+    """``pay`` under an id of the bank's own, derived from what it pays for."""
     if order.amount.minor <= 0:
         raise Refusal(WalletCode.AMOUNT_NOT_POSITIVE, "The amount must be more than zero.")
     payee = await directory.by_handle(parse_handle(order.payee_handle))

@@ -9,6 +9,8 @@ payment, however many are sent at the same moment and wherever this process dies
 that is open or filled already is as good as one that is new, and both transfers of a refund
 are there or none.
 
+A recall (``wallets.recalls``) takes from the same room, so both together are at most the payment.
+
 A refund has no fee, gives no fee back, and uses no room under the payee's limits: it can
 never be more than the payer has sent.
 """
@@ -86,7 +88,7 @@ class RefundsOfPayment:
 
     payment: Payment
     refunded: Money
-    """In all."""
+    """In all, by refunds and by a recall."""
     refunds: Sequence[Refund]
     """The newest first, ``LISTED_MAX`` at most."""
 
@@ -105,7 +107,7 @@ async def refund_payment(ledger: Ledger, directory: WalletDirectory, order: Refu
     amount = Money.parse(order.amount, payment.amount.asset)
     if amount.minor <= 0:
         raise Refusal(WalletCode.AMOUNT_NOT_POSITIVE, "The amount must be more than zero.")
-    await _open_room(ledger, payment)
+    await open_room(ledger, payment)
     results = await ledger.create_transfers(_transfers(order.id, payment, amount))
     if all(result.status is CreateTransferStatus.CREATED for result in results):
         return Refunded(Refund(order.id, payment, amount, results[1].timestamp), replayed=False)
@@ -130,14 +132,15 @@ async def refunds_of_payment(
     # The room's uses name their refunds: an account of its own makes finding them cheap.
     uses = await ledger.get_account_transfers(
         AccountFilter(
-            account_id=_room_id(payment_id),
+            account_id=room_id(payment_id),
+            code=int(TransferCode.LIMIT_USED),
             limit=LISTED_MAX,
             flags=int(AccountFilterFlags.DEBITS | AccountFilterFlags.REVERSED),
         )
     )
     found = await ledger.lookup_transfers([use.user_data_128 for use in uses])
     asset = payment.amount.asset
-    rooms = await ledger.lookup_accounts([_room_id(payment_id)])
+    rooms = await ledger.lookup_accounts([room_id(payment_id)])
     return RefundsOfPayment(
         payment,
         Money(sum(room.debits_posted for room in rooms), asset),
@@ -145,15 +148,16 @@ async def refunds_of_payment(
     )
 
 
-def _room_id(payment_id: UUID) -> int:
+def room_id(payment_id: UUID) -> int:
+    """Id of the account that holds how much of a payment may still be given back."""
     return derive_id("refund-room", payment_id).int
 
 
-async def _open_room(ledger: Ledger, payment: Payment) -> None:
+async def open_room(ledger: Ledger, payment: Payment) -> None:
     """Open a payment's refundable room, and fill it once with what was paid."""
     asset, pool = payment.amount.asset, limit_pool(payment.amount.asset)
     room = Account(
-        id=_room_id(payment.id),
+        id=room_id(payment.id),
         ledger=limit_ledger(asset),
         code=int(AccountCode.LIMIT),
         flags=int(AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS),
@@ -182,7 +186,7 @@ def _transfers(refund_id: UUID, payment: Payment, amount: Money) -> list[Transfe
         # First, so that a refund of too much is told as that, whatever the payee has.
         Transfer(
             id=derive_id("refund-room-used", refund_id).int,
-            debit_account_id=_room_id(payment.id),
+            debit_account_id=room_id(payment.id),
             credit_account_id=limit_pool(asset).id,
             amount=amount.minor,
             user_data_128=refund_id.int,
@@ -214,11 +218,12 @@ async def _explain(
     if any(status.name.startswith("EXISTS") for status in (of_room, of_money)):
         return await _replayed(ledger, directory, refund_id, payment, amount)
     if of_room is CreateTransferStatus.EXCEEDS_CREDITS:
-        (room,) = await ledger.lookup_accounts([_room_id(payment.id)])
-        left = Money(room.credits_posted - room.debits_posted, amount.asset)
+        (room,) = await ledger.lookup_accounts([room_id(payment.id)])
+        # What a recall holds is spoken for, as what was given back is.
+        left = Money(room.credits_posted - room.debits_posted - room.debits_pending, amount.asset)
         raise Refusal(
             RefundCode.REFUND_EXCEEDS_PAYMENT,
-            f"Of {payment.amount} that were paid {left} are not given back yet.",
+            f"Of {payment.amount} that were paid {left} are left to give back.",
             left=left.format(),
             asset=amount.asset.code,
         )

@@ -15,6 +15,7 @@ from celery import Celery
 from foundation.errors import Unavailable
 from wallets.bulk_execution import BulkTools, advance_bulk_payments
 from wallets.merchants import MerchantBooks
+from wallets.standing_execution import StandingTools, advance_standing_orders
 from wallets.webhook_events import write_events
 from wallets.webhook_sending import SendingTools, send_due
 
@@ -25,6 +26,8 @@ ADVANCE_BULK_PAYMENTS = "wallets.advance_bulk_payments"
 
 ADVANCE_WEBHOOKS = "wallets.advance_webhooks"
 """Name of the task that writes events of businesses and sends them."""
+ADVANCE_STANDING_ORDERS = "wallets.advance_standing_orders"
+"""Name of the task that pays what standing orders have due."""
 
 Work = Callable[[BulkTools], Awaitable[None]]
 """What a task does."""
@@ -39,7 +42,11 @@ def add_wallet_tasks(app: Celery, run: Run) -> None:
     def advance() -> None:
         run(ADVANCE_BULK_PAYMENTS, advance_bulk)
 
+    def advance_orders() -> None:
+        run(ADVANCE_STANDING_ORDERS, advance_standing)
+
     app.task(name=ADVANCE_BULK_PAYMENTS)(advance)
+    app.task(name=ADVANCE_STANDING_ORDERS)(advance_orders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +92,16 @@ async def advance_bulk(tools: BulkTools) -> None:
         return
     if report.lines:
         logger.info("bulk payments", files=report.files, lines=report.lines, paid=report.paid)
+
+
+async def advance_standing(tools: BulkTools) -> None:
+    """Pay what standing orders have due; ends quietly as ``advance_bulk`` does."""
+    try:
+        report = await advance_standing_orders(
+            StandingTools(tools.database, tools.ledger, tools.clock, tools.directory, tools.limits)
+        )
+    except Unavailable as error:
+        logger.warning("task ended early", task=ADVANCE_STANDING_ORDERS, error=str(error))
+        return
+    if report.paid or report.missed or report.refused:
+        logger.info("standing orders", paid=report.paid, missed=report.missed, refused=report.refused)

@@ -14,11 +14,13 @@ from nugpay_client import (
     NotFound,
     Officer,
     ReleaseRefused,
+    RequestRefused,
     Statement,
 )
 
 from chain.deployments import Deployment, TokenInfo, save_deployment
 from foundation.database import Database
+from foundation.ids import uuid7
 from identity.keys import PublicKey
 from tests.client.test_served import wallets
 from tests.fixtures.officers import enrol_officer
@@ -65,6 +67,24 @@ async def test_two_officers_see_read_and_approve_a_withdrawal(api, aye, may, hla
     assert (await may.awaited())[0].approvals == 2
     with pytest.raises(NotFound):
         await may.approval_statement(uuid4())
+
+
+async def test_two_officers_decide_on_a_recall(api, aye, ko, may, hla):
+    payment = (await aye.pay(ko, "25")).json()
+    asked = await aye.post(f"/v1/payments/{payment['id']}/recall", {"id": str(uuid7(api.clock))})
+    recall_id = UUID(asked.json()["id"])
+    with pytest.raises(RequestRefused) as refusal:
+        await may.vote_on_recall(recall_id, "return")
+    assert refusal.value.code == "recall_not_disputed"
+    assert (await ko.post(f"/v1/recalls/{recall_id}/decline")).status_code == 200
+    (listed,) = [each async for each in may.disputed_recalls(page=1)]
+    assert (listed.recall.id, listed.recall.state, listed.votes) == (recall_id, "disputed", {})
+    assert (await may.vote_on_recall(recall_id, "return")).votes == {"may_may": "return"}
+    done = await hla.vote_on_recall(recall_id, "return")
+    assert (done.recall.state, done.recall.amount) == ("returned", 25)
+    with pytest.raises(NotAnOfficer):
+        await officer_of(api, ko).vote_on_recall(recall_id, "keep")
+    assert await aye.available() == "99.975000"
 
 
 async def test_a_statement_that_is_about_something_else_is_not_signed(api, aye, may):

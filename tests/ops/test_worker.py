@@ -40,7 +40,7 @@ from treasury.tasks import TREASURY_TASKS
 from treasury.withdrawals import WithdrawalState, request_withdrawal, withdrawal_by_id
 from wallets.bulk_payments import BulkState
 from wallets.limits import Limits
-from wallets.tasks import ADVANCE_BULK_PAYMENTS, ADVANCE_WEBHOOKS
+from wallets.tasks import ADVANCE_BULK_PAYMENTS, ADVANCE_STANDING_ORDERS, ADVANCE_WEBHOOKS
 from wallets.wallets import WalletDirectory
 
 WAIT_SECONDS_MAX = 90
@@ -218,6 +218,7 @@ class TestApp:
             FORGET_NONCES,
             ADVANCE_BULK_PAYMENTS,
             ADVANCE_WEBHOOKS,
+            ADVANCE_STANDING_ORDERS,
         }
 
 

@@ -21,6 +21,7 @@ from foundation.assets import USDT
 from foundation.ids import uuid7
 from foundation.postgres import sync_url
 from tests.wallet_api.conftest import API, Phone
+from tests.wallet_api.test_standing_orders import standing_order
 from tests.wallet_api.test_withdrawals import deployment, order
 from wallet_api.openapi import DOCUMENT
 
@@ -74,6 +75,20 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
     )
     assert bulk.status_code == 201, bulk.text
     business = await with_business(api, aye)
+    recall = await aye.post(f"/v1/payments/{payment['id']}/recall", {"id": str(uuid7(api.clock))})
+    assert recall.status_code == 201, recall.text
+    standing = await aye.post("/v1/standing_orders", standing_order(api, ko, "2"))
+    assert standing.status_code == 201, standing.text
+    split = await aye.post(
+        "/v1/splits",
+        {
+            "id": str(uuid7(api.clock)),
+            "asset": "USDT",
+            "total": "2",
+            "shares": [{"payer": ko.handle, "amount": "2"}],
+        },
+    )
+    assert split.status_code == 201, split.text
     assert (await aye.set_pin(PIN)).status_code == 200
     session_id = (await aye.log_in(PIN)).json()["id"]
     devices = await aye.get("/v1/devices")
@@ -83,6 +98,9 @@ async def owner(api: API, aye: Phone, ko: Phone) -> Owner:
         "request_id": asked.json()["id"],
         "refund_id": refund.json()["id"],
         "withdrawal_id": withdrawal.json()["id"],
+        "recall_id": recall.json()["id"],
+        "split_id": split.json()["id"],
+        "order_id": standing.json()["id"],
         "bulk_id": bulk.json()["id"],
         **business,
         "device_id": devices.json()["devices"][0]["id"],

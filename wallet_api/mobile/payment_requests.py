@@ -64,7 +64,7 @@ LINE_BYTES: Final = 640
 
 RequestPath = Annotated[str, id_in_path("The request's id.")]
 
-_REQUEST = {
+REQUEST_SHOWN = {
     "id": "019ab0c4-7b3f-7d22-8e3c-4a7b1d2c3e5f",
     "state": "open",
     "payee": "@ko_ko",
@@ -77,6 +77,7 @@ _REQUEST = {
     "expires_at": "2026-11-30T14:05:09.123456Z",
     "closed_at": None,
 }
+"""The example of a request."""
 
 _DECIDED = (
     OF_A_WALLET,
@@ -116,7 +117,7 @@ class AcceptanceRequest(Asked):
 class RequestAnswer(Answer):
     """A request to pay as it stands now; any state but open is final."""
 
-    model_config = shown(_REQUEST)
+    model_config = shown(REQUEST_SHOWN)
 
     id: UUIDText
     state: RequestState
@@ -147,7 +148,7 @@ class RequestsQuery(Asked):
 class RequestsAnswer(Answer):
     """A page of requests, newest first; it may be shorter than was asked though another one follows."""
 
-    model_config = shown({"requests": [_REQUEST], "next_before": None})
+    model_config = shown({"requests": [REQUEST_SHOWN], "next_before": None})
 
     requests: list[RequestAnswer]
     next_before: Annotated[UUIDText | None, Field(description="Null: this was the last page.")]
@@ -180,7 +181,7 @@ class RequestsAnswer(Answer):
     ),
     openapi_extra=asks(
         RequestToPay,
-        example={"id": _REQUEST["id"], "payer": "@aye_aye", "asset": "USDT", "amount": "25.00"},
+        example={"id": REQUEST_SHOWN["id"], "payer": "@aye_aye", "asset": "USDT", "amount": "25.00"},
     ),
 )
 async def ask_to_pay(request: Request) -> Response:
@@ -324,7 +325,7 @@ async def cancel(request: Request, request_id: RequestPath) -> Response:
 
 
 def request_answer(made: PaymentRequest) -> RequestAnswer:
-    """A request as it is answered."""
+    """A request as it is written in answers."""
     return RequestAnswer(
         id=str(made.id),
         state=made.state,

@@ -68,10 +68,13 @@ from nugpay_client.models import (
 from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.recalls import DisputedRecall, Recall, RecallOrder, Recalls
 from nugpay_client.receipts import Receipt, ReceiptKeys, Receipts, receipt_text, verify_receipt
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
+from nugpay_client.splits import Split, SplitOrder, Splits
+from nugpay_client.standing_orders import StandingOrder, StandingOrders, StandingPayment, StandingRequest
 from nugpay_client.statements import MonthLine, MonthStatement, Statements
 from nugpay_client.syncs import Changes
 from nugpay_client.till import DaySettlement, Invoice, InvoiceOrder, TillDesk, TillPayment, till_desk
@@ -98,6 +101,7 @@ __all__ = [
     "DeviceCode",
     "DeviceKey",
     "DeviceRevoked",
+    "DisputedRecall",
     "EnrolledDevice",
     "EnrolmentRefused",
     "Fee",
@@ -126,6 +130,9 @@ __all__ = [
     "PaymentOrder",
     "PaymentRequest",
     "Problem",
+    "Recall",
+    "RecallOrder",
+    "Recalls",
     "Receipt",
     "ReceiptKeys",
     "ReceiptRefused",
@@ -142,6 +149,13 @@ __all__ = [
     "RetryPolicy",
     "Security",
     "ServiceUnavailable",
+    "Split",
+    "SplitOrder",
+    "Splits",
+    "StandingOrder",
+    "StandingOrders",
+    "StandingPayment",
+    "StandingRequest",
     "Statement",
     "Statements",
     "Till",

@@ -410,7 +410,7 @@ def _value(kind: type[Any], name: str, value: Any) -> Any:
         if not all(isinstance(each, str) for each in value):
             raise TypeError(f"{name} is not text only")
         return tuple(value)
-    expected = {"int": int, "bool": bool, "str": str, "str | None": str}[declared]
+    expected = {"int": int, "bool": bool, "str": str}[declared.removesuffix(" | None")]
     if not isinstance(value, expected):
         raise TypeError(f"{name} is {type(value).__name__}")
     return value

@@ -1,6 +1,6 @@
-"""The officer: approve large withdrawals, sign the breaker's release, block receivers.
+"""The officer: approve large withdrawals, sign the breaker's release, block receivers, decide on recalls.
 
-What an officer decides is a signature of their device under a text. The server gives
+What an officer decides of the first two is a signature of their device under a text. The server gives
 the text, the caller shows it, and only then it is signed; a text that is not about what
 was asked for is not signed at all. Everything here is safe to repeat.
 """
@@ -8,12 +8,13 @@ was asked for is not signed at all. Everything here is safe to repeat.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from uuid import UUID
 
 from nugpay_client.errors import AnswerMalformed
 from nugpay_client.models import AwaitedWithdrawal, BlockedReceiver, Breaker, Statement, Trip, read
+from nugpay_client.recalls import DisputedRecall, disputed_of
 from nugpay_client.sessions import Session
 
 _APPROVAL = "NUG Pay withdrawal approval, version 1"
@@ -93,6 +94,28 @@ class Officer(Session):
         body = {"address": address, "reason": reason}
         content = (await self._connection.send("POST", "/v1/officers/blocked_receivers", body)).content
         return [read(BlockedReceiver, each) for each in content["receivers"]]
+
+    # Recalls -------------------------------------------------------------------
+
+    async def disputed_recalls(self, *, page: int = 20) -> AsyncIterator[DisputedRecall]:
+        """Recalls that await officers, oldest first, fetched page by page as they are read."""
+        query = {"limit": str(page)}
+        while True:
+            content = (await self._connection.send("GET", "/v1/officers/recalls", query=query)).content
+            for each in content["disputed"]:
+                yield disputed_of(each)
+            if content["next_after"] is None:
+                return
+            query["after"] = content["next_after"]
+
+    async def vote_on_recall(self, recall_id: UUID, says: str) -> DisputedRecall:
+        """Say ``return`` or ``keep``; the second officer who says the same ends the recall.
+
+        ``RequestRefused`` when this officer is one of the parties, has said otherwise, or
+        nothing is to be decided.
+        """
+        path = f"/v1/officers/recalls/{recall_id}/votes"
+        return disputed_of((await self._connection.send("POST", path, {"says": says})).content)
 
     # Inside --------------------------------------------------------------------
 

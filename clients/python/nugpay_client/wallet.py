@@ -41,12 +41,15 @@ from nugpay_client.models import (
 )
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.recalls import Recalls
 from nugpay_client.receipts import Receipts
 from nugpay_client.recovery import Recovery
 from nugpay_client.refunds import Refunds
 from nugpay_client.security import Security
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
+from nugpay_client.splits import Splits
+from nugpay_client.standing_orders import StandingOrders
 from nugpay_client.statements import Statements
 from nugpay_client.syncs import Changes, changes_after
 
@@ -171,6 +174,21 @@ class Wallet(Session):
     def business(self) -> Business:
         """The wallet's tills, who works there, and where its person works."""
         return Business(self._connection)
+
+    @property
+    def recalls(self) -> Recalls:
+        """Payments asked back: those that this wallet asks back, and those that it is asked for."""
+        return Recalls(self._connection)
+
+    @property
+    def splits(self) -> Splits:
+        """Amounts that this wallet asks several people for."""
+        return Splits(self._connection)
+
+    @property
+    def standing_orders(self) -> StandingOrders:
+        """What this wallet pays on days to come."""
+        return StandingOrders(self._connection)
 
     async def payment_fee(self, amount: Amount, asset: str) -> Fee:
         """What a payment would cost now."""
