@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import CursorResult, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from foundation.changes import Changes
@@ -33,6 +33,12 @@ from identity.views import View, person_seen, view_mark, view_of_mark
 
 SESSION_LIFETIME: Final = timedelta(minutes=15)
 """From login to the next one; a phone that is taken away is open no longer."""
+
+KEPT: Final = timedelta(days=30)
+"""How long a session is kept after its end: officers read of the last days' (``duress_logins``)."""
+
+FORGOTTEN_MAX: Final = 10_000
+"""Most sessions that are deleted at once."""
 
 LISTED_MAX: Final = 50
 """Most sessions in a list."""
@@ -192,3 +198,14 @@ class Sessions:
                 if row.alarm_mark == alarm_mark(pepper, row.person_id, wanted=True)
                 and view_of_mark(pepper, row.id, row.view_mark) is View.DURESS
             ]
+
+
+async def forget_old_sessions(session: AsyncSession, clock: Clock) -> int:
+    """Delete sessions that have been over for a month; how many they were.
+
+    A seized database should say little of when somebody used their phone.
+    """
+    old = select(SessionRow.id).where(SessionRow.expires_at < clock.now() - KEPT).limit(FORGOTTEN_MAX)
+    gone = await session.execute(delete(SessionRow).where(SessionRow.id.in_(old)))
+    assert isinstance(gone, CursorResult)
+    return gone.rowcount

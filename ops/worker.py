@@ -40,6 +40,7 @@ from foundation.logs import configure_logging
 from foundation.outbox import Handler, drain
 from foundation.settings import Settings, get_settings
 from identity.nonces import forget_expired_nonces
+from identity.sessions import forget_old_sessions
 from ledger.client import LedgerClient
 from ledger.door.tls import client_context
 from ops.errors import OperationError
@@ -93,7 +94,7 @@ DRAIN_OUTBOX: Final = "ops.drain_outbox"
 """Name of the task that empties the outbox."""
 
 FORGET_NONCES: Final = "identity.forget_expired_nonces"
-"""Name of the task that deletes nonces whose signatures are refused for their age alone."""
+"""Name of the task that deletes nonces whose signatures are too old anyway, and sessions of last month."""
 
 SCHEDULE_SECONDS: Final = {
     "treasury.follow_chain": 0.5,
@@ -226,6 +227,7 @@ async def _drain_outbox(tools: TreasuryTools) -> None:
 async def _forget_nonces(tools: TreasuryTools) -> None:
     async with tools.database.session() as session:
         await forget_expired_nonces(session, tools.clock)
+        await forget_old_sessions(session, tools.clock)
 
 
 def bulk_tools(tools: TreasuryTools) -> BulkTools:

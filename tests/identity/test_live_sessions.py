@@ -19,7 +19,7 @@ from identity.keys import PublicKey
 from identity.pepper import PEPPER_BYTES, Pepper
 from identity.pin_errors import PinCode
 from identity.pins import Pins, PinWish
-from identity.sessions import SESSION_LIFETIME, Sessions
+from identity.sessions import KEPT, SESSION_LIFETIME, Sessions, forget_old_sessions
 from tests.identity.test_signed_requests import enrolled
 
 PIN = "730512"
@@ -133,3 +133,18 @@ async def test_while_changes_are_not_followed_the_database_is_asked_each_time(de
     async with database.session() as session:
         await revoke_device(session, clock, person_id=device.person_id, device_id=device.id)
     assert await process.is_over(opened.token)
+
+
+async def test_sessions_are_forgotten_a_month_after_their_end(device, database, clock):
+    pins = Pins(database, clock, Pepper(b"p" * PEPPER_BYTES))
+    sessions = Sessions(database, clock, pins)
+    await sessions.open(device, PIN)
+    clock.advance(round((SESSION_LIFETIME + KEPT).total_seconds()))
+    late = await sessions.open(device, PIN)
+    gone = []
+    for _ in range(2):
+        clock.advance(1)
+        async with database.session() as session:
+            gone.append(await forget_old_sessions(session, clock))
+    assert gone == [1, 0]
+    assert (await sessions.find(late.token)).id == late.id
