@@ -74,7 +74,7 @@ class SettlementQuery(Asked):
 
 
 class SettlementLineAnswer(Answer):
-    """A payment or a refund of the day."""
+    """A payment, a refund or a recall of the day."""
 
     model_config = shown(_LINE)
 
@@ -82,7 +82,7 @@ class SettlementLineAnswer(Answer):
     kind: SettlementKind
     amount: AmountAnswer
     invoice_id: Annotated[UUIDText | None, Field(description="Null: paid by the till's own code.")]
-    payment_id: Annotated[UUIDText, Field(description="Of a refund: the payment that was given back.")]
+    payment_id: Annotated[UUIDText, Field(description="Of a refund or recall: the payment that was given back.")]
     created_at: TimeAnswer
     by: Annotated[HandleText | None, Field(description="Of a refund: the person who ordered it at the till.")]
     by_key_id: Annotated[UUIDText | None, Field(description="Of a refund: the till's key that ordered it.")]
@@ -110,8 +110,8 @@ class SettlementAnswer(Answer):
     is_over: Annotated[bool, Field(description="Whether nothing can come to this day any more.")]
     asset: AssetText
     payments: AmountAnswer
-    refunds: AmountAnswer
-    net: Annotated[str, Field(description="Payments less refunds; may be below zero.")]
+    refunds: Annotated[AmountAnswer, Field(description="What was given back, by refunds and by recalls.")]
+    net: Annotated[str, Field(description="Payments less what was given back; may be below zero.")]
     lines: Annotated[list[SettlementLineAnswer], Field(description=f"In order of time, {LINES_MAX} at most.")]
     is_whole: Annotated[bool, Field(description="Whether all lines are there; the sums are of all.")]
 
@@ -120,7 +120,7 @@ class SettlementAnswer(Answer):
     "",
     response_model=SettlementAnswer,
     summary="What a till took in a day",
-    description="Payments and refunds of a day of UTC, and their sums. With Accept: text/csv the lines come "
+    description="Payments, refunds and recalls of a day of UTC, and their sums. With Accept: text/csv the lines come "
     "as CSV, whose last line says cut where there are more than fit.",
     responses=_CSV | problems(BY_KEY, OF_THE_LEDGER),
     openapi_extra=signed(or_key=True),
