@@ -397,7 +397,9 @@ async def test_events_are_the_business_own_and_read_page_by_page(api, aye, ko, s
         assert code_of(await what) == (404, "webhook_event_not_found")
 
 
-async def test_a_server_is_told_what_was_recalled_and_nothing_of_what_is_held(api, aye, ko, shop, bank, receiver):
+async def test_a_server_is_told_what_was_recalled_and_nothing_of_what_is_held(
+    api, aye, ko, shop, bank, receiver
+):
     await register(shop, receiver.url())
     recalls: list[str] = []
     for payment_id in (given := [await paid(aye, shop), await paid(aye, shop, "6")]):
