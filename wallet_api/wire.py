@@ -43,7 +43,7 @@ AmountText = Annotated[
         max_length=40,
         description="A decimal number without sign or exponent, with at most the asset's decimals.",
         examples=["12.50"],
-        json_schema_extra={"pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"},
+        json_schema_extra={"pattern": r"^(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?$"},
     ),
 ]
 """An amount in a request."""

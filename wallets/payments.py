@@ -14,7 +14,7 @@ and asking for the id tells which.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -71,7 +71,10 @@ class PaymentOrder:
     fee_max: Money | None = None
     """The fee that the payer agreed to; None agrees to the schedule."""
     reference: UUID | None = None
-    """The payer's own number for what is paid, such as an order; both parties see it."""
+    """The payer's own number for what is paid, such as an order; both parties see it.
+
+    The nil UUID names nothing and is as none.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,9 @@ async def carry_out(ledger: Ledger, directory: WalletDirectory, limits: Limits, 
     """``pay`` under an id of the bank's own, derived from what it pays for."""
     if order.amount.minor <= 0:
         raise Refusal(WalletCode.AMOUNT_NOT_POSITIVE, "The amount must be more than zero.")
+    if order.reference is not None and order.reference.int == 0:
+        # The ledger keeps none as zero: the same payment again would differ from itself.
+        order = replace(order, reference=None)
     payee = await directory.by_handle(parse_handle(order.payee_handle))
     if payee is None:
         raise Refusal(

@@ -19,7 +19,7 @@ from sqlalchemy import select
 from foundation.clock import SECOND_NS
 from foundation.money import Money
 from ledger.chart import TransferCode
-from ledger.contract import BATCH_MAX, AccountFilter, Transfer
+from ledger.contract import BATCH_MAX, AccountFilter, Transfer, TransferFlags
 from wallets.invoices import counts_from_ns
 from wallets.merchant_models import InvoiceRow, TillRefundRow
 from wallets.merchants import MerchantBooks, Till
@@ -40,6 +40,8 @@ class SettlementKind(StrEnum):
     """Somebody paid at the till."""
     REFUND = "refund"
     """What somebody had paid at the till was given back, all or in part."""
+    RECALL = "recall"
+    """The same, because the payer had asked for it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,13 @@ class SettlementLine:
     """A transfer at a till."""
 
     id: UUID
-    """Of the payment or refund."""
+    """Of the payment or refund; of a recall, of the transfer that gave it back."""
     kind: SettlementKind
     amount: Money
     invoice_id: UUID | None
     """The invoice that the payment named, if not the till itself."""
     payment_id: UUID
-    """Of a refund: what was given back; of a payment: its own."""
+    """Of a refund or recall: what was given back; of a payment: its own."""
     at_ns: int
     """The ledger's time, nanoseconds since 1970."""
     by: Actor | None = None
@@ -70,6 +72,7 @@ class Settlement:
     """Whether nothing can come to it any more."""
     payments: Money
     refunds: Money
+    """What was given back, by refunds and by recalls."""
     lines: Sequence[SettlementLine]
     """In the order of the books, ``LINES_MAX`` at most."""
     is_whole: bool
@@ -127,7 +130,7 @@ async def lines_at(books: MerchantBooks, till: Till, page: Sequence[Transfer]) -
     given = {
         each.id: each
         for each in page
-        if each.code == TransferCode.PAYMENT_REFUND and each.debit_account_id == account
+        if each.debit_account_id == account and (_is_refund(each) or _is_recalled(each))
     }
     named = {each.user_data_128 for each in given.values()}
     earlier = await books.ledger.lookup_transfers(sorted(named - paid.keys())) if named else []
@@ -147,7 +150,7 @@ async def lines_at(books: MerchantBooks, till: Till, page: Sequence[Transfer]) -
         found.append(
             SettlementLine(
                 id=UUID(int=transfer.id),
-                kind=SettlementKind.PAYMENT if is_payment else SettlementKind.REFUND,
+                kind=_kind(transfer),
                 amount=Money(transfer.amount, till.asset),
                 invoice_id=reference if reference != till.id else None,
                 payment_id=UUID(int=payment.id),
@@ -156,6 +159,22 @@ async def lines_at(books: MerchantBooks, till: Till, page: Sequence[Transfer]) -
             )
         )
     return found
+
+
+def _is_refund(transfer: Transfer) -> bool:
+    return transfer.code == TransferCode.PAYMENT_REFUND
+
+
+def _is_recalled(transfer: Transfer) -> bool:
+    # What is only held, or was left to the business, has not gone anywhere.
+    given_back = transfer.flags & TransferFlags.POST_PENDING_TRANSFER
+    return transfer.code == TransferCode.PAYMENT_RECALL and bool(given_back)
+
+
+def _kind(transfer: Transfer) -> SettlementKind:
+    if _is_refund(transfer):
+        return SettlementKind.REFUND
+    return SettlementKind.RECALL if _is_recalled(transfer) else SettlementKind.PAYMENT
 
 
 async def _actors(books: MerchantBooks, till: Till, refund_ids: Iterable[int]) -> dict[int, Actor]:

@@ -231,34 +231,44 @@ async def give_up_attempt(ledger: Ledger, row: StandingOrderRow) -> bool:
 
 
 async def record(database: Database, clock: Clock, row: StandingOrderRow, *, code: str | None) -> None:
-    """Settle the payment that a row names, as paid or as missed, and go on to the next, once."""
+    """Settle the payment that a row names, as paid or as missed, and go on to the next, once.
+
+    Nothing is done where the row names another attempt by now: that one may be on its way, and
+    tells itself what becomes of it.
+    """
     days = days_of(row)
     day, following = days.day(row.number), days.day(row.number + 1)
     if day is None:
         raise InvariantViolation(f"standing order {row.id} has no payment {row.number}")
     now = clock.now()
     async with database.session() as session:
-        await session.execute(
-            insert(StandingPaymentRow)
-            .values(
-                order_id=row.id,
-                number=row.number,
-                on_day=day,
-                payment_id=attempt_id(row) if code is None else None,
-                code=code,
-                settled_at=now,
-            )
-            .on_conflict_do_nothing()
-        )
-        await session.execute(
+        settles = await session.scalar(
             update(StandingOrderRow)
-            .where(StandingOrderRow.id == row.id, StandingOrderRow.number == row.number)
+            .where(
+                StandingOrderRow.id == row.id,
+                StandingOrderRow.number == row.number,
+                StandingOrderRow.attempt == row.attempt,
+            )
             .values(
                 number=row.number + 1,
                 attempt=1,
                 last_code=None,
                 try_at=midnight(following) if following is not None else row.try_at,
                 closed_at=row.closed_at if following is not None else now,
+            )
+            .returning(StandingOrderRow.id)
+        )
+        if settles is None:
+            return
+        # Dies here: neither is written.
+        await session.execute(
+            insert(StandingPaymentRow).values(
+                order_id=row.id,
+                number=row.number,
+                on_day=day,
+                payment_id=attempt_id(row) if code is None else None,
+                code=code,
+                settled_at=now,
             )
         )
 

@@ -43,7 +43,7 @@ class EventType(StrEnum):
     PAYMENT_RECEIVED = "payment.received"
     """Somebody paid at a till otherwise: by its own code, or an invoice not exactly or not in time."""
     PAYMENT_REFUNDED = "payment.refunded"
-    """What was paid at a till was given back, all or in part."""
+    """What was paid at a till was given back, all or in part: by a refund, or by a recall."""
 
 
 async def write_events(books: MerchantBooks) -> int:
@@ -68,7 +68,11 @@ async def _write_of(books: MerchantBooks, wallet: Wallet) -> int:
         any_of=(
             TransferCriteria(
                 account_ids=tuple(wallet_account(wallet.id, asset) for asset in ASSETS),
-                codes=(int(TransferCode.PAYMENT), int(TransferCode.PAYMENT_REFUND)),
+                codes=(
+                    int(TransferCode.PAYMENT),
+                    int(TransferCode.PAYMENT_REFUND),
+                    int(TransferCode.PAYMENT_RECALL),
+                ),
             ),
         ),
         timestamp_min=begins + 1,

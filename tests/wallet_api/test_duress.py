@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from foundation.assets import USDT
+from foundation.ids import uuid7
 from identity.decoys import decoy_of
 from identity.models import Device, Person
 from identity.pepper import PEPPER_BYTES, Pepper
@@ -15,6 +16,8 @@ from identity.views import View, view_mark, view_of_mark
 from tests.wallet_api.conftest import API, Phone
 from tests.wallet_api.test_officers import appointed
 from tests.wallet_api.test_pins import DURESS, PIN, code
+from tests.wallet_api.test_tills import open_shop
+from wallets.invoices import OTHERS_MAX
 
 READS = ("/v1/balances", "/v1/history?limit=3", "/v1/limits?asset=USDT", "/v1/wallet")
 ASKS = ("/v1/withdrawals", "/v1/deposits", "/v1/payment_requests?role=payer", "/v1/sessions", "/v1/devices")
@@ -125,6 +128,47 @@ class TestForms:
             # What is spent of the real wallet is there to be spent: only the refusals are compared.
             seen[pin] = [form(answer) for answer in answers[1:]]
         assert seen[PIN] == seen[DURESS]
+
+    async def test_a_business_is_as_large_on_the_line_as_nothing(self, pinned, ko):
+        await pinned.log_in(PIN)
+        shop = await open_shop(pinned, "\U0001f375" * 60)
+        bill = shop.invoice("5", memo="\U0001f375" * 200)
+        assert (await pinned.post(f"{shop.path}/invoices", bill)).status_code == 201
+        await pinned.api.fund(ko, "50", USDT)
+        await shop.key("refund")
+        for _ in range(OTHERS_MAX):
+            given = ko.payment(pinned, "0.01", reference=bill["id"])
+            paid = await ko.post("/v1/payments", given)
+            assert paid.status_code == 201, paid.text
+        for _ in range(8):
+            back = {"id": str(uuid7(pinned.api.clock)), "amount": "0.001"}
+            refunded = await pinned.post(f"/v1/payments/{given['id']}/refunds", back)
+            assert refunded.status_code == 201, refunded.text
+        paths = [
+            "/v1/merchant/tills",
+            f"{shop.path}/invoices?limit=1",
+            f"{shop.path}/invoices/{bill['id']}",
+            f"{shop.path}/keys",
+            f"{shop.path}/staff",
+            f"{shop.path}/settlement",
+            "/v1/merchant/webhooks",
+            "/v1/merchant/events?limit=1",
+            f"/v1/payments/{given['id']}/refunds",
+            f"/v1/payments/{given['id']}/receipt",
+            "/v1/bulk_payments?limit=1",
+            f"/v1/splits/{bill['id']}",
+            f"/v1/standing_orders/{bill['id']}/payments",
+            "/v1/recalls?role=payer",
+            "/v1/sync",
+            "/v1/statements/USDT/2027-01",
+        ]
+        real = [(path, len((await pinned.get(path)).content)) for path in paths]
+        assert (await pinned.get(f"{shop.path}/invoices?limit=1")).json()["invoices"][0]["memo"] == bill[
+            "memo"
+        ]
+        await pinned.log_in(DURESS)
+        assert (await pinned.get(shop.path)).json()["code"] == "till_not_found"
+        assert [(path, len((await pinned.get(path)).content)) for path in paths] == real
 
     async def test_setting_a_pin_again_is_answered_the_same_in_both_views(self, pinned):
         wishes = [

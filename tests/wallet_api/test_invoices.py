@@ -177,6 +177,24 @@ async def test_a_settlement_is_what_the_ledger_has_of_the_day_and_the_till(api, 
     assert held == Decimal(found["net"]) + Decimal(rest["net"]) + 2 - 1 - 1
 
 
+async def test_what_was_recalled_of_a_till_is_in_its_settlement_and_what_is_only_held_is_not(
+    api, aye, ko, shop
+):
+    paid = [
+        str((await aye.post("/v1/payments", aye.payment(ko, amount, reference=shop.id))).json()["id"])
+        for amount in ("10", "7", "3")
+    ]
+    recalls = [str(uuid7(api.clock)) for _ in paid]
+    for payment_id, recall_id in zip(paid, recalls, strict=True):
+        assert (await aye.post(f"/v1/payments/{payment_id}/recall", {"id": recall_id})).status_code == 201
+    assert (await ko.post(f"/v1/recalls/{recalls[0]}/agree")).json()["state"] == "agreed"
+    assert (await aye.post(f"/v1/recalls/{recalls[1]}/withdraw")).json()["state"] == "withdrawn"
+    found = (await ko.get(f"{shop.path}/settlement")).json()
+    assert (found["payments"], found["refunds"], found["net"]) == ("20.000000", "10.000000", "10.000000")
+    (recalled,) = [each for each in found["lines"] if each["kind"] != "payment"]
+    assert (recalled["kind"], recalled["payment_id"], recalled["amount"]) == ("recall", paid[0], "10.000000")
+
+
 async def test_a_settlement_comes_as_csv_too(api, aye, ko, shop):
     payment = (await aye.post("/v1/payments", aye.payment(ko, "10", reference=shop.id))).json()
     answer = await ko.get(f"{shop.path}/settlement", headers={"Accept": "text/csv"})

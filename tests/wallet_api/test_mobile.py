@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NoReturn, cast
+from uuid import UUID
 
 import httpx
 import pytest
@@ -91,6 +92,15 @@ class TestPayments:
         assert first.content == again.content == asked.content
         assert again.headers["idempotency-replayed"] == "true"
         assert await ko.available() == "25.000000"
+
+    async def test_the_same_payment_again_is_the_same_also_if_its_reference_is_nil(self, api):
+        aye, ko = await api.phone("aye_aye", "100"), await api.phone("ko_ko")
+        body = aye.payment(ko, "25", reference=str(UUID(int=0)))
+        first = await aye.post("/v1/payments", body)
+        again = await aye.post("/v1/payments", body)
+        assert (first.status_code, first.json()["reference"]) == (201, None)
+        assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+        assert await aye.available() == "74.975000"
 
     async def test_the_same_payment_fifty_times_at_once_pays_once(self, api):
         aye, ko = await api.phone("aye", "100"), await api.phone("ko_ko")

@@ -1,12 +1,16 @@
 """The API's description: checked in, complete, and true to the routes."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
 
+from foundation.assets import USDT
+from foundation.errors import Refusal
+from foundation.money import Money
 from wallet_api.app import RESOURCES, create_app
 from wallet_api.gate import REPEATABLE
 from wallet_api.openapi import DOCUMENT, document_text
@@ -106,6 +110,21 @@ def test_only_lists_may_stand_several_times_in_a_query():
         if parameter["in"] == "query" and parameter["schema"].get("type") == "array"
     }
     assert lists == REPEATABLE
+
+
+def test_an_amount_that_the_description_allows_is_one_that_money_can_read():
+    pattern = DESCRIPTION["components"]["schemas"]["PaymentRequest"]["properties"]["amount"]["pattern"]
+    for text, code in [
+        ("0." + "1" * 18, "amount_too_precise"),
+        ("9" * 19, "amount_out_of_range"),
+        ("0." + "1" * 19, "amount_malformed"),
+        ("1" * 20, "amount_malformed"),
+        ("01", "amount_malformed"),
+    ]:
+        with pytest.raises(Refusal) as refused:
+            Money.parse(text, USDT)
+        assert refused.value.code == code
+        assert (re.search(pattern, text) is None) == (code == "amount_malformed"), text
 
 
 def test_every_reference_leads_somewhere():

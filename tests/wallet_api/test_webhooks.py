@@ -395,3 +395,19 @@ async def test_events_are_the_business_own_and_read_page_by_page(api, aye, ko, s
         aye.post(f"/v1/merchant/events/{everything[0]}/resend"),
     ):
         assert code_of(await what) == (404, "webhook_event_not_found")
+
+
+async def test_a_server_is_told_what_was_recalled_and_nothing_of_what_is_held(
+    api, aye, ko, shop, bank, receiver
+):
+    await register(shop, receiver.url())
+    recalls: list[str] = []
+    for payment_id in (given := [await paid(aye, shop), await paid(aye, shop, "6")]):
+        recalls.append(str(uuid7(api.clock)))
+        answer = await aye.post(f"/v1/payments/{payment_id}/recall", {"id": recalls[-1]})
+        assert answer.status_code == 201, answer.text
+    assert (await ko.post(f"/v1/recalls/{recalls[0]}/agree")).json()["state"] == "agreed"
+    await bank.run()
+    (back,) = [each.content["data"] for each in receiver.told if each.content["type"] == "payment.refunded"]
+    assert len(receiver.told) == 3
+    assert (back["payment_id"], back["refund_id"], back["amount"]) == (given[0], None, "5.000000")

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from foundation.assets import USDT
+from foundation.clock import SettableClock
 from foundation.errors import Refusal
 from foundation.ids import uuid7
 from identity.officers import dismiss_officer
@@ -335,6 +336,17 @@ async def test_what_nobody_decides_is_the_payees_again_by_itself(recalling):
     found = await recall_by_id(recalling.books, wallet=recalling.payer, recall_id=recall.id)
     assert found.closed_at == recall.expires_at
     assert not (await recalling.refund("25")).replayed
+
+
+async def test_a_process_whose_clock_is_behind_says_too_that_it_has_expired(recalling):
+    recall = await recalling.asked()
+    behind = SettableClock(recalling.bank.clock.now_ns())
+    late = recalling.with_books(clock=behind)
+    behind.advance(14 * DAY - 1)
+    recalling.bank.clock.advance(14 * DAY + 1)
+    for doing in (late.agree(recall), late.withdraw(recall), late.decline(recall)):
+        told = await refused(doing)
+        assert (told.code, told.data) == ("recall_not_open", {"state": "expired"})
 
 
 # Lists -------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from wallets.history_filters import HistoryFilter
 from wallets.recurrence import Recurrence, Repeats
 from wallets.standing_execution import StandingReport, StandingTools, advance_standing_orders
 from wallets.standing_making import LIVE_MAX, StandingRequest, make_standing_order
+from wallets.standing_models import StandingOrderRow
 from wallets.standing_orders import (
     StandingBooks,
     StandingOrder,
@@ -31,6 +32,7 @@ from wallets.standing_orders import (
     confirm_standing_order,
     list_standing_orders,
     list_standing_payments,
+    record,
     standing_order_by_id,
 )
 from wallets.wallets import Wallet
@@ -344,6 +346,21 @@ async def test_wherever_the_worker_dies_the_next_one_pays_once_or_says_why_not(s
     assert {code for _, code in became} <= ({"paid"} if amount == "10" else {"insufficient_funds"})
     assert await standing.received() == f"{10 * paid}.000000"
     assert len(became) >= 3
+
+
+async def test_a_worker_that_looked_long_ago_calls_nothing_missed_that_another_may_still_pay(standing):
+    order = await standing.made(amount=Money.parse("150", USDT))
+    standing.set(FIRST)
+    async with standing.bank.database.session() as session:
+        looked_at = await session.get(StandingOrderRow, order.id)
+    await standing.advance()
+    await record(standing.bank.database, standing.bank.clock, looked_at, code="insufficient_funds")
+    assert await standing.became(order) == []
+    await standing.bank.fund(standing.payer, "100", USDT)
+    standing.bank.clock.advance(3600)
+    await standing.advance()
+    assert await standing.became(order) == [("2027-01-31", "paid")]
+    assert await standing.received() == "150.000000"
 
 
 @pytest.mark.parametrize("after", [False, True])

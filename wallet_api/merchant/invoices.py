@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -52,6 +52,9 @@ from wallets.merchant_errors import MerchantCode
 from wallets.payment_codes import link, qr_text, uri
 
 router = APIRouter(tags=["merchants"], prefix="/merchant/tills/{till_id}/invoices")
+
+INVOICE_BYTES: Final = 4096
+"""Longest invoice: a memo in any script, and ``OTHERS_MAX`` payments beside the one that paid it."""
 
 _PAYMENT = {
     "id": "019ab0c4-6a2e-7c11-9d2b-3f6f0c1d2e4a",
@@ -179,8 +182,8 @@ async def invoice(request: Request, till_id: TillPath) -> Response:
 )
 async def invoices(request: Request, till_id: TillPath, query: Annotated[InvoicesQuery, Query()]) -> Response:
     """A page of a till's invoices."""
+    pad_list(request, lines_max=query.limit, line_bytes=INVOICE_BYTES)
     access = await till_by_any(request, till_id)
-    pad_list(request, lines_max=query.limit, line_bytes=1200)
     page = await list_invoices(
         connections_of(request).merchant_books(),
         access,
@@ -207,6 +210,7 @@ async def one_invoice(
     request: Request, till_id: TillPath, invoice_id: Annotated[str, id_in_path("The invoice's id.")]
 ) -> Response:
     """An invoice of a till."""
+    pad_list(request, lines_max=1, line_bytes=INVOICE_BYTES)
     access = await till_by_any(request, till_id)
     books = connections_of(request).merchant_books()
     return answered(_answer(request, await invoice_by_id(books, access, invoice_id=parse_id(invoice_id))))

@@ -19,6 +19,7 @@ from wallet_api.errors import ApiCode
 from wallet_api.merchant.access import BY_KEY, till_by_any
 from wallet_api.merchant.tills import TillPath
 from wallet_api.operations import OF_THE_LEDGER, problems, signed
+from wallet_api.padding import pad_list
 from wallet_api.wire import (
     AmountAnswer,
     Answer,
@@ -38,6 +39,9 @@ from wallets.wallets import Wallet
 router = APIRouter(tags=["merchants"], prefix="/merchant/tills/{till_id}/settlement")
 
 CSV: Final = "text/csv"
+
+LINES_PADDED: Final = 200
+"""In a session a day of fewer lines is as long as one of so many."""
 
 _LINE = {
     "id": "019ab0c4-6a2e-7c11-9d2b-3f6f0c1d2e4a",
@@ -74,7 +78,7 @@ class SettlementQuery(Asked):
 
 
 class SettlementLineAnswer(Answer):
-    """A payment or a refund of the day."""
+    """A payment, a refund or a recall of the day."""
 
     model_config = shown(_LINE)
 
@@ -82,7 +86,7 @@ class SettlementLineAnswer(Answer):
     kind: SettlementKind
     amount: AmountAnswer
     invoice_id: Annotated[UUIDText | None, Field(description="Null: paid by the till's own code.")]
-    payment_id: Annotated[UUIDText, Field(description="Of a refund: the payment that was given back.")]
+    payment_id: Annotated[UUIDText, Field(description="Of what was given back: the payment.")]
     created_at: TimeAnswer
     by: Annotated[HandleText | None, Field(description="Of a refund: the person who ordered it at the till.")]
     by_key_id: Annotated[UUIDText | None, Field(description="Of a refund: the till's key that ordered it.")]
@@ -110,8 +114,8 @@ class SettlementAnswer(Answer):
     is_over: Annotated[bool, Field(description="Whether nothing can come to this day any more.")]
     asset: AssetText
     payments: AmountAnswer
-    refunds: AmountAnswer
-    net: Annotated[str, Field(description="Payments less refunds; may be below zero.")]
+    refunds: Annotated[AmountAnswer, Field(description="What was given back, by refunds and by recalls.")]
+    net: Annotated[str, Field(description="Payments less what was given back; may be below zero.")]
     lines: Annotated[list[SettlementLineAnswer], Field(description=f"In order of time, {LINES_MAX} at most.")]
     is_whole: Annotated[bool, Field(description="Whether all lines are there; the sums are of all.")]
 
@@ -120,8 +124,8 @@ class SettlementAnswer(Answer):
     "",
     response_model=SettlementAnswer,
     summary="What a till took in a day",
-    description="Payments and refunds of a day of UTC, and their sums. With Accept: text/csv the lines come "
-    "as CSV, whose last line says cut where there are more than fit.",
+    description="Payments, refunds and recalls of a day of UTC, and their sums. With Accept: text/csv the "
+    "lines come as CSV, whose last line says cut where there are more than fit.",
     responses=_CSV | problems(BY_KEY, OF_THE_LEDGER),
     openapi_extra=signed(or_key=True),
 )
@@ -129,6 +133,7 @@ async def settlement(
     request: Request, till_id: TillPath, query: Annotated[SettlementQuery, Query()]
 ) -> Response:
     """A till's day."""
+    pad_list(request, lines_max=LINES_PADDED, line_bytes=360)
     access = await till_by_any(request, till_id)
     connections = connections_of(request)
     day = _day(query.day) if query.day is not None else connections.clock.now().date()

@@ -14,6 +14,7 @@ from wallet_api.connections import connections_of
 from wallet_api.merchant.access import OF_A_TILL, till_of
 from wallet_api.merchant.tills import TillPath
 from wallet_api.operations import WITH_BODY, asks, problems, signed
+from wallet_api.padding import pad_list
 from wallet_api.wire import (
     Answer,
     Asked,
@@ -27,7 +28,7 @@ from wallet_api.wire import (
     shown,
 )
 from wallets.merchant_errors import MerchantCode
-from wallets.till_keys import TillKey, make_till_key, revoke_till_key, till_keys_of
+from wallets.till_keys import KEYS_MAX, TillKey, make_till_key, revoke_till_key, till_keys_of
 from wallets.till_rights import TillRight
 
 router = APIRouter(tags=["merchants"], prefix="/merchant/tills/{till_id}/keys")
@@ -109,6 +110,7 @@ async def make_key(request: Request, till_id: TillPath) -> Response:
 )
 async def till_keys(request: Request, till_id: TillPath) -> Response:
     """The keys of a till of the caller."""
+    pad_list(request, lines_max=KEYS_MAX, line_bytes=512)
     access = await till_of(request, till_id)
     found = await till_keys_of(connections_of(request).merchant_books(), access)
     return answered(TillKeyList(keys=[_answer(each) for each in found]))

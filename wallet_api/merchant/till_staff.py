@@ -92,8 +92,8 @@ class WorkEnded(Answer):
 )
 async def till_people(request: Request, till_id: TillPath) -> Response:
     """Who works at a till or was asked to."""
-    access = await till_of(request, till_id)
     pad_list(request, lines_max=STAFF_MAX, line_bytes=200)
+    access = await till_of(request, till_id)
     found = await staff_of(connections_of(request).merchant_books(), access)
     return answered(StaffList(staff=[_answer(each) for each in found]))
 

@@ -199,9 +199,9 @@ async def make_till(request: Request) -> Response:
 )
 async def own_tills(request: Request) -> Response:
     """Where the caller is paid or works."""
+    pad_list(request, lines_max=TILLS_MAX, line_bytes=800)
     wallet = await wallet_of(request)
     books = connections_of(request).merchant_books()
-    pad_list(request, lines_max=TILLS_MAX, line_bytes=400)
     return answered(
         TillsAnswer(
             tills=[TillInList(**till_fields(till)) for till in await tills_of(books, wallet=wallet)],

@@ -236,8 +236,8 @@ async def have_events_sent(request: Request) -> Response:
 )
 async def own_webhooks(request: Request) -> Response:
     """The webhooks of the caller's business."""
-    merchant = await _merchant(request)
     pad_list(request, lines_max=WEBHOOKS_MAX, line_bytes=800)
+    merchant = await _merchant(request)
     found = await webhooks_of(connections_of(request).merchant_books(), merchant)
     return answered(WebhooksAnswer(webhooks=[WebhookAnswer(**_fields(each)) for each in found]))
 
@@ -283,8 +283,8 @@ async def no_more_events(request: Request, webhook_id: WebhookPath) -> Response:
 )
 async def own_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
     """A page of the events of the caller's business."""
-    merchant = await _merchant(request)
     pad_list(request, lines_max=query.limit, line_bytes=1600)
+    merchant = await _merchant(request)
     page = await events_of(
         connections_of(request).merchant_books(),
         merchant,

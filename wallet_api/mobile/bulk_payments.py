@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -24,6 +24,7 @@ from wallet_api.operations import (
     problems,
     signed,
 )
+from wallet_api.padding import pad_list
 from wallet_api.wire import (
     AmountAnswer,
     AmountText,
@@ -59,6 +60,9 @@ from wallets.errors import WalletCode
 from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["payments"], prefix="/bulk_payments")
+
+LINE_BYTES: Final = 768
+"""Longest file in the list, and longest line of a file: a handle and a reference in any script."""
 
 BulkPath = Annotated[str, id_in_path("The bulk payment's id.")]
 
@@ -274,6 +278,7 @@ async def release_file(request: Request, bulk_id: BulkPath) -> Response:
 )
 async def own_files(request: Request, query: Annotated[BulksQuery, Query()]) -> Response:
     """The caller's bulk payments."""
+    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
     wallet = await wallet_of(request)
     before = parse_id(query.before) if query.before is not None else None
     page = await list_bulk_payments(
@@ -314,6 +319,7 @@ async def own_file(request: Request, bulk_id: BulkPath) -> Response:
 )
 async def own_lines(request: Request, bulk_id: BulkPath, query: Annotated[LinesQuery, Query()]) -> Response:
     """Lines of a bulk payment of the caller."""
+    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
     wallet = await wallet_of(request)
     page = await list_bulk_lines(
         connections_of(request).database,

@@ -216,8 +216,8 @@ async def ask_to_pay(request: Request) -> Response:
 )
 async def own_requests(request: Request, query: Annotated[RequestsQuery, Query()]) -> Response:
     """The caller's requests."""
-    wallet = await wallet_of(request)
     pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
+    wallet = await wallet_of(request)
     page = await list_payment_requests(
         connections_of(request).request_books(),
         wallet=wallet,

@@ -159,8 +159,8 @@ async def recall(request: Request, payment_id: PaymentPath) -> Response:
 )
 async def own_recalls(request: Request, query: Annotated[RecallsQuery, Query()]) -> Response:
     """The caller's recalls."""
-    wallet = await wallet_of(request)
     pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
+    wallet = await wallet_of(request)
     page = await list_recalls(
         connections_of(request).recall_books(),
         wallet=wallet,

@@ -142,8 +142,8 @@ class CompletionRequest(Asked):
 )
 async def own_recovery(request: Request) -> Response:
     """How many the caller trusts, and which keys wait."""
-    caller = await caller_of(request)
     pad_list(request, lines_max=TRUSTED_MAX * KEYS_MAX, line_bytes=_CLAIM_BYTES)
+    caller = await caller_of(request)
     async with connections_of(request).database.session() as session:
         trust, claims = await trust_of(session, caller.person_id)
     return answered(_answer(trust, claims))

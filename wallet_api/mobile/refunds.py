@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -14,6 +14,7 @@ from foundation.ids import parse_id
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
 from wallet_api.operations import AMOUNTS, OF_A_WALLET, OF_THE_LEDGER, WITH_BODY, asks, problems, signed
+from wallet_api.padding import pad_list
 from wallet_api.wire import (
     AmountAnswer,
     AmountText,
@@ -33,9 +34,19 @@ from wallet_api.wire import (
 )
 from wallets.errors import WalletCode
 from wallets.refund_errors import RefundCode
-from wallets.refunds import Refund, RefundOrder, refund_by_id, refund_payment, refunds_of_payment
+from wallets.refunds import (
+    LISTED_MAX,
+    Refund,
+    RefundOrder,
+    refund_by_id,
+    refund_payment,
+    refunds_of_payment,
+)
 
 router = APIRouter(tags=["payments"])
+
+LINE_BYTES: Final = 320
+"""Longest refund of the list."""
 
 _REFUND = {
     "id": "019ab0c4-8c40-7e33-9f4d-5b8c2e3d4f60",
@@ -129,6 +140,7 @@ async def give_back(request: Request, payment_id: PaymentPath) -> Response:
 )
 async def refunds_of(request: Request, payment_id: PaymentPath) -> Response:
     """What was given back of a payment of the caller."""
+    pad_list(request, lines_max=LISTED_MAX, line_bytes=LINE_BYTES)
     connections = connections_of(request)
     wallet = await wallet_of(request)
     found = await refunds_of_payment(

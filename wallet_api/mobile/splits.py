@@ -136,10 +136,10 @@ class SplitAnswer(Answer):
 )
 async def split(request: Request) -> Response:
     """Ask several people to pay the caller."""
+    pad_list(request, lines_max=SHARES_MAX, line_bytes=LINE_BYTES)
     connections = connections_of(request)
     payee = await wallet_of(request)
     asked = read(SplitRequest, await request.body())
-    pad_list(request, lines_max=SHARES_MAX, line_bytes=LINE_BYTES)
     total = Money.parse(asked.total, asset_by_code(asked.asset))
     order = SplitOrder(
         id=parse_id(asked.id),
@@ -168,8 +168,8 @@ async def split(request: Request) -> Response:
 )
 async def own_split(request: Request, split_id: Annotated[str, id_in_path("The split's id.")]) -> Response:
     """A split of the caller."""
-    wallet = await wallet_of(request)
     pad_list(request, lines_max=SHARES_MAX, line_bytes=LINE_BYTES)
+    wallet = await wallet_of(request)
     books = connections_of(request).request_books()
     return answered(_answer(await split_by_id(books, wallet=wallet, split_id=parse_id(split_id))))
 

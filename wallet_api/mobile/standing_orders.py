@@ -265,8 +265,8 @@ async def order_standing(request: Request) -> Response:
 )
 async def own_standing_orders(request: Request, query: Annotated[StandingOrdersQuery, Query()]) -> Response:
     """The caller's standing orders."""
-    wallet = await wallet_of(request)
     pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
+    wallet = await wallet_of(request)
     orders, following = await list_standing_orders(
         connections_of(request).standing_books(),
         wallet=wallet,
@@ -308,8 +308,8 @@ async def standing_payments(
     request: Request, order_id: OrderPath, query: Annotated[StandingPaymentsQuery, Query()]
 ) -> Response:
     """What became of an order's payments."""
-    wallet = await wallet_of(request)
     pad_list(request, lines_max=query.limit, line_bytes=PAYMENT_BYTES)
+    wallet = await wallet_of(request)
     found, following = await list_standing_payments(
         connections_of(request).standing_books(),
         wallet=wallet,

@@ -147,9 +147,9 @@ async def own_statement(
     query: Annotated[StatementQuery, Query()],
 ) -> Response:
     """The caller's statement."""
+    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
     connections = connections_of(request)
     wallet = await wallet_of(request)
-    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
     chosen, which = asset_by_code(asset), parse_month(month, connections.clock)
     kind = _wanted(request.headers.get("accept", ""))
     if kind in {CSV, PDF}:

@@ -102,9 +102,9 @@ class SyncAnswer(Answer):
 )
 async def own_changes(request: Request, query: Annotated[SyncQuery, Query()]) -> Response:
     """What changed in the caller's wallet."""
+    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES + OBJECTS_PER_LINE * OBJECT_BYTES)
     connections = connections_of(request)
     wallet = await wallet_of(request)
-    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES + OBJECTS_PER_LINE * OBJECT_BYTES)
     page = await sync(connections.request_books(), wallet=wallet, cursor=query.cursor, limit=query.limit)
     return answered(_answer(page))
 
