@@ -227,10 +227,18 @@ def _line(account_id: int, line: StatementLine, other: Wallet | None) -> History
     )
 
 
-async def with_memos(memos: Memos, lines: Sequence[HistoryLine]) -> list[HistoryLine]:
-    """The lines, and the memos of those that have one; asks the database only if one has."""
+async def with_memos(
+    memos: Memos, lines: Sequence[HistoryLine], *, sha256: bytes | None = None
+) -> list[HistoryLine]:
+    """The lines, and the memos of those that have one; asks the database only if one has.
+
+    With ``sha256`` only lines whose memo has it: the ledger, which searches, knows 64 bits of it.
+    """
     found = await memos.of({line.id: line.memo_mark for line in lines})
-    return [replace(line, memo=found[line.id]) if line.id in found else line for line in lines]
+    shown = [replace(line, memo=found[line.id]) if line.id in found else line for line in lines]
+    if sha256 is None:
+        return shown
+    return [line for line in shown if line.memo is not None and line.memo.sha256 == sha256]
 
 
 def reference_of(transfer: Transfer) -> UUID | None:

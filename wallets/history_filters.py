@@ -99,8 +99,8 @@ class HistoryFilter:
     amount_max: Money | None = None
     """At most this much, of ``asset``."""
     memo_sha256: bytes | None = None
-    """Payments whose memo's ciphertext has this SHA-256. The ledger knows 64 bits of it, so that
-    who makes two memos alike in these, at great cost, finds both."""
+    """Payments whose memo's ciphertext has this SHA-256, as far as the ledger knows: the first 64
+    bits of it. ``with_memos`` compares the rest."""
 
     @property
     def is_open(self) -> bool:

@@ -4,6 +4,7 @@ import base64
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -20,13 +21,13 @@ AYE, KO, EVE = (MemoKeys.generate(handle) for handle in ("@aye_aye", "@ko_ko", "
 PAYMENT = uuid4()
 
 
-def sealed(text: str, **more) -> str:
-    made = {"payment_id": PAYMENT, "payer": AYE, "payee": "@ko_ko", "payee_key": KO.public_text}
-    return seal_memo(text, **(made | more))
+def sealed(text: str, payee_key: str = KO.public_text) -> str:
+    return seal_memo(text, payment_id=PAYMENT, payer=AYE, payee="@ko_ko", payee_key=payee_key)
 
 
-def opened(memo: str, keys: MemoKeys, **more) -> str:
-    return open_memo(memo, keys, **({"payment_id": PAYMENT, "payer": "@aye_aye", "payee": "@ko_ko"} | more))
+def opened(memo: str, keys: MemoKeys, **more: Any) -> str:
+    about: dict[str, Any] = {"payment_id": PAYMENT, "payer": "@aye_aye", "payee": "@ko_ko"}
+    return open_memo(memo, keys, **(about | more))
 
 
 def raw(memo: str) -> bytes:
@@ -77,7 +78,7 @@ def test_the_same_text_is_never_the_same_memo():
 )
 def test_what_cannot_be_sealed_is_refused_by_a_code(how, code):
     with pytest.raises(MemoRefused) as refusal:
-        sealed(how.pop("text", "hello"), **how)
+        sealed(**({"text": "hello"} | how))
     assert refusal.value.code == code
 
 

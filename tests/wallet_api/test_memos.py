@@ -49,7 +49,7 @@ class Statements:
         event.remove(self._engine, "before_cursor_execute", self._add)
 
 
-async def kept(api: API) -> list[tuple]:
+async def kept(api: API) -> list[tuple[str, str]]:
     async with api.database.session() as session:
         rows = await session.execute(text("SELECT payment_id, sha256 FROM wallets_memo"))
         return [(str(each.payment_id), each.sha256.hex()) for each in rows]
@@ -221,12 +221,24 @@ class TestSearching:
             for phone in (aye, ko):
                 path = f"/v1/history?memo_hash={memo_hash(order['memo'])}"
                 lines = (await phone.get(path)).json()["lines"]
-                assert [line["id"] for line in lines] == [order["id"]]
+                assert [(line["id"], line["memo"]) for line in lines] == [(order["id"], order["memo"])]
         nothing = f"/v1/history?memo_hash={memo_hash(memo())}"
         assert (await aye.get(nothing)).json()["lines"] == []
         stranger = await api.phone("su_su", "1")
         theirs = f"/v1/history?memo_hash={memo_hash(orders[0]['memo'])}"
         assert (await stranger.get(theirs)).json()["lines"] == []
+
+    async def test_two_memos_alike_in_what_the_ledger_knows_are_told_apart(self, aye, ko, monkeypatch):
+        monkeypatch.setattr("wallets.memos.memo_mark", lambda _: 7)
+        monkeypatch.setattr("wallets.history_filters.memo_mark", lambda _: 7)
+        orders = [aye.payment(ko, "1", memo=memo()) for _ in range(2)]
+        for order in orders:
+            assert (await aye.post("/v1/payments", order)).status_code == 201
+        for order in orders:
+            path = f"/v1/history?memo_hash={memo_hash(order['memo'])}"
+            assert [line["id"] for line in (await ko.get(path)).json()["lines"]] == [order["id"]]
+            again = await aye.post("/v1/payments", order | {"memo": memo()})
+            assert (again.json()["code"], again.json()["field"]) == ("payment_id_used_differently", "memo")
 
     @pytest.mark.parametrize(
         ("query", "code"),

@@ -81,7 +81,7 @@ class HistoryQuery(Asked):
         Field(
             min_length=64,
             max_length=64,
-            description="Only payments whose memo has this SHA-256, in hex of lower case.",
+            description="Only payments whose memo has this SHA-256, in hex of lower case; with their memos.",
             json_schema_extra={"pattern": "^[0-9a-f]{64}$"},
         ),
     ] = None
@@ -165,7 +165,8 @@ async def own_history(request: Request, query: Annotated[HistoryQuery, Query()])
     connections = connections_of(request)
     wallet = await wallet_read(request)
     # By what is asked alone: whether a wallet has memos must not be seen from a size.
-    pad_list(request, lines_max=query.limit, line_bytes=MEMO_LINE_BYTES if query.memos else LINE_BYTES)
+    memos = query.memos or query.memo_hash is not None
+    pad_list(request, lines_max=query.limit, line_bytes=MEMO_LINE_BYTES if memos else LINE_BYTES)
     only = _filter(query)
     only.check()
     if only.counterparty is not None:
@@ -179,7 +180,9 @@ async def own_history(request: Request, query: Annotated[HistoryQuery, Query()])
         cursor=query.cursor,
         limit=query.limit,
     )
-    lines = await with_memos(connections.memos, page.lines) if query.memos else page.lines
+    lines = page.lines
+    if memos:
+        lines = await with_memos(connections.memos, lines, sha256=only.memo_sha256)
     return answered(HistoryAnswer(lines=[line_answer(line) for line in lines], next_cursor=page.next_cursor))
 
 
