@@ -29,6 +29,7 @@ from wallet_api.hosts import check_public_url
 from wallets.bulk_uploads import BulkBooks
 from wallets.handle_lookups import HandleLookups
 from wallets.limits import Limits
+from wallets.memos import Memos
 from wallets.merchants import MerchantBooks
 from wallets.payment_requests import Books
 from wallets.recalls import RecallBooks
@@ -52,6 +53,7 @@ class Connections:
     wallets: WalletDirectory = field(init=False)
     limits: Limits = field(init=False)
     lookups: HandleLookups = field(init=False)
+    memos: Memos = field(init=False)
     pins: Pins = field(init=False)
     sessions: Sessions = field(init=False)
     receipt_keys: ReceiptKeyFile = field(init=False)
@@ -66,6 +68,7 @@ class Connections:
         self.limits = Limits(self.ledger, self.clock)
         self.targets = TargetRules(allows_loopback=self.settings.environment == "development")
         self.lookups = HandleLookups(self.database, self.clock)
+        self.memos = Memos(self.database, self.clock)
         self.pins = Pins(self.database, self.clock, pepper_of(self.settings), self.changes)
         self.sessions = Sessions(self.database, self.clock, self.pins, self.changes)
         self.receipt_keys = receipt_keys_of(self.settings, self.clock)

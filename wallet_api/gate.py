@@ -30,7 +30,7 @@ from wallet_api.savings import saves, saving
 log = structlog.get_logger()
 
 BODY_BYTES_MAX: Final = 16 * 1024
-"""Longest body but a file; the longest request of this API has some 700 bytes."""
+"""Longest body but a file; the longest request of this API, a payment with a memo, has some 2,000 bytes."""
 
 BODY_SECONDS_MAX: Final = 20.0
 """How long a body may take to arrive: a few hundred bytes fit even 2G in that time."""

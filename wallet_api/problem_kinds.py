@@ -18,6 +18,7 @@ from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
 from wallets.bulk_errors import BulkCode
 from wallets.errors import WalletCode
+from wallets.memo_errors import MemoCode
 from wallets.merchant_errors import MerchantCode
 from wallets.recall_errors import RecallCode
 from wallets.refund_errors import RefundCode
@@ -224,6 +225,8 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         404, "If you sent this refund, it has not happened: send it again with the same id."
     ),
     StatementCode.STATEMENT_MONTH_MALFORMED: ProblemKind(422, _CORRECT),
+    MemoCode.MEMO_MALFORMED: ProblemKind(422, _CORRECT),
+    MemoCode.MEMO_KEY_MALFORMED: ProblemKind(422, _CORRECT),
     MerchantCode.API_KEY_WRONG: ProblemKind(401, "Ask the owner of the till for a new key."),
     MerchantCode.MERCHANT_NOT_FOUND: ProblemKind(404, "Give the business a name first: PUT /v1/merchant."),
     MerchantCode.TILL_NOT_FOUND: ProblemKind(404, "Look at the list of tills again."),

@@ -111,6 +111,33 @@ NameText = Annotated[str, Field(min_length=1, max_length=60, pattern=_SHOWN, exa
 NoteText = Annotated[str, Field(max_length=200, pattern=_SHOWN, examples=["Table 4"])]
 """A line that somebody writes for themselves."""
 
+MemoText = Annotated[
+    str,
+    Field(
+        min_length=512,
+        max_length=1536,
+        description="Ciphertext that only payer and payee can read: 384, 768 or 1152 bytes in base64url, "
+        "without padding.",
+        json_schema_extra={"pattern": "^([A-Za-z0-9_-]{512}|[A-Za-z0-9_-]{1024}|[A-Za-z0-9_-]{1536})$"},
+    ),
+]
+"""A memo."""
+
+MemoAnswer = Annotated[MemoText | None, Field(exclude_if=lambda memo: memo is None)]
+"""A memo in an answer, which has no such member where there is no memo."""
+
+MemoKeyText = Annotated[
+    str,
+    Field(
+        min_length=43,
+        max_length=43,
+        description="An X25519 public key (RFC 7748) in base64url, without padding.",
+        examples=["5kd3kbLkDbYEHDOX1bUFf3q9aIEWZwJyVIz2ZyqzvWA"],
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]{43}$"},
+    ),
+]
+"""A public key that memos are encrypted to."""
+
 TimeAnswer = Annotated[
     str, Field(description="UTC, RFC 3339 with microseconds.", examples=["2026-11-23T14:05:09.123456Z"])
 ]

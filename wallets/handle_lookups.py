@@ -27,6 +27,7 @@ from foundation.turns import Turns
 from ledger.contract import AccountFlags
 from ledger.interface import Ledger
 from wallets.handles import parse_handle
+from wallets.memo_models import MemoKeyRow
 from wallets.models import WalletRow
 from wallets.request_errors import AskingCode
 from wallets.wallets import Wallet, wallet_account
@@ -48,6 +49,10 @@ ON CONFLICT (person_id) DO UPDATE SET
     count = CASE WHEN seen.minute < excluded.minute THEN 1 ELSE least(seen.count + 1, 1000000) END
 RETURNING count
 """)
+
+_PAYEE = select(WalletRow.id, MemoKeyRow.public_key).outerjoin(
+    MemoKeyRow, MemoKeyRow.wallet_id == WalletRow.id
+)
 
 # A count that a crash forgets allows a few look-ups more; nobody waits for the disk for that.
 _NO_WAIT = text("SET LOCAL synchronous_commit = off")
@@ -108,6 +113,8 @@ class Payee:
     """As it is written, without @."""
     assets: tuple[Asset, ...]
     """In which the payer can pay; none for the payer's own handle."""
+    memo_key: bytes | None = None
+    """To which memos for this payee are encrypted; None when none was published."""
 
 
 async def look_up_handle(
@@ -121,19 +128,19 @@ async def look_up_handle(
     await lookups.count(payer.person_id)
     # Never from memory: a handle that was found before would be answered sooner than others.
     async with database.connection() as connection:
-        found = await connection.scalar(select(WalletRow.id).where(WalletRow.handle == wanted))
+        row = (await connection.execute(_PAYEE.where(WalletRow.handle == wanted))).one_or_none()
     # The accounts of nobody are looked for as those of somebody are.
-    wallet_id = found or derive_id("wallet-of-nobody", wanted)
+    wallet_id = row.id if row is not None else derive_id("wallet-of-nobody", wanted)
     accounts = {
         account.id: account
         for account in await ledger.lookup_accounts([wallet_account(wallet_id, asset) for asset in ASSETS])
     }
-    if found is None:
+    if row is None:
         raise Refusal(AskingCode.HANDLE_NOT_FOUND, "No wallet has this handle.")
     payable = []
     for asset in ASSETS:
         account = accounts.get(wallet_account(wallet_id, asset))
         is_open = account is not None and not account.flags & AccountFlags.CLOSED
-        if is_open and found != payer.id:
+        if is_open and wallet_id != payer.id:
             payable.append(asset)
-    return Payee(wanted, tuple(payable))
+    return Payee(wanted, tuple(payable), row.public_key)

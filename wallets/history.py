@@ -26,6 +26,7 @@ from ledger.interface import Ledger
 from ledger.queries.questions import StatementEntry, TransferSearch
 from wallets.errors import WalletCode
 from wallets.history_filters import Direction, HistoryFilter, HistoryKind, history_kind
+from wallets.memos import Memo, Memos
 from wallets.wallets import Wallet, WalletDirectory
 
 PAGE_MAX: Final = 100
@@ -76,6 +77,10 @@ class HistoryLine:
     withdrawal's lines: the withdrawal; of other money posted or released: the line that reserved it."""
     at_ns: int
     """The ledger's time, nanoseconds since 1970."""
+    memo_mark: int = 0
+    """Of a payment: by which its memo is known (``Memo.mark``); 0 where it has none."""
+    memo: Memo | None = None
+    """Where memos were asked for (``with_memos``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +223,22 @@ def _line(account_id: int, line: StatementLine, other: Wallet | None) -> History
         counterparty=other.handle if other is not None else None,
         reference=reference_of(transfer),
         at_ns=transfer.timestamp,
+        memo_mark=transfer.user_data_64 if transfer.code == TransferCode.PAYMENT else 0,
     )
+
+
+async def with_memos(
+    memos: Memos, lines: Sequence[HistoryLine], *, sha256: bytes | None = None
+) -> list[HistoryLine]:
+    """The lines, and the memos of those that have one; asks the database only if one has.
+
+    With ``sha256`` only lines whose memo has it: the ledger, which searches, knows 64 bits of it.
+    """
+    found = await memos.of({line.id: line.memo_mark for line in lines})
+    shown = [replace(line, memo=found[line.id]) if line.id in found else line for line in lines]
+    if sha256 is None:
+        return shown
+    return [line for line in shown if line.memo is not None and line.memo.sha256 == sha256]
 
 
 def reference_of(transfer: Transfer) -> UUID | None:

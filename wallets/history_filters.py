@@ -20,6 +20,7 @@ from ledger.chart import TransferCode
 from ledger.queries.questions import TransferCriteria
 from wallets.errors import WalletCode
 from wallets.handles import parse_handle
+from wallets.memos import memo_mark
 from wallets.wallets import Wallet, WalletDirectory, wallet_account
 
 
@@ -97,6 +98,9 @@ class HistoryFilter:
     """At least this much, of ``asset``."""
     amount_max: Money | None = None
     """At most this much, of ``asset``."""
+    memo_sha256: bytes | None = None
+    """Payments whose memo's ciphertext has this SHA-256, as far as the ledger knows: the first 64
+    bits of it. ``with_memos`` compares the rest."""
 
     @property
     def is_open(self) -> bool:
@@ -111,6 +115,8 @@ class HistoryFilter:
                 raise _malformed(name, "An amount is of one asset: name the asset as well.")
         if self.amount_min and self.amount_max and self.amount_min > self.amount_max:
             raise _malformed("amount_min", "The least amount is more than the greatest.")
+        if self.memo_sha256 is not None and self.kinds and HistoryKind.PAYMENT not in self.kinds:
+            raise _malformed("memo_hash", "Only payments have a memo.")
         if self.since_ns is not None and self.until_ns is not None and self.since_ns >= self.until_ns:
             raise _malformed("since", "The time begins at or after its end.")
 
@@ -124,10 +130,13 @@ class HistoryFilter:
         That tells whether somebody has a handle: whoever asks for others counts it as a look-up.
         """
         own = self.account_ids(wallet)
+        # A deposit has another number where a payment has its memo's mark.
+        kinds = self.kinds if self.memo_sha256 is None else frozenset({HistoryKind.PAYMENT})
         wanted = TransferCriteria(
             amount_min=self.amount_min.minor if self.amount_min is not None else 0,
             amount_max=self.amount_max.minor if self.amount_max is not None else None,
-            codes=tuple(int(code) for code in TransferCode if history_kind(code) in self.kinds),
+            codes=tuple(int(code) for code in TransferCode if history_kind(code) in kinds),
+            user_data_64=(memo_mark(self.memo_sha256),) if self.memo_sha256 is not None else (),
             user_data_128=(self.reference.int,) if self.reference is not None else (),
         )
         theirs: tuple[int, ...] = ()

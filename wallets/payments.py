@@ -8,7 +8,8 @@ the idempotency for ever: the same payment again gives the first answer, other c
 under the same id is refused by the name of the field that differs.
 
 If this process dies anywhere in here, the ledger has all of these transfers or none,
-and asking for the id tells which.
+and asking for the id tells which. A payment with a memo has a row for it beside them,
+written before them (wallets.memos).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from wallets.errors import WalletCode
 from wallets.fees import payment_fee
 from wallets.handles import parse_handle
 from wallets.limits import Limits, Window
+from wallets.memos import Memo, Memos, memo_differs
 from wallets.wallets import Wallet, WalletDirectory, open_wallet_accounts, wallet_account
 
 ID_VERSION: Final = 7
@@ -75,6 +77,8 @@ class PaymentOrder:
 
     The nil UUID names nothing and is as none.
     """
+    memo: Memo | None = None
+    """What only payer and payee can read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class Payment:
     reference: UUID | None
     created_at_ns: int
     """The ledger's time, nanoseconds since 1970; unique."""
+    memo_mark: int = 0
+    """By which its memo is known (``Memo.mark``); 0 where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +105,29 @@ class Paid:
     replayed: bool
 
 
-async def pay(ledger: Ledger, directory: WalletDirectory, limits: Limits, order: PaymentOrder) -> Paid:
-    """Carry out a client's order once.
+async def pay(
+    ledger: Ledger,
+    directory: WalletDirectory,
+    limits: Limits,
+    order: PaymentOrder,
+    memos: Memos | None = None,
+) -> Paid:
+    """Carry out a client's order once; ``memos`` is needed where it has a memo.
 
     Refused by a ``WalletCode``; ``LedgerUnavailable`` with ``outcome_unknown`` when
     only asking again can tell.
     """
     check_id(order.id)
-    return await carry_out(ledger, directory, limits, order)
+    return await carry_out(ledger, directory, limits, order, memos)
 
 
-async def carry_out(ledger: Ledger, directory: WalletDirectory, limits: Limits, order: PaymentOrder) -> Paid:
+async def carry_out(
+    ledger: Ledger,
+    directory: WalletDirectory,
+    limits: Limits,
+    order: PaymentOrder,
+    memos: Memos | None = None,
+) -> Paid:
     """``pay`` under an id of the bank's own, derived from what it pays for."""
     if order.amount.minor <= 0:
         raise Refusal(WalletCode.AMOUNT_NOT_POSITIVE, "The amount must be more than zero.")
@@ -135,11 +153,19 @@ async def carry_out(ledger: Ledger, directory: WalletDirectory, limits: Limits, 
         if await ledger.lookup_transfers([order.id.int]):
             return await _replayed(ledger, directory, order, payee)
         raise
+    if order.memo is not None:
+        assert memos is not None, "an order with a memo is paid where memos are kept"
+        # Before the transfers: a payment that shows a memo has one to show. If this process
+        # dies between here and the ledger's answer, the same request again finds the row as it
+        # is and goes on; if it never comes, no transfer carries the memo's mark, and a memo is
+        # read for a transfer alone. What is refused below leaves such a row as well.
+        await memos.keep(payment_id=order.id, payer_id=order.payer.id, memo=order.memo)
     transfers = _transfers(order, payee, fee, room)
     results = await ledger.create_transfers(transfers)
     if all(result.status is CreateTransferStatus.CREATED for result in results):
+        at_ns = results[0].timestamp
         payment = Payment(
-            order.id, order.payer, payee, order.amount, fee, order.reference, results[0].timestamp
+            order.id, order.payer, payee, order.amount, fee, order.reference, at_ns, _mark(order)
         )
         return Paid(payment, replayed=False)
     return await _explain(ledger, directory, limits, order, payee, results, len(transfers) - len(room))
@@ -174,6 +200,10 @@ def payment_fee_ids(payment_ids: Sequence[UUID]) -> list[UUID]:
     return derive_ids("payment-fee", lasts=payment_ids)
 
 
+def _mark(order: PaymentOrder) -> int:
+    return order.memo.mark if order.memo is not None else 0
+
+
 def _transfers(order: PaymentOrder, payee: Wallet, fee: Money, room: Sequence[Transfer]) -> list[Transfer]:
     """The chain: the payment, its fee if one is due, and what it uses of the payer's room."""
     asset = order.amount.asset
@@ -184,6 +214,7 @@ def _transfers(order: PaymentOrder, payee: Wallet, fee: Money, room: Sequence[Tr
         credit_account_id=wallet_account(payee.id, asset),
         amount=order.amount.minor,
         user_data_128=order.reference.int if order.reference is not None else 0,
+        user_data_64=_mark(order),
         ledger=asset.ledger,
         code=TransferCode.PAYMENT,
     )
@@ -307,6 +338,8 @@ async def _replayed(ledger: Ledger, directory: WalletDirectory, order: PaymentOr
                 f"A payment with this id was made with another {field}.",
                 field=field,
             )
+    if found.memo_mark != _mark(order):
+        raise memo_differs()
     return Paid(found, replayed=True)
 
 
@@ -330,4 +363,5 @@ async def _load(ledger: Ledger, directory: WalletDirectory, payment_id: UUID) ->
         fee=Money(fee.amount if fee is not None else 0, asset),
         reference=UUID(int=transfer.user_data_128) if transfer.user_data_128 else None,
         created_at_ns=transfer.timestamp,
+        memo_mark=transfer.user_data_64,
     )

@@ -24,9 +24,9 @@ class TestHandles:
         answer = await aye.get("/v1/handles/@KO_ko")
         assert answer.status_code == 200
         codes = [asset.code for asset in ASSETS]
-        assert answer.json() == {"handle": "@ko_ko", "can_be_paid": True, "assets": codes}
+        assert answer.json() == {"handle": "@ko_ko", "can_be_paid": True, "assets": codes, "memo_key": None}
         own = (await aye.get("/v1/handles/aye_aye")).json()
-        assert own == {"handle": "@aye_aye", "can_be_paid": False, "assets": []}
+        assert own == {"handle": "@aye_aye", "can_be_paid": False, "assets": [], "memo_key": None}
 
     async def test_handles_that_nobody_has_get_answers_of_one_size(self, aye):
         answers = [await aye.get(f"/v1/handles/{handle}") for handle in ("nobody_a", "nobody_b", "nugpay_x")]

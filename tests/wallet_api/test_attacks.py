@@ -69,7 +69,9 @@ class Attacker:
 
     def capture(self, method: str, path: str, operation: dict[str, Any], *, seconds: int = 0) -> Captured:
         body, kind = self.body(operation)
-        target = filled(path, self.owner.ids) + self.query(operation)
+        # A month names nobody's object, so the owner has none.
+        month = {"asset": "USDT", "month": "2026-11"}
+        target = filled(path, month | self.owner.ids) + self.query(operation)
         phone = self.owner.phone
         headers = signature_headers(
             phone.key,

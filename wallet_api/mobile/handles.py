@@ -13,9 +13,19 @@ from foundation.assets import ASSETS
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
 from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
-from wallet_api.wire import Answer, AssetText, HandleText, answered, handle_in_path, handle_text, shown
+from wallet_api.wire import (
+    Answer,
+    AssetText,
+    HandleText,
+    MemoKeyText,
+    answered,
+    handle_in_path,
+    handle_text,
+    shown,
+)
 from wallets.errors import WalletCode
 from wallets.handle_lookups import look_up_handle
+from wallets.memos import unpadded
 from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["payments"])
@@ -25,12 +35,20 @@ class PayeeAnswer(Answer):
     """Somebody whom the caller may pay."""
 
     model_config = shown(
-        {"handle": "@ko_ko", "can_be_paid": True, "assets": [asset.code for asset in ASSETS]}
+        {
+            "handle": "@ko_ko",
+            "can_be_paid": True,
+            "assets": [asset.code for asset in ASSETS],
+            "memo_key": "5kd3kbLkDbYEHDOX1bUFf3q9aIEWZwJyVIz2ZyqzvWA",
+        }
     )
 
     handle: Annotated[HandleText, Field(description="Show it before the payment is signed.")]
     can_be_paid: Annotated[bool, Field(description="False for the caller's own handle.")]
     assets: Annotated[list[AssetText], Field(description="In which the caller can pay.")]
+    memo_key: Annotated[
+        MemoKeyText | None, Field(description="Memos are encrypted to it; null when there is none.")
+    ]
 
 
 @router.get(
@@ -66,5 +84,6 @@ async def payee_of_handle(
             handle=handle_text(found.handle),
             can_be_paid=bool(found.assets),
             assets=[asset.code for asset in found.assets],
+            memo_key=unpadded(found.memo_key) if found.memo_key is not None else None,
         )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
@@ -25,6 +26,7 @@ from wallet_api.wire import (
     AssetText,
     HandleText,
     InstantText,
+    MemoAnswer,
     TimeAnswer,
     UUIDText,
     answered,
@@ -34,14 +36,25 @@ from wallet_api.wire import (
     time_text,
 )
 from wallets.errors import WalletCode
-from wallets.history import PAGE_MAX, Effect, HistoryLine, history
+from wallets.history import PAGE_MAX, Effect, HistoryLine, history, with_memos
 from wallets.history_filters import Direction, HistoryFilter, HistoryKind
 from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["wallet"])
 
 LINE_BYTES: Final = 448
-"""Longest line of the list."""
+"""Longest line of the list, without its memo."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+MEMO_LINE_BYTES: Final = 2048
+"""Longest line with its memo."""
+
+
+MemosAsked = Annotated[
+    bool, Field(strict=False, description="True: lines bring their memos, and the answer is larger.")
+]
+"""Whether lines are wanted with their memos."""
 
 
 class HistoryQuery(Asked):
@@ -63,6 +76,16 @@ class HistoryQuery(Asked):
     until: Annotated[InstantText | None, Field(description="Before this instant.")] = None
     amount_min: Annotated[AmountText | None, Field(description="At least; needs the asset.")] = None
     amount_max: Annotated[AmountText | None, Field(description="At most; needs the asset.")] = None
+    memo_hash: Annotated[
+        str | None,
+        Field(
+            min_length=64,
+            max_length=64,
+            description="Only payments whose memo has this SHA-256, in hex of lower case; with their memos.",
+            json_schema_extra={"pattern": "^[0-9a-f]{64}$"},
+        ),
+    ] = None
+    memos: MemosAsked = False
     cursor: Annotated[str | None, Field(max_length=64, description="From the page before.")] = None
     limit: Annotated[int, Field(ge=1, le=PAGE_MAX, strict=False, description="Most lines on the page.")] = 20
 
@@ -87,6 +110,7 @@ class HistoryLineAnswer(Answer):
         ),
     ]
     at: TimeAnswer
+    memo: MemoAnswer = None
 
 
 class HistoryAnswer(Answer):
@@ -140,7 +164,9 @@ async def own_history(request: Request, query: Annotated[HistoryQuery, Query()])
     """The caller's history."""
     connections = connections_of(request)
     wallet = await wallet_read(request)
-    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES)
+    # By what is asked alone: whether a wallet has memos must not be seen from a size.
+    memos = query.memos or query.memo_hash is not None
+    pad_list(request, lines_max=query.limit, line_bytes=MEMO_LINE_BYTES if memos else LINE_BYTES)
     only = _filter(query)
     only.check()
     if only.counterparty is not None:
@@ -154,9 +180,10 @@ async def own_history(request: Request, query: Annotated[HistoryQuery, Query()])
         cursor=query.cursor,
         limit=query.limit,
     )
-    return answered(
-        HistoryAnswer(lines=[line_answer(line) for line in page.lines], next_cursor=page.next_cursor)
-    )
+    lines = page.lines
+    if memos:
+        lines = await with_memos(connections.memos, lines, sha256=only.memo_sha256)
+    return answered(HistoryAnswer(lines=[line_answer(line) for line in lines], next_cursor=page.next_cursor))
 
 
 def _filter(query: HistoryQuery) -> HistoryFilter:
@@ -171,6 +198,7 @@ def _filter(query: HistoryQuery) -> HistoryFilter:
         until_ns=_instant("until", query.until),
         amount_min=_amount("amount_min", query.amount_min, asset),
         amount_max=_amount("amount_max", query.amount_max, asset),
+        memo_sha256=_sha256(query.memo_hash),
     )
 
 
@@ -184,6 +212,18 @@ def _amount(field: str, text: str | None, asset: Asset | None) -> Money | None:
             field=field,
         )
     return Money.parse(text, asset)
+
+
+def _sha256(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    if not _SHA256.fullmatch(text):
+        raise Refusal(
+            WalletCode.HISTORY_FILTER_MALFORMED,
+            "A memo's hash is its SHA-256, in hex of lower case.",
+            field="memo_hash",
+        )
+    return bytes.fromhex(text)
 
 
 def _instant(field: str, text: str | None) -> int | None:
@@ -213,4 +253,5 @@ def line_answer(line: HistoryLine) -> HistoryLineAnswer:
         counterparty=handle_text(line.counterparty) if line.counterparty is not None else None,
         reference=str(line.reference) if line.reference is not None else None,
         at=time_text(line.at_ns),
+        memo=line.memo.text if line.memo is not None else None,
     )

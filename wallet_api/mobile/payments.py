@@ -34,6 +34,8 @@ from wallet_api.wire import (
     AssetText,
     HandleText,
     IdText,
+    MemoAnswer,
+    MemoText,
     TimeAnswer,
     UUIDText,
     answered,
@@ -44,6 +46,8 @@ from wallet_api.wire import (
     time_text,
 )
 from wallets.errors import WalletCode
+from wallets.memo_errors import MemoCode
+from wallets.memos import Memo, parse_memo
 from wallets.payments import Payment, PaymentOrder, pay, payment_by_id
 from wallets.request_errors import AskingCode
 
@@ -64,6 +68,7 @@ class PaymentRequest(Asked):
         UUIDText | None,
         Field(description="The payer's own number for what is paid; both parties see it."),
     ] = None
+    memo: MemoText | None = None
 
 
 class PaymentAnswer(Answer):
@@ -92,6 +97,7 @@ class PaymentAnswer(Answer):
     total: Annotated[AmountAnswer, Field(description="What left the payer's wallet.")]
     reference: UUIDText | None
     created_at: TimeAnswer
+    memo: MemoAnswer = None
 
 
 @router.post(
@@ -108,6 +114,7 @@ class PaymentAnswer(Answer):
         AMOUNTS,
         FoundationCode.ID_MALFORMED,
         WalletCode.PAYMENT_ID_MALFORMED,
+        MemoCode.MEMO_MALFORMED,
         WalletCode.AMOUNT_NOT_POSITIVE,
         WalletCode.HANDLE_MALFORMED,
         WalletCode.PAYEE_UNKNOWN,
@@ -139,16 +146,19 @@ async def make_payment(request: Request) -> Response:
         amount=Money.parse(asked.amount, asset),
         fee_max=Money.parse(asked.fee_max, asset) if asked.fee_max is not None else None,
         reference=parse_id(asked.reference) if asked.reference is not None else None,
+        memo=parse_memo(asked.memo) if asked.memo is not None else None,
     )
     # Handles are not to be guessed by paying them: only those that nobody has are counted.
     connections.lookups.check(payer.person_id)
     try:
-        paid = await pay(connections.ledger, connections.wallets, connections.limits, order)
+        paid = await pay(
+            connections.ledger, connections.wallets, connections.limits, order, connections.memos
+        )
     except Refusal as refusal:
         if refusal.code is WalletCode.PAYEE_UNKNOWN:
             await connections.lookups.count(payer.person_id)
         raise
-    return answered(payment_answer(paid.payment), status=201, replayed=paid.replayed)
+    return answered(payment_answer(paid.payment, order.memo), status=201, replayed=paid.replayed)
 
 
 @router.get(
@@ -170,11 +180,12 @@ async def own_payment(
     found = await payment_by_id(
         connections.ledger, connections.wallets, wallet=wallet, payment_id=parse_id(payment_id)
     )
-    return answered(payment_answer(found))
+    memos = await connections.memos.of({found.id: found.memo_mark})
+    return answered(payment_answer(found, memos.get(found.id)))
 
 
-def payment_answer(payment: Payment) -> PaymentAnswer:
-    """A payment as it is answered."""
+def payment_answer(payment: Payment, memo: Memo | None = None) -> PaymentAnswer:
+    """A payment as it is answered, to one of its parties."""
     return PaymentAnswer(
         id=str(payment.id),
         payer=handle_text(payment.payer.handle),
@@ -185,4 +196,5 @@ def payment_answer(payment: Payment) -> PaymentAnswer:
         total=(payment.amount + payment.fee).format(),
         reference=str(payment.reference) if payment.reference is not None else None,
         created_at=time_text(payment.created_at_ns),
+        memo=memo.text if memo is not None else None,
     )

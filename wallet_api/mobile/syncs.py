@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
@@ -13,7 +14,7 @@ from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
 from wallet_api.mobile.balances import BalanceAnswer, balance_answer
 from wallet_api.mobile.deposits import DepositAnswer, deposit_answer
-from wallet_api.mobile.history import LINE_BYTES, HistoryLineAnswer, line_answer
+from wallet_api.mobile.history import LINE_BYTES, MEMO_LINE_BYTES, HistoryLineAnswer, MemosAsked, line_answer
 from wallet_api.mobile.payment_requests import RequestAnswer, request_answer
 from wallet_api.mobile.withdrawals import LINE_BYTES as OBJECT_BYTES
 from wallet_api.mobile.withdrawals import WithdrawalAnswer, withdrawal_answer
@@ -21,6 +22,7 @@ from wallet_api.operations import OF_A_WALLET, OF_THE_LEDGER, problems, signed
 from wallet_api.padding import pad_list
 from wallet_api.wire import Answer, Asked, answered, shown
 from wallets.errors import WalletCode
+from wallets.history import HistoryLine, with_memos
 from wallets.syncs import OBJECTS_PER_LINE, PAGE_MAX, SyncPage, sync
 
 router = APIRouter(tags=["wallet"])
@@ -38,6 +40,7 @@ class SyncQuery(Asked):
     limit: Annotated[
         int, Field(ge=1, le=PAGE_MAX, strict=False, description="Most lines, and most changed objects.")
     ] = LIMIT
+    memos: MemosAsked = False
 
 
 class SyncAnswer(Answer):
@@ -102,16 +105,18 @@ class SyncAnswer(Answer):
 )
 async def own_changes(request: Request, query: Annotated[SyncQuery, Query()]) -> Response:
     """What changed in the caller's wallet."""
-    pad_list(request, lines_max=query.limit, line_bytes=LINE_BYTES + OBJECTS_PER_LINE * OBJECT_BYTES)
+    line_bytes = MEMO_LINE_BYTES if query.memos else LINE_BYTES
+    pad_list(request, lines_max=query.limit, line_bytes=line_bytes + OBJECTS_PER_LINE * OBJECT_BYTES)
     connections = connections_of(request)
     wallet = await wallet_of(request)
     page = await sync(connections.request_books(), wallet=wallet, cursor=query.cursor, limit=query.limit)
-    return answered(_answer(page))
+    lines = await with_memos(connections.memos, page.lines) if query.memos else page.lines
+    return answered(_answer(page, lines))
 
 
-def _answer(page: SyncPage) -> SyncAnswer:
+def _answer(page: SyncPage, lines: Sequence[HistoryLine]) -> SyncAnswer:
     return SyncAnswer(
-        lines=[line_answer(each) for each in page.lines],
+        lines=[line_answer(each) for each in lines],
         payment_requests=[request_answer(each) for each in page.requests],
         withdrawals=[withdrawal_answer(each) for each in page.withdrawals],
         deposits=[deposit_answer(each) for each in page.deposits],

@@ -25,6 +25,7 @@ from nugpay_client.errors import (
     IdAlreadyUsed,
     InsufficientFunds,
     LimitExceeded,
+    MemoRefused,
     NotAnOfficer,
     NotAuthenticated,
     NotFound,
@@ -43,6 +44,7 @@ from nugpay_client.errors import (
     WaitedTooLong,
 )
 from nugpay_client.keys import DeviceKey, RequestSigner, key_id
+from nugpay_client.memos import MemoKeys, open_memo, seal_memo
 from nugpay_client.models import (
     Acceptance,
     AwaitedWithdrawal,
@@ -113,6 +115,8 @@ __all__ = [
     "Invoice",
     "InvoiceOrder",
     "LimitExceeded",
+    "MemoKeys",
+    "MemoRefused",
     "MonthLine",
     "MonthStatement",
     "NUGPayClientError",
@@ -175,8 +179,10 @@ __all__ = [
     "WithdrawalOrder",
     "WithdrawalQuote",
     "key_id",
+    "open_memo",
     "read_payment_code",
     "receipt_text",
+    "seal_memo",
     "signature_headers",
     "till_desk",
     "verify_receipt",

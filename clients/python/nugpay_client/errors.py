@@ -7,6 +7,7 @@ NUGPayClientError
 ├── Unreachable          a read found no server
 ├── PaymentCodeRefused   a payment code that was scanned is damaged, over or none at all
 ├── ReceiptRefused       a receipt is damaged, or the bank has not signed it
+├── MemoRefused          a memo cannot be encrypted, or not be read with these keys
 ├── AnswerMalformed      what came back is no answer of this API
 └── WaitedTooLong        a state did not come in time
 """
@@ -156,6 +157,14 @@ class PaymentCodeRefused(NUGPayClientError):
 
 class ReceiptRefused(NUGPayClientError):
     """A receipt is none, is damaged, or is signed by somebody else; ``code`` says which."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+
+
+class MemoRefused(NUGPayClientError):
+    """A memo is not encrypted, or not read; nothing was sent. ``code`` says why, stably."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")

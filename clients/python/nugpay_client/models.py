@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from nugpay_client.errors import AnswerMalformed
+from nugpay_client.memos import MemoKeys, open_memo
 
 Amount = str | int | Decimal
 """What callers may give as an amount; a float is refused."""
@@ -28,6 +29,8 @@ class PaymentOrder:
     asset: str
     fee_max: str | None = None
     reference: UUID | None = None
+    memo: str | None = None
+    """Encrypted for this payment (``Wallet.order``); sent again, it is the same."""
 
     def to_json(self) -> dict[str, str]:
         """The order as it is sent, and as it may be kept."""
@@ -36,6 +39,8 @@ class PaymentOrder:
             made["fee_max"] = self.fee_max
         if self.reference is not None:
             made["reference"] = str(self.reference)
+        if self.memo is not None:
+            made["memo"] = self.memo
         return made
 
     @classmethod
@@ -49,6 +54,7 @@ class PaymentOrder:
             asset=content["asset"],
             fee_max=content.get("fee_max"),
             reference=UUID(reference) if reference else None,
+            memo=content.get("memo"),
         )
 
 
@@ -178,6 +184,8 @@ class Payee:
     """False for the own handle."""
     assets: tuple[str, ...]
     """In which this wallet can pay."""
+    memo_key: str | None = None
+    """To which memos are encrypted; None when none was published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +264,14 @@ class Payment:
     total: Decimal
     reference: UUID | None
     created_at: datetime
+    memo: str | None = None
+    """Encrypted."""
+
+    def memo_text(self, keys: MemoKeys) -> str | None:
+        """What the payer wrote, None for nothing; ``MemoRefused`` when these keys cannot read it."""
+        if self.memo is None:
+            return None
+        return open_memo(self.memo, keys, payment_id=self.id, payer=self.payer, payee=self.payee)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +289,16 @@ class HistoryLine:
     counterparty: str | None
     reference: UUID | None
     at: datetime
+    memo: str | None = None
+    """Encrypted; only where memos were asked for."""
+
+    def memo_text(self, keys: MemoKeys) -> str | None:
+        """What the payer wrote, None for nothing; ``MemoRefused`` when these keys cannot read it."""
+        if self.memo is None or self.counterparty is None:
+            return None
+        parties = (keys.handle, self.counterparty)
+        payer, payee = parties if self.direction == "out" else parties[::-1]
+        return open_memo(self.memo, keys, payment_id=self.id, payer=payer, payee=payee)
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,7 +415,14 @@ def amount_text(amount: str | int | Decimal) -> str:
 def read(kind: type[Any], content: Any) -> Any:
     """A value of ``kind`` from a decoded object; members that are not known here are left out."""
     try:
-        return kind(**{name: _value(kind, name, content[name]) for name in kind.__dataclass_fields__})
+        # Where there is a default, the server may have nothing to say.
+        return kind(
+            **{
+                name: _value(kind, name, content[name])
+                for name, each in kind.__dataclass_fields__.items()
+                if each.default is MISSING or name in content
+            }
+        )
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise AnswerMalformed(f"not a {kind.__name__}: {error!r}") from error
 

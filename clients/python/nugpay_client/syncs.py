@@ -26,13 +26,15 @@ class Changes:
 
 
 async def changes_after(
-    connection: Connection, cursor: str | None, limit: int | None
+    connection: Connection, cursor: str | None, limit: int | None, *, memos: bool = False
 ) -> AsyncIterator[Changes]:
     """Answers until nothing more has changed; at least one."""
     while True:
         query = {"cursor": cursor} if cursor is not None else {}
         if limit is not None:
             query["limit"] = str(limit)
+        if memos:
+            query["memos"] = "true"
         content = (await connection.send("GET", "/v1/sync", query=query)).content
         try:
             found = Changes(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -18,8 +19,9 @@ from uuid import UUID
 
 from nugpay_client.bulk_payments import BulkPayments
 from nugpay_client.business import Business
-from nugpay_client.errors import PaymentCodeRefused, WaitedTooLong
+from nugpay_client.errors import MemoRefused, PaymentCodeRefused, WaitedTooLong
 from nugpay_client.ids import new_id
+from nugpay_client.memos import MemoKeys, seal_memo
 from nugpay_client.models import (
     Amount,
     Balance,
@@ -85,6 +87,10 @@ class Wallet(Session):
         found: Payee = read(Payee, content)
         return found
 
+    async def publish_memo_key(self, keys: MemoKeys) -> None:
+        """Have others encrypt memos to the current key from now on; keep the keys before that."""
+        await self._connection.send("PUT", "/v1/memo_key", {"memo_key": keys.public_text})
+
     # Payments ------------------------------------------------------------------
 
     @property
@@ -129,22 +135,36 @@ class Wallet(Session):
 
     def order(
         self,
-        payee: str,
+        payee: str | Payee,
         amount: Amount,
         asset: str,
         *,
         fee_max: Amount | None = None,
         reference: UUID | None = None,
+        memo: str | None = None,
+        keys: MemoKeys | None = None,
     ) -> PaymentOrder:
-        """A payment order with a new id: keep it, then ``pay`` it as often as needed."""
-        return PaymentOrder(
+        """A payment order with a new id: keep it, then ``pay`` it as often as needed.
+
+        A ``memo`` is encrypted for the payee, as ``payee()`` found it, and for this wallet,
+        whose ``keys`` they are; ``MemoRefused`` when the payee has no key, or it is too long.
+        """
+        made = PaymentOrder(
             id=new_id(self._connection.clock),
-            payee=payee,
+            payee=payee.handle if isinstance(payee, Payee) else payee,
             amount=amount_text(amount),
             asset=asset,
             fee_max=amount_text(fee_max) if fee_max is not None else None,
             reference=reference,
         )
+        if memo is None:
+            return made
+        if not isinstance(payee, Payee) or keys is None:
+            raise ValueError("a memo needs the payee as payee() found it, and this wallet's keys")
+        if payee.memo_key is None:
+            raise MemoRefused("payee_has_no_memo_key", f"{payee.handle} has published no key for memos.")
+        sealed = seal_memo(memo, payment_id=made.id, payer=keys, payee=payee.handle, payee_key=payee.memo_key)
+        return replace(made, memo=sealed)
 
     async def pay(self, order: PaymentOrder) -> Payment:
         """Carry an order out once, however often this is called.
@@ -214,9 +234,15 @@ class Wallet(Session):
             windows=windows,
         )
 
-    async def history(self, *, asset: str | None = None, page: int = 50) -> AsyncIterator[HistoryLine]:
-        """The history, newest first, fetched page by page as it is read."""
+    async def history(
+        self, *, asset: str | None = None, page: int = 50, memos: bool = False, memo_hash: str | None = None
+    ) -> AsyncIterator[HistoryLine]:
+        """The history, newest first, fetched page by page as it is read.
+
+        With ``memos`` lines bring theirs; ``memo_hash`` is a memo's SHA-256 in hex, for its payment alone.
+        """
         query = {"limit": str(page)} | ({"asset": asset} if asset is not None else {})
+        query |= ({"memos": "true"} if memos else {}) | ({"memo_hash": memo_hash} if memo_hash else {})
         while True:
             content = (await self._connection.send("GET", "/v1/history", query=query)).content
             for line in content["lines"]:
@@ -226,9 +252,11 @@ class Wallet(Session):
                 return
             query["cursor"] = content["next_cursor"]
 
-    def changes(self, cursor: str | None = None, *, limit: int | None = None) -> AsyncIterator[Changes]:
+    def changes(
+        self, cursor: str | None = None, *, limit: int | None = None, memos: bool = False
+    ) -> AsyncIterator[Changes]:
         """All that changed since ``cursor``, or ever: store each answer, then keep its cursor."""
-        return changes_after(self._connection, cursor, limit)
+        return changes_after(self._connection, cursor, limit, memos=memos)
 
     @property
     def statements(self) -> Statements:
