@@ -155,7 +155,8 @@ def forget_a_mark(tables: TablesInMemory) -> None:
 
 CRIMES: dict[Callable[[TablesInMemory], None], tuple[str, str]] = {
     delete_last_rows: ("ledger_batch", "transfer_count"),
-    delete_middle_row: ("ledger_batch", "transfer_last"),
+    # Of the row before, or after, the one that is gone: that depends on where a batch ends.
+    delete_middle_row: ("ledger_batch", ""),
     swap_rows: ("", ""),
     delete_newest_batch: ("", ""),
     delete_middle_batch: ("ledger_batch", "sequence"),

@@ -273,8 +273,11 @@ async def filled(api: API, aye: Phone, ko: Phone) -> dict[str, str]:
 
 
 NEEDED = {"asset": "USDT", "amount": "12.50", "role": "payer"}
-OF_OTHERS = ("officers", "bulk_payments", "devices", "sessions")
-"""What no phone reads every day: officers' work, businesses' files, and security."""
+OF_OTHERS = (
+    "officers", "bulk_payments", "devices", "sessions", "recovery", "merchant", "standing_orders", "recall",
+    "splits",
+)  # fmt: skip
+"""What no phone reads every day: officers' and businesses' work, security, and what is seldom."""
 
 
 @pytest.mark.parametrize("form", ["application/cbor", "application/json"])

@@ -2,6 +2,7 @@
 
 from foundation.assets import USDT
 from foundation.ids import uuid7
+from tests.fixtures.snapshots import settled
 from tests.wallet_api.test_pins import DURESS, PIN, code
 from tests.wallet_api.test_withdrawals import deployment, order
 
@@ -9,6 +10,7 @@ __all__ = ["deployment"]
 
 
 async def test_one_question_brings_all_that_changed_and_the_balances(api, aye, ko, deployment):
+    await settled(api.database)
     first = (await aye.get("/v1/sync?limit=50")).json()
     assert ([line["kind"] for line in first["lines"]], first["has_more"]) == (["deposit"], False)
     await aye.pay(ko, "5")
@@ -18,6 +20,7 @@ async def test_one_question_brings_all_that_changed_and_the_balances(api, aye, k
     body = {"id": str(uuid7(api.clock)), "payer": "@aye_aye", "asset": "USDT", "amount": "2"}
     asked = (await ko.post("/v1/payment_requests", body)).json()
     withdrawal = (await aye.post("/v1/withdrawals", order(api))).json()
+    await settled(api.database)
     found = (await aye.get(f"/v1/sync?limit=50&cursor={first['next_cursor']}")).json()
     assert [line["kind"] for line in found["lines"]] == [
         "payment", "payment_fee", "payment", "refund", "withdrawal", "withdrawal_fee",

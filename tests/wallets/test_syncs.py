@@ -11,6 +11,7 @@ import pytest
 from foundation.assets import DMMK, USDT
 from foundation.errors import Refusal
 from foundation.postgres import sync_url
+from tests.fixtures.snapshots import settled
 from tests.wallets.asking import Asking
 from tests.wallets.conftest import Bank
 from wallets.history import HistoryLine, history
@@ -23,8 +24,12 @@ def books_of(bank: Bank) -> Books:
     return Books(bank.database, bank.ledger, bank.clock, bank.directory, bank.limits)
 
 
-async def brought(bank: Bank, wallet: Wallet, cursor: str | None = None, limit: int = 5) -> list[SyncPage]:
-    """Answers until there is nothing more."""
+async def brought(
+    bank: Bank, wallet: Wallet, cursor: str | None = None, limit: int = 5, *, waits: bool = True
+) -> list[SyncPage]:
+    """Answers until there is nothing more, once nobody writes, or at once."""
+    if waits:
+        await settled(bank.database)
     pages: list[SyncPage] = []
     while not pages or pages[-1].has_more:
         pages.append(await sync(books_of(bank), wallet=wallet, cursor=cursor, limit=limit))
@@ -127,7 +132,7 @@ async def test_a_change_of_a_transaction_that_ends_late_is_not_passed_over(bank)
         # It has its number, and has not ended.
         late.execute("UPDATE wallets_payment_request SET reference = %s WHERE id = %s", (slow.id, slow.id))
         quick = await asking.asked("2")
-        (meanwhile,) = await brought(bank, asking.payee, cursor)
+        (meanwhile,) = await brought(bank, asking.payee, cursor, waits=False)
         assert not meanwhile.requests, "what is younger waits for what is under way"
         late.commit()
     (after,) = await brought(bank, asking.payee, meanwhile.next_cursor)
