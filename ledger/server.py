@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ import uvicorn
 import uvloop
 
 from foundation.clock import SystemClock
+from foundation.garbage import keep_what_is_loaded
 from foundation.logs import configure_logging
 from foundation.settings import Settings, get_settings
 from ledger.archived import SegmentFinder
@@ -203,20 +203,10 @@ async def _watch(
                 door.is_open = True
                 publish(address, own)
                 published = True
-                _keep_what_is_loaded()
+                keep_what_is_loaded()
                 log.info("ledger_serving", address=address, sequence=engine.sequence)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), PHASE_POLL_SECONDS)
-
-
-def _keep_what_is_loaded() -> None:
-    """Take modules and state out of the garbage collector's sight.
-
-    They stay as long as the process does; looking through them again and again
-    would stop every caller for some hundredths of a second each time.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def main(settings: Settings | None = None, database_url: str | None = None) -> None:

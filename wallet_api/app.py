@@ -7,7 +7,6 @@ It is stateless: any number of processes may serve side by side.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
@@ -98,9 +97,6 @@ def create_app(settings: Settings | None = None, *, connect: Connect = connect) 
         configure_logging("api", chosen.log_level)
         async with connect(chosen) as connections:
             app.state.connections = connections
-            # What is loaded stays: looking through it again and again would stop every caller.
-            gc.collect()
-            gc.freeze()
             yield
 
     app = ExpressAPI(

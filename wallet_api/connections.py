@@ -14,6 +14,7 @@ from foundation.changes import Changes
 from foundation.clock import Clock, SystemClock
 from foundation.database import Database
 from foundation.errors import NUGPayError
+from foundation.garbage import keep_what_is_loaded
 from foundation.settings import Settings
 from identity.devices import DeviceDirectory
 from identity.nonces import NonceRecorder
@@ -154,6 +155,7 @@ async def connect(settings: Settings) -> AsyncIterator[Connections]:
         changes = Changes(settings.database_url)
         connections = Connections(settings, SystemClock(), database, ledger, changes)
         async with changes.followed():
+            keep_what_is_loaded()
             yield connections
     finally:
         await ledger.close()

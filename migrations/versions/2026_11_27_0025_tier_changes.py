@@ -28,5 +28,7 @@ def upgrade() -> None:
     op.create_index("ix_wallets_tier_change_wallet_id", "wallets_tier_change", ["wallet_id", "decided_at"])
 
 
+# Forward only: taking a table back would take with it what people have written since. What is
+# wrong is mended by a further migration, and a test holds every file to it.
 def downgrade() -> None:
     raise NotImplementedError("migrations only go forward; write a new one")
