@@ -156,7 +156,7 @@ def forget_a_mark(tables: TablesInMemory) -> None:
 CRIMES: dict[Callable[[TablesInMemory], None], tuple[str, str]] = {
     delete_last_rows: ("ledger_batch", "transfer_count"),
     # Of the row before, or after, the one that is gone: that depends on where a batch ends.
-    delete_middle_row: ("ledger_batch", ""),
+    delete_middle_row: ("ledger_batch", "transfer_first or transfer_last"),
     swap_rows: ("", ""),
     delete_newest_batch: ("", ""),
     delete_middle_batch: ("ledger_batch", "sequence"),
@@ -186,7 +186,7 @@ def test_a_crime_is_found_where_it_was_done(
     assert finding is not None
     table, column = CRIMES[crime]
     assert table in {"", finding.table}, finding
-    assert column in {"", finding.column}, finding
+    assert not column or finding.column in column.split(" or "), finding
 
 
 FOLLOWS = {
