@@ -25,6 +25,9 @@ RECEIPT_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.02
 """Between two questions for receipts."""
 
+PREDECESSOR_SECONDS_MAX = 0.5
+"""How long a transaction waits for the one before it to be mined, before it is sent anyway."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdministrativeCall:
@@ -67,10 +70,7 @@ async def execute(
         )
         for position, call in enumerate(calls)
     ]
-    # One after the other: a node may take the parts of one request in any order, and
-    # anvil may then leave a transaction that came before its predecessor unmined.
-    for one in signed:
-        await rpc.call("eth_sendRawTransaction", hexadecimal(one.raw))
+    await _send(rpc, [(one.tx_hash, one.raw) for one in signed])
     receipts = await _receipts(rpc, [one.tx_hash for one in signed])
     for position, receipt in enumerate(receipts):
         if not receipt.succeeded:
@@ -81,6 +81,28 @@ async def execute(
 async def next_nonce(rpc: RPC, address: str) -> int:
     """The first nonce that no transaction of the address has, mined or waiting."""
     return int((await rpc.read([("eth_getTransactionCount", (address, "pending"))], str))[0], 16)
+
+
+async def _send(rpc: RPC, signed: Sequence[tuple[str, bytes]]) -> None:
+    # One after the other: a node may take the parts of one request in any order. And where the
+    # node mines at once, each after its predecessor's receipt: anvil 1.7.1 puts a transaction that
+    # arrives while its predecessor becomes a block among those that wait for it, and as it has
+    # been mined already, that one and all after it wait for ever. Where the first is not mined
+    # within moments, blocks have their own time, and the rest is not held up for them.
+    mines_at_once = True
+    for position, (tx_hash, raw) in enumerate(signed):
+        await rpc.call("eth_sendRawTransaction", hexadecimal(raw))
+        if mines_at_once and position < len(signed) - 1:
+            mines_at_once = await _mined_soon(rpc, tx_hash)
+
+
+async def _mined_soon(rpc: RPC, tx_hash: str) -> bool:
+    deadline = time.monotonic() + PREDECESSOR_SECONDS_MAX
+    while (await rpc.find([("eth_getTransactionReceipt", (tx_hash,))], Receipt))[0] is None:
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL_SECONDS)
+    return True
 
 
 async def _receipts(rpc: RPC, hashes: Sequence[str]) -> list[Receipt]:

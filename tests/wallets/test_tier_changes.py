@@ -44,6 +44,7 @@ async def test_two_officers_change_a_tier_and_it_stands_written_who_and_why(api,
     after = (await aye.get("/v1/limits?asset=USDT")).json()
     assert (before["tier"], after["tier"]) == ("standard", "business")
     assert float(after["per_payment"]) > float(before["per_payment"])
+    api.clock.advance(seconds=1)
     await change(api, "aye_aye", Tier.STARTER, BOTH, "a mistake")
     async with api.database.session() as session:
         now, changes = await tier_changes(session, "aye_aye")
