@@ -207,12 +207,14 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         404, "If you sent this file, it is not there: send it again with the same id."
     ),
     BulkCode.BULK_RELEASED_BY_MAKER: ProblemKind(403, "Release it with another device of the wallet."),
+    BulkCode.BULK_CANCELLED: ProblemKind(409, _OTHER_ID, new_id_needed=True),
     BulkCode.BULK_LINES_WRONG: ProblemKind(
         409, "Correct the lines that are told, and bring the file again with a new id.", new_id_needed=True
     ),
     BulkCode.BULK_RELEASED_DIFFERENTLY: ProblemKind(
         422, "Compare the file with the one that you mean to release."
     ),
+    BulkCode.BULK_RELEASED: ProblemKind(409, "GET /v1/bulk_payments/{id} says how far it is."),
     BulkCode.BULK_EXCEEDS_BALANCE: ProblemKind(409, "Nothing was paid. Add money, then release it again."),
     BulkCode.BULK_EXCEEDS_LIMIT: ProblemKind(
         409, "Nothing was paid. GET /v1/limits says what is left; release it when there is room."

@@ -37,6 +37,7 @@ class BulkPaymentRow(Base):
         CheckConstraint("total >= 0 AND fees >= 0", name="sums_not_negative"),
         CheckConstraint("(released_by IS NULL) = (released_at IS NULL)", name="released_whole"),
         CheckConstraint("released_at IS NULL OR (wrong = 0 AND released_by <> made_by)", name="two_devices"),
+        CheckConstraint("cancelled_at IS NULL OR released_at IS NULL", name="cancelled_or_released"),
         CheckConstraint("paid BETWEEN 0 AND done AND done <= lines", name="progress"),
         CheckConstraint("done = 0 OR released_at IS NOT NULL", name="released_first"),
         CheckConstraint("(finished_at IS NOT NULL) = (done = lines)", name="finished_whole"),
@@ -66,6 +67,7 @@ class BulkPaymentRow(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     released_by: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("identity_device.id"))
     released_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     done: Mapped[int] = mapped_column(Integer, server_default="0")
     """Lines that have a result: written with the results, in one database transaction."""
     paid: Mapped[int] = mapped_column(Integer, server_default="0")

@@ -2,9 +2,11 @@
 
     checked ──▶ released ──▶ finished
     wrong                       at least one line cannot be paid: it stays so
+       └──────▶ cancelled       either of them, while it was not released
 
 Bringing a file (``bulk_uploads``) checks every line and moves nothing. Releasing it
-(``bulk_releases``) is a second device's word for the file's digest and sum. Then the worker
+(``bulk_releases``) is a second device's word for the file's digest and sum; until then any
+device cancels it (``bulk_cancellations``). Then the worker
 pays line by line (``bulk_execution``): each line is a payment as any other, with an id that
 follows from the bulk payment's and the line's number, and ends with a result.
 
@@ -52,6 +54,8 @@ class BulkState(StrEnum):
     """Lines are being paid; ``done`` of them have a result."""
     FINISHED = "finished"
     """Every line has a result."""
+    CANCELLED = "cancelled"
+    """It was taken back before it was released, and is never paid."""
 
 
 class LineState(StrEnum):
@@ -91,6 +95,7 @@ class BulkPayment:
     created_at: datetime
     released_at: datetime | None
     finished_at: datetime | None
+    cancelled_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +232,13 @@ def bulk_payment_of(row: BulkPaymentRow, payer: Wallet) -> BulkPayment:
         created_at=row.created_at,
         released_at=row.released_at,
         finished_at=row.finished_at,
+        cancelled_at=row.cancelled_at,
     )
 
 
 def _state_of(row: BulkPaymentRow) -> BulkState:
+    if row.cancelled_at is not None:
+        return BulkState.CANCELLED
     if row.wrong:
         return BulkState.WRONG
     if row.finished_at is not None:

@@ -58,7 +58,7 @@ async def release_bulk_payment(
 ) -> Released:
     """Have a file's lines paid.
 
-    Refused as ``bulk_not_found``, ``bulk_released_by_maker``, ``bulk_lines_wrong``, as
+    Refused as ``bulk_not_found``, ``bulk_released_by_maker``, ``bulk_cancelled``, ``bulk_lines_wrong``, as
     ``bulk_released_differently`` or one of an amount's codes, as ``bulk_exceeds_balance``
     or ``bulk_exceeds_limit``.
     """
@@ -73,6 +73,8 @@ async def release_bulk_payment(
             select(BulkPaymentRow).where(BulkPaymentRow.id == row.id).with_for_update()
         )
         assert locked is not None, "bulk payments are never deleted"
+        if locked.cancelled_at is not None:
+            raise _was_cancelled()
         # Of two devices that release at once the second one finds it done.
         was_released = locked.released_at is not None
         if not was_released:
@@ -86,6 +88,8 @@ def _check(row: BulkPaymentRow, release: BulkRelease) -> None:
             BulkCode.BULK_RELEASED_BY_MAKER,
             "This device brought the file; another one of the wallet releases it.",
         )
+    if row.cancelled_at is not None:
+        raise _was_cancelled()
     if row.wrong:
         raise Refusal(
             BulkCode.BULK_LINES_WRONG, f"{row.wrong} of {row.lines} lines cannot be paid.", wrong=row.wrong
@@ -97,6 +101,10 @@ def _check(row: BulkPaymentRow, release: BulkRelease) -> None:
     ):
         if not is_same:
             raise Refusal(BulkCode.BULK_RELEASED_DIFFERENTLY, f"The file has another {field}.", field=field)
+
+
+def _was_cancelled() -> Refusal:
+    return Refusal(BulkCode.BULK_CANCELLED, "It was cancelled. Bring the file again with a new id.")
 
 
 async def _check_funds(ledger: Ledger, payer: Wallet, row: BulkPaymentRow) -> None:

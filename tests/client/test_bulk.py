@@ -43,6 +43,19 @@ async def test_lines_are_paid_once_whatever_the_network_does(api, wallets, netwo
         await ko.bulk_payments.get(bulk.id)
 
 
+async def test_a_file_is_cancelled_by_either_device_and_never_released(wallets, network, office):
+    maker, checker = office
+    await wallets("ko_ko")
+    bulk = await maker.bulk_payments.bring(maker.bulk_payments.order(FILE, "USDT"))
+    network.accidents = [lost_answer, lost_request]
+    cancelled = await maker.bulk_payments.cancel(bulk.id)
+    assert (cancelled.state, cancelled.cancelled_at is not None) == ("cancelled", True)
+    with pytest.raises(RequestRefused) as refusal:
+        await checker.bulk_payments.release(bulk.id, FILE, "26")
+    assert refusal.value.code == "bulk_cancelled"
+    assert (await checker.bulk_payments.cancel(bulk.id)) == cancelled
+
+
 async def test_another_file_or_the_same_device_releases_nothing(wallets, office):
     maker, checker = office
     await wallets("ko_ko")

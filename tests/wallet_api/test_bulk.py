@@ -1,5 +1,6 @@
 """Files of payments over HTTP: brought by one device, released by another, followed line by line."""
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -89,6 +90,40 @@ async def test_a_file_is_brought_released_paid_and_followed(api, ko, mill, check
     ]
     assert (await ko.get(own)).json()["code"] == "bulk_not_found"
     assert (await ko.get("/v1/bulk_payments")).json() == {"bulk_payments": [], "next_before": None}
+
+
+async def test_of_a_release_and_a_cancellation_one_stands_for_good(api, ko, mill, checker):
+    line = "@ko_ko,25.00,November\r\n"
+    first, second = [(await bring(mill, line)).json() for _ in range(2)]
+    wrong = (await bring(mill, "nobody_here,1,a\r\n")).json()
+    for bulk in (first, wrong):
+        cancel = f"/v1/bulk_payments/{bulk['id']}/cancel"
+        assert (await ko.post(cancel)).json()["code"] == "bulk_not_found"
+        done = await checker.post(cancel)
+        assert (done.status_code, done.json()["state"]) == (200, "cancelled")
+        again = await mill.post(cancel)
+        assert (again.content, again.headers["idempotency-replayed"]) == (done.content, "true")
+        assert (await release(checker, bulk)).json()["code"] == "bulk_cancelled"
+    assert (await release(checker, second)).json()["state"] == "released"
+    refused = await mill.post(f"/v1/bulk_payments/{second['id']}/cancel")
+    assert (refused.status_code, refused.json()["code"]) == (409, "bulk_released")
+    await advance(api)
+    assert await ko.available() == "26.000000"
+
+
+async def test_a_release_and_a_cancellation_at_once_find_each_other(api, ko, mill, checker):
+    bulks = [(await bring(mill, "@ko_ko,1.00,a\r\n")).json() for _ in range(10)]
+    for bulk in bulks:
+        answers = await asyncio.gather(
+            release(checker, bulk), mill.post(f"/v1/bulk_payments/{bulk['id']}/cancel")
+        )
+        assert sorted(answer.status_code for answer in answers) == [200, 409]
+    await advance(api)
+    listed = (await mill.get("/v1/bulk_payments")).json()["bulk_payments"]
+    assert {bulk["state"] for bulk in listed} <= {"finished", "cancelled"}
+    paid = sum(bulk["paid"] for bulk in listed)
+    assert paid == sum(bulk["state"] == "finished" for bulk in listed)
+    assert await ko.available() == f"{1 + paid}.000000"
 
 
 async def test_wrong_lines_are_told_page_by_page_and_nothing_can_be_released(mill, checker):

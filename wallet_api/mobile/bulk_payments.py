@@ -42,6 +42,7 @@ from wallet_api.wire import (
     read,
     shown,
 )
+from wallets.bulk_cancellations import cancel_bulk_payment
 from wallets.bulk_errors import BulkCode
 from wallets.bulk_payments import (
     LINES_PAGE_MAX,
@@ -84,6 +85,7 @@ _BULK = {
     "created_at": "2026-11-23T14:05:09.123456Z",
     "released_at": None,
     "finished_at": None,
+    "cancelled_at": None,
 }
 
 _LINE = {
@@ -136,6 +138,7 @@ class BulkAnswer(Answer):
     created_at: TimeAnswer
     released_at: TimeAnswer | None
     finished_at: TimeAnswer | None
+    cancelled_at: TimeAnswer | None
 
 
 class LineAnswer(Answer):
@@ -242,6 +245,7 @@ async def bring_file(request: Request, query: Annotated[BulkQuery, Query()]) -> 
         FoundationCode.ID_MALFORMED,
         BulkCode.BULK_NOT_FOUND,
         BulkCode.BULK_RELEASED_BY_MAKER,
+        BulkCode.BULK_CANCELLED,
         BulkCode.BULK_LINES_WRONG,
         BulkCode.BULK_RELEASED_DIFFERENTLY,
         BulkCode.BULK_EXCEEDS_BALANCE,
@@ -266,6 +270,27 @@ async def release_file(request: Request, bulk_id: BulkPath) -> Response:
         connections.database, connections.ledger, connections.clock, connections.limits, release
     )
     return answered(_answer(released.bulk_payment), replayed=released.replayed)
+
+
+@router.post(
+    "/{bulk_id}/cancel",
+    response_model=BulkAnswer,
+    summary="Cancel a file of payments",
+    description="By any device of the wallet, while no device has released it: it is never paid then. "
+    "The same again gives the bulk payment as it stands.",
+    responses=problems(
+        OF_A_WALLET, FoundationCode.ID_MALFORMED, BulkCode.BULK_NOT_FOUND, BulkCode.BULK_RELEASED
+    ),
+    openapi_extra=signed(),
+)
+async def cancel_file(request: Request, bulk_id: BulkPath) -> Response:
+    """Take a file back that nobody has released."""
+    connections = connections_of(request)
+    payer = await wallet_of(request)
+    cancelled = await cancel_bulk_payment(
+        connections.database, connections.clock, payer=payer, bulk_id=parse_id(bulk_id)
+    )
+    return answered(_answer(cancelled.bulk_payment), replayed=cancelled.replayed)
 
 
 @router.get(
@@ -349,6 +374,7 @@ def _answer(bulk: BulkPayment) -> BulkAnswer:
         created_at=instant_text(bulk.created_at),
         released_at=instant_text(bulk.released_at) if bulk.released_at is not None else None,
         finished_at=instant_text(bulk.finished_at) if bulk.finished_at is not None else None,
+        cancelled_at=instant_text(bulk.cancelled_at) if bulk.cancelled_at is not None else None,
     )
 
 

@@ -37,7 +37,7 @@ class BulkPayment:
 
     id: UUID
     state: str
-    """``wrong``, ``checked``, ``released`` or ``finished``."""
+    """``wrong``, ``checked``, ``released``, ``finished`` or ``cancelled``."""
     payer: str
     asset: str
     digest: str
@@ -55,6 +55,7 @@ class BulkPayment:
     created_at: datetime
     released_at: datetime | None
     finished_at: datetime | None
+    cancelled_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,13 @@ class BulkPayments:
         """
         body = {"digest": hashlib.sha256(content).hexdigest(), "total": amount_text(total)}
         return _bulk((await self._connection.send("POST", f"{_PATH}/{bulk_id}/release", body)).content)
+
+    async def cancel(self, bulk_id: UUID) -> BulkPayment:
+        """Have a file never be paid, by any device of the wallet; safe to repeat.
+
+        ``RequestRefused`` as ``bulk_released`` when a device has released it.
+        """
+        return _bulk((await self._connection.send("POST", f"{_PATH}/{bulk_id}/cancel")).content)
 
     async def get(self, bulk_id: UUID) -> BulkPayment:
         """How far a file of this wallet is; ``NotFound`` when there is none or it is somebody else's."""
