@@ -205,6 +205,18 @@ class LedgerEngine:
         _check_size(records)
         return await self._create(TransferRequest(records=records))
 
+    async def create_transfer_batches(self, batches: Sequence[Records]) -> list[Records | BaseException]:
+        """Batches that travelled together, each with a caller's own chains: the outcome of each, in order.
+
+        Raises ``LedgerBusy`` or ``LedgerUnavailable`` where nothing of any of them was looked at.
+        """
+        for records in batches:
+            _check_size(records)
+        commands = [CreateTransfers(TransferRequest(records=records)) for records in batches]
+        self._writer.submit(*commands)
+        answers = [command.answer.future for command in commands]
+        return await asyncio.gather(*answers, return_exceptions=True)
+
     async def _create(self, request: TransferRequest) -> Records:
         command = CreateTransfers(request)
         self._writer.submit(command)

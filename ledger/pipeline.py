@@ -93,6 +93,8 @@ class Group:
     commands: list[Command]
     answers: list[Any]
     draft: Draft
+    callers: int = 1
+    """How many callers wait for it."""
     batch: Batch | None = None
     checkpoint: Checkpoint | None = None
     commit: Future[None] | None = None
@@ -149,16 +151,18 @@ class Pipeline:
         """One turn: take what waits, decide it, commit it; False when everything is done after a close."""
         closing = self._intake.is_closing
         commands: list[Command] = []
+        callers = 0
         try:
             if self._committing is not None and self._intake.waiting_events < PIPELINE_EVENTS_MIN:
                 # Few wait: the end of the commit brings more, and one large
                 # group costs less than two small ones.
                 self._finish()
             self._slow_down()
-            commands = self._intake.take(0 if self._committing else wait_seconds, self._expected)
+            commands, callers = self._intake.take(0 if self._committing else wait_seconds, self._expected)
             if not commands and self._committing is None and closing:
                 return False
             decided = self._decide(commands, self._committing)
+            decided.callers = callers
             if self._committing is not None and _is_large(decided):
                 self._finish(decided)
             else:
@@ -308,7 +312,7 @@ class Pipeline:
             # counts must be in the tail already.
             self.stored_head = group.batch.head
             self.on_stored(self.stored_head)
-        self._expected = len(group.commands) + self._intake.waiting_commands
+        self._expected = group.callers + self._intake.waiting_callers
         give(
             (command.answer, self._newest() if isinstance(command, TakeView) else answer)
             for command, answer in zip(group.commands, group.answers, strict=True)

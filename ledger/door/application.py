@@ -174,17 +174,24 @@ async def _ask(engine: LedgerEngine, operation: Operation, question: Any, batche
 
 async def _create_records(engine: LedgerEngine, records: Any, batches: str | None) -> bytes:
     """Packed transfers stay records from the socket to the state machine and back."""
-    answers = await _each_batch(engine.create_transfer_records, split_batches(batches, records))
+    parts: list[Any] = split_batches(batches, records)
+    if len(parts) == 1:
+        return (await engine.create_transfer_records(records)).tobytes()
+    answers = _all_of(await engine.create_transfer_batches(parts))
     return b"".join([part.tobytes() for part in answers])
 
 
-async def _each_batch(method: Callable[[Any], Awaitable[Any]], parts: Sequence[Any]) -> list[Any]:
+async def _each_batch(method: Callable[[Any], Awaitable[Any]], parts: Sequence[Any]) -> Sequence[Any]:
     """Ask for each caller's batch by itself: a chain never runs from one into another."""
     if len(parts) == 1:
         return [await method(parts[0])]
-    answers = await asyncio.gather(*(method(part) for part in parts), return_exceptions=True)
+    return _all_of(await asyncio.gather(*(method(part) for part in parts), return_exceptions=True))
+
+
+def _all_of(answers: Sequence[Any]) -> Sequence[Any]:
+    """The answers, if every batch has one; raises what their callers must hear otherwise."""
     failures = [answer for answer in answers if isinstance(answer, BaseException)]
-    if len(failures) == len(parts):
+    if len(failures) == len(answers):
         raise failures[0]
     archived = [failure for failure in failures if isinstance(failure, SegmentArchived)]
     if archived:
