@@ -14,6 +14,7 @@ from foundation.errors import FoundationCode
 from identity.errors import IdentityCode
 from identity.pin_errors import PinCode
 from identity.recovery_errors import RecoveryCode
+from identity.role_errors import RoleCode
 from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
 from wallets.bulk_errors import BulkCode
@@ -307,6 +308,7 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         404, "If you sent this withdrawal, it has not happened: send it again with the same id."
     ),
     TreasuryCode.APPROVER_IS_NO_OFFICER: ProblemKind(404, "Look up the path in the API's description."),
+    RoleCode.OFFICER_ROLE_MISSING: ProblemKind(403, "Ask an officer whose roles allow it."),
     TreasuryCode.APPROVAL_NOT_AWAITED: ProblemKind(409, "Look at the list of what awaits officers again."),
     TreasuryCode.APPROVAL_OF_OWN_WITHDRAWAL: ProblemKind(403, "Ask two other officers."),
     TreasuryCode.APPROVAL_TIMES_MALFORMED: ProblemKind(422, _SIGN_APPROVAL),

@@ -7,6 +7,7 @@ from foundation.changes import Changes
 from foundation.errors import NUGPayError
 from foundation.settings import get_settings
 from identity.officers import appoint_officer, dismiss_officer
+from identity.roles import DUTIES
 from ops.cli import tier
 from ops.errors import OperationError
 from tests.wallet_api.conftest import API, Phone, api, aye, ko, settings
@@ -26,7 +27,7 @@ async def officers(api: API) -> dict[str, Phone]:
         wallet = await api.connections.wallets.by_handle(phone.handle.removeprefix("@"))
         assert wallet is not None
         async with api.database.session() as session:
-            await appoint_officer(session, api.clock, person_id=wallet.person_id, name=name)
+            await appoint_officer(session, api.clock, person_id=wallet.person_id, name=name, roles=DUTIES)
         found[name] = phone
     return found
 
