@@ -126,6 +126,12 @@ async def list_officers(session: AsyncSession) -> list[Officer]:
     return [Officer(row.person_id, row.name, roles_of(row.roles), row.appointed_at) for row in rows]
 
 
+async def officer_named(session: AsyncSession, name: str) -> Officer | None:
+    """The officer of now who has this name."""
+    found = (one for one in await list_officers(session) if one.name == name)
+    return next(found, None)
+
+
 async def appoint_officer(
     session: AsyncSession, clock: Clock, *, person_id: UUID, name: str, roles: Collection[Role]
 ) -> None:

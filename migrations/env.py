@@ -24,6 +24,7 @@ ROOMS = ("ledger", "chain", "identity", "treasury", "wallets", "agents", "lotter
 
 MORE_MODELS = (
     "identity.officer_models",
+    "identity.personal_models",
     "identity.recovery_models",
     "treasury.cold_models",
     "treasury.debt_models",

@@ -1,6 +1,7 @@
 """Decisions on officers: made by two operators, none of themselves, and written where they stay."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -122,7 +123,7 @@ async def test_what_two_operators_did_not_decide_is_not(bank, subtests):
     person = (await bank.appoint("su", Role.TREASURY, by=BOTH)).person_id
     await bank.appoint("nilar", Role.TREASURY, by=BOTH)
     before = await bank.officers()
-    for name, doing in {
+    doings: dict[str, Callable[[], Awaitable[Any]]] = {
         "one alone": lambda: bank.appoint("zaw", Role.SUPPORT, by=["hla"]),
         "one twice": lambda: bank.appoint("zaw", Role.SUPPORT, by=["hla", " hla "]),
         "an officer who is no operator": lambda: bank.appoint("zaw", Role.SUPPORT, by=["hla", "su"]),
@@ -140,7 +141,8 @@ async def test_what_two_operators_did_not_decide_is_not(bank, subtests):
         "roles of nobody": lambda: bank.roles("nobody", Role.TREASURY, by=BOTH),
         "by treasury": lambda: bank.dismiss("hla", by=["su", "nilar"]),
         "by the command": lambda: bank.dismiss("su", by=[]),
-    }.items():
+    }
+    for name, doing in doings.items():
         with subtests.test(name), pytest.raises(OfficerDecisionRefused):
             await doing()
     assert await bank.officers() == before
