@@ -1,6 +1,6 @@
 """Tables of identity: people, devices, enrolment codes, nonces seen, PINs and sessions.
 
-Nothing here is personal data: a person is an id, a device is a public key, a
+Nothing here is personal data (identity.personal_models): a person is an id, a device is a public key, a
 code is kept only as a hash.
 """
 
