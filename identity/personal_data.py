@@ -107,11 +107,7 @@ class PersonalRecords:
     async def read(self, person_id: UUID) -> PersonalData:
         """What is there now. Refused as ``personal_keys_outdated`` or ``personal_data_unreadable``."""
         async with self.database.session() as session:
-            erased_at = await session.scalar(
-                select(func.max(PersonalErasureRow.erased_at)).where(
-                    PersonalErasureRow.person_id == person_id
-                )
-            )
+            erased_at = await _erased_at(session, person_id)
             # One statement, so that key and texts are of one moment.
             found = (
                 await session.execute(
@@ -139,7 +135,9 @@ class PersonalRecords:
                 session.add(
                     PersonalErasureRow(id=uuid7(self.clock), person_id=person_id, erased_at=self.clock.now())
                 )
-        return await self.read(person_id)
+                await session.flush()
+            # Dies here: nothing is erased, and nobody was told that it is.
+            return PersonalData({}, None, await _erased_at(session, person_id))
 
     async def _wrapping(self, session: AsyncSession) -> WrappingKey:
         """The key to wrap with, held against retirement until this transaction ends."""
@@ -181,6 +179,14 @@ def keys_outdated() -> Refusal:
 async def _alone_with(session: AsyncSession, person_id: UUID) -> None:
     """One change of a person's data after the other, also before there is any."""
     await session.execute(select(Person.id).where(Person.id == person_id).with_for_update(key_share=True))
+
+
+async def _erased_at(session: AsyncSession, person_id: UUID) -> datetime | None:
+    """When the person erased their data last."""
+    at: datetime | None = await session.scalar(
+        select(func.max(PersonalErasureRow.erased_at)).where(PersonalErasureRow.person_id == person_id)
+    )
+    return at
 
 
 async def _delete(session: AsyncSession, person_id: UUID) -> bool:
