@@ -28,6 +28,7 @@ from identity.personal_keys import (
     read_personal_keys,
 )
 from identity.personal_rotation import RotationRefused, personal_status, rotate_personal_keys
+from identity.personal_sealing import wrap
 from identity.roles import Role
 
 AYE = {PersonalField.DISPLAY_NAME: "Daw Aye", PersonalField.CONTACT: "after six at the tea house"}
@@ -243,7 +244,7 @@ class TestRotation:
             pass
 
         wrapped = 0
-        real = personal_rotation.wrap
+        real = wrap
 
         def dying(*how: Any) -> bytes:
             nonlocal wrapped

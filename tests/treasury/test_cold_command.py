@@ -1,5 +1,7 @@
 """The command that has an address count as the bank's own: two officers of treasury say so."""
 
+from typing import Any
+
 import pytest
 
 from foundation.settings import get_settings
@@ -25,7 +27,7 @@ async def test_an_address_is_recorded_by_two_officers_of_treasury_and_by_nobody_
         for name in ("may", "hla", "su"):
             device = await OfficerDevice(name).enrol(treasury.database, treasury.clock)
         async with treasury.database.session() as session:
-            how = {"person_id": device.person_id, "name": "su", "roles": [Role.COMPLIANCE]}
+            how: dict[str, Any] = {"person_id": device.person_id, "name": "su", "roles": [Role.COMPLIANCE]}
             await appoint_officer(session, treasury.clock, **how)
         for names in ([], ["may"], ["may", " may "], ["may", "su"], ["may", "nobody"]):
             with pytest.raises(OperationError, match="It takes 2 officers who are treasury"):

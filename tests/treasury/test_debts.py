@@ -1,5 +1,7 @@
 """Debts: what a broken finality left owed is settled, written off, or paid by the chain itself."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
@@ -219,7 +221,7 @@ class TestWriteOff:
             assert await dismiss_officer(session, treasury.clock, name="ko")
             # Officers of all but the bank's money.
             roles = set(Role) - {Role.TREASURY}
-            how = {"person_id": device.person_id, "name": "su", "roles": roles}
+            how: dict[str, Any] = {"person_id": device.person_id, "name": "su", "roles": roles}
             await appoint_officer(session, treasury.clock, **how)
         await earn(treasury, payee, 50_000_000)
         await refused(

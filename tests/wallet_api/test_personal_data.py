@@ -1,6 +1,8 @@
 """Personal data over HTTP: its owner's alone, of one form and size in both views, and in no log."""
 
 import logging
+from collections.abc import MutableMapping
+from typing import Any
 
 import httpx
 import pytest
@@ -166,7 +168,7 @@ async def test_no_log_has_any_of_it_however_it_goes(api, aye, capfd, caplog, mon
     logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
     lines: list[str] = []
 
-    def keep(_logger: object, _method: str, event: dict[str, object]) -> str:
+    def keep(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
         lines.append(repr(event))
         return ""
 
@@ -213,7 +215,7 @@ async def officer(api: API) -> Phone:
     wallet = await api.connections.wallets.by_handle("hla_hla")
     assert wallet is not None
     async with api.database.session() as session:
-        how = {"person_id": wallet.person_id, "name": "hla", "roles": [Role.COMPLIANCE]}
+        how: dict[str, Any] = {"person_id": wallet.person_id, "name": "hla", "roles": [Role.COMPLIANCE]}
         await appoint_officer(session, api.clock, **how)
     return phone
 
