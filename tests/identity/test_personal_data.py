@@ -232,6 +232,19 @@ async def test_a_backup_of_before_an_erasure_opens_until_a_rotation_and_never_af
     assert (await people.records.give(ko, KO)).texts == KO
 
 
+async def test_changes_of_one_person_at_once_leave_one_of_them_whole(people, aye):
+    both = [
+        {PersonalField.CONTACT: f"{number}", PersonalField.DISPLAY_NAME: f"{number}"} for number in range(8)
+    ]
+    answers = await asyncio.gather(
+        *(people.records.give(aye, texts) for texts in both),
+        *(people.records.erase(aye) for _ in range(4)),
+        *(people.records.read(aye) for _ in range(8)),
+    )
+    for found in (*answers, await people.records.read(aye)):
+        assert found.texts in [*both, AYE, {}]
+
+
 class TestRotation:
     async def test_it_goes_on_where_it_died(self, people, monkeypatch):
         monkeypatch.setattr(personal_rotation, "BATCH", 2)
