@@ -18,13 +18,16 @@ from sqlalchemy import select
 
 from foundation.errors import NUGPayError
 from foundation.ids import uuid7
-from identity.officers import officer_named
+from identity.officers import deciders, officer_named
 from identity.personal_data import PersonalData, PersonalRecords
 from identity.personal_models import PersonalAccessRow
 from identity.roles import RIGHTS, Action, Role
 
 LISTED_MAX: Final = 50
-"""Most accesses that are shown, the newest first."""
+"""Most accesses that are shown to the person, the newest first."""
+
+AUDITED_MAX: Final = 1000
+"""Most accesses that are shown to an auditor, the newest first."""
 
 
 class PersonalAccessRefused(NUGPayError):
@@ -36,6 +39,17 @@ class PersonalAccess:
     """An officer's look at somebody's personal data."""
 
     role: Role
+    accessed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAccess:
+    """The same as it is written down, for those who judge it."""
+
+    person_id: UUID
+    officer_name: str
+    role: Role
+    reason: str
     accessed_at: datetime
 
 
@@ -69,6 +83,24 @@ async def read_as_officer(records: PersonalRecords, *, person_id: UUID, by: str,
         )
     # Dies here: it is written that somebody looked who did not.
     return await records.read(person_id)
+
+
+async def recorded_accesses(records: PersonalRecords, *, by: str) -> Sequence[RecordedAccess]:
+    """Every officer's looks with their reasons, the newest first, for an auditor.
+
+    Raises ``PersonalAccessRefused`` for anybody else.
+    """
+    action = Action.SEE_PERSONAL_ACCESSES
+    async with records.database.session() as session:
+        if await deciders(session, action, [by]) is None:
+            needed = " or ".join(sorted(RIGHTS[action].roles))
+            raise PersonalAccessRefused(f"it is seen by an officer who is in office as {needed}")
+        newest = (PersonalAccessRow.accessed_at.desc(), PersonalAccessRow.id.desc())
+        rows = await session.scalars(select(PersonalAccessRow).order_by(*newest).limit(AUDITED_MAX))
+        return [
+            RecordedAccess(row.person_id, row.officer_name, Role(row.role), row.reason, row.accessed_at)
+            for row in rows
+        ]
 
 
 async def accesses_of(records: PersonalRecords, person_id: UUID) -> Sequence[PersonalAccess]:

@@ -69,6 +69,8 @@ class Action(StrEnum):
     """Have the bank bear what somebody owes it."""
     READ_PERSONAL_DATA = "read_personal_data"
     """Read what a customer has told of themselves; it is written down first, and they see it."""
+    SEE_PERSONAL_ACCESSES = "see_personal_accesses"
+    """See which officers read whose personal data, and why."""
     DECIDE_ON_OFFICERS = "decide_on_officers"
     """Appoint and dismiss officers, and change their roles."""
 
@@ -106,6 +108,8 @@ RIGHTS: Final[Mapping[Action, Rule]] = {
     Action.WRITE_OFF_DEBT: _rule(Role.TREASURY, persons=2, subjects_may=False),
     # Support asks a customer for their name; who must know it without asking answers for it.
     Action.READ_PERSONAL_DATA: _rule(Role.COMPLIANCE, subjects_may=False),
+    # Not compliance's, whose looks they are.
+    Action.SEE_PERSONAL_ACCESSES: _rule(Role.AUDITOR),
     Action.DECIDE_ON_OFFICERS: _rule(Role.OPERATOR, persons=2, subjects_may=False),
 }
 """The matrix of rights."""

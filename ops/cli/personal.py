@@ -20,6 +20,12 @@ def show(
     typer.echo(asyncio.run(_show(handle, by, reason)))
 
 
+@app.command("accesses")
+def accesses(by: Annotated[str, typer.Option(help="The auditor who looks at them.")]) -> None:
+    """List which officers read whose personal data, and why, the newest first."""
+    typer.echo(asyncio.run(_accesses(by)))
+
+
 @app.command("status")
 def status() -> None:
     """Say how many have given data, and how many erasures wait for a rotation to reach backups."""
@@ -67,6 +73,24 @@ async def _show(handle: str, by: str, reason: str) -> str:
         return "nothing is there"
     lines = [f"{each.value}  {found.texts[each]}" for each in PersonalField if each in found.texts]
     return "\n".join([*lines, f"given at {found.given_at.isoformat()}"])
+
+
+async def _accesses(by: str) -> str:
+    from identity.personal_accesses import recorded_accesses
+    from identity.personal_data import PersonalRecords
+    from identity.personal_keys import PersonalKeyFile
+    from ops.wiring import current_settings, open_parts
+
+    settings = current_settings()
+    async with open_parts(settings) as parts:
+        key_file = PersonalKeyFile(settings.personal_keys_path)
+        found = await recorded_accesses(PersonalRecords(parts.database, parts.clock, key_file), by=by)
+    lines = [
+        f"{one.accessed_at.isoformat()}  person {one.person_id}  "
+        f"by {one.officer_name} as {one.role}: {one.reason}"
+        for one in found
+    ]
+    return "\n".join(lines) or "nobody has looked"
 
 
 async def _status() -> str:

@@ -37,6 +37,7 @@ WRITTEN = """
     record_cold_address    treasury                     2
     write_off_debt         treasury                     2  no subject
     read_personal_data     compliance                   1  no subject
+    see_personal_accesses  auditor                      1
     decide_on_officers     operator                     2  no subject
 """
 """The rights once more, by hand: who changes the table changes it here too, and means it."""

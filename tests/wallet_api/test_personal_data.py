@@ -238,6 +238,12 @@ class TestTheCommand:
         assert shown[:2] == [f"{name}  {value}" for name, value in SECRETS.items()]
         (newest, first) = (await aye.get(f"{PATH}/accesses")).json()["accesses"]
         assert (newest["role"], set(newest), set(first)) == ("compliance", {"at", "role"}, {"at", "role"})
+        await appointed(api, "aung_aung", [Role.AUDITOR])
+        newest, first = (await personal._accesses("aung_aung")).splitlines()
+        assert newest.endswith("by hla as compliance: a report")
+        assert first.endswith("by hla as compliance: asked for help")
+        with pytest.raises(PersonalAccessRefused, match="in office as auditor"):
+            await personal._accesses("hla")
         with pytest.raises(PersonalAccessRefused, match="own"):
             await personal._show(phone.handle, "hla", "my own")
         with pytest.raises(PersonalAccessRefused, match="in office as compliance"):

@@ -342,10 +342,8 @@ class Wallet(Session):
         """The deposit made by a chain tx, once it is in one of ``states``."""
 
         async def look() -> Deposit | None:
-            for deposit in await self.deposits(limit=100):
-                if deposit.tx_hash == tx_hash and deposit.state in states:
-                    return deposit
-            return None
+            found = await self.deposits(limit=100)
+            return next((one for one in found if one.tx_hash == tx_hash and one.state in states), None)
 
         return await _until(look, f"deposit of {tx_hash} in {sorted(states)}", seconds, every)
 
