@@ -19,8 +19,9 @@ REDACTED = "[redacted]"
 SECRET_NAMES = (
     "password", "secret", "token", "private", "signature", "authorization", "pin", "mnemonic",
     "pepper", "enrolment_code", "raw_tx", "database_url",
+    "display_name", "contact", "legal_name", "registration_number",
 )  # fmt: skip
-"""Parts of a field's name that mark its value as never to be logged."""
+"""Parts of a field's name that mark its value as never to be logged: secrets, and who somebody is."""
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     """File of the secret under which PINs are hashed, the same for every API; unset: in the home."""
     receipt_keys: Path | None = None
     """File of the keys under receipts, the same for every API; unset: in the home."""
+    personal_keys: Path | None = None
+    """File of the keys over personal data, the same for every API; unset: in the home."""
     recall_hours: int = Field(default=24, ge=0, le=720)
     """How long after a payment its payer may ask for it back; 0: not at all."""
     api_host: str = "127.0.0.1"
@@ -118,6 +120,11 @@ class Settings(BaseSettings):
     def receipt_keys_path(self) -> Path:
         """File of the receipt keys: as set, or in the home; never in the database."""
         return self.receipt_keys or self.home / "receipt-keys"
+
+    @property
+    def personal_keys_path(self) -> Path:
+        """File of the keys over personal data: as set, or in the home; never in the database."""
+        return self.personal_keys or self.home / "personal-keys"
 
     @property
     def ledger_address(self) -> str:

@@ -1,6 +1,6 @@
 """Tables of identity: people, devices, enrolment codes, nonces seen, PINs and sessions.
 
-Nothing here is personal data: a person is an id, a device is a public key, a
+Nothing here is personal data (identity.personal_models): a person is an id, a device is a public key, a
 code is kept only as a hash.
 """
 
@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, SmallInteger, Text, Uuid
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from foundation.database import Base
@@ -67,16 +68,24 @@ class Device(Base):
 
 
 class OfficerRow(Base):
-    """A person who may act for the bank: approve withdrawals. Appointed by an operator.
+    """A person who acts for the bank, as their roles allow (identity.roles).
 
     This opens the officers' routes and no more: the signer has its own list of officers
     and their keys, in a file that this database's writers cannot reach.
     """
 
     __tablename__ = "identity_officer"
+    __table_args__ = (
+        CheckConstraint(
+            "roles <@ ARRAY['operator', 'support', 'compliance', 'treasury', 'auditor']::text[]",
+            name="roles_known",
+        ),
+    )
 
     person_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("identity_person.id"), primary_key=True)
     name: Mapped[str] = mapped_column(Text, unique=True)
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    """Without any, an officer may do nothing."""
     appointed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     dismissed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 

@@ -8,16 +8,15 @@ reader of the database: which wallet a session opens, and which person is a deco
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from foundation.errors import NUGPayError
+from foundation.key_files import make_key_file
 
 PEPPER_BYTES: Final = 32
 """256 bits."""
@@ -62,26 +61,8 @@ def make_pepper(path: Path) -> Pepper:
     """The pepper in a file, made first if there is none; never over another one.
 
     A lost pepper makes every PIN wrong for ever, so the file is on disk before anything
-    is hashed with it, and appears whole under its name: if the process dies before that,
-    a draft is left that nobody reads.
+    is hashed with it, and appears whole under its name.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(secrets.token_hex(PEPPER_BYTES) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            # If another process makes it at the same moment, its pepper is the one.
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)
-        finally:
-            draft.unlink()
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        make_key_file(path, secrets.token_hex(PEPPER_BYTES) + "\n")
     return read_pepper(path)

@@ -23,6 +23,8 @@ ROOMS = ("ledger", "chain", "identity", "treasury", "wallets", "agents", "lotter
 """Rooms that may have tables, in ``models.py``; the foundation's one is the outbox."""
 
 MORE_MODELS = (
+    "identity.officer_models",
+    "identity.personal_models",
     "identity.recovery_models",
     "treasury.cold_models",
     "treasury.debt_models",

@@ -19,6 +19,7 @@ from foundation.money import Money
 from identity.enrolment import issue_enrolment_code
 from identity.models import Device
 from identity.officers import appoint_officer, dismiss_officer
+from identity.roles import Role
 from ledger.chart import AccountCode, TransferCode, system_account_id
 from ledger.contract import CreateTransferStatus, Transfer
 from ops.demo_checks import expect, until
@@ -83,7 +84,7 @@ async def _officers(stage: Stage, tag: str) -> AsyncIterator[tuple[Officer, Offi
         async with stage.database.session() as session:
             person_id = await session.scalar(select(Device.person_id).where(Device.id == device_id))
             assert person_id is not None, "the device was enrolled a moment ago"
-            await appoint_officer(session, stage.clock, person_id=person_id, name=name)
+            await appoint_officer(session, stage.clock, person_id=person_id, name=name, roles=[Role.TREASURY])
         trusted.append(OfficerText(name, key.public_jwk, (person_id,)))
     try:
         write_policy(stage.settings.home, msgspec.structs.replace(before, officers=tuple(trusted)))

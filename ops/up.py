@@ -30,6 +30,7 @@ from chain.rpc import RPC
 from foundation.clock import Clock
 from foundation.settings import Settings
 from identity.pepper import make_pepper
+from identity.personal_keys import make_personal_keys
 from ops import postgres
 from ops.chain_setup import chain_was_lost, finality_was_lost, prepare_contracts, start_over
 from ops.errors import AlreadyRunningError, NodeError, OperationError
@@ -82,6 +83,7 @@ class Bank:
         self._write_roster()
         make_pepper(self.settings.pin_pepper_path)
         make_receipt_keys(self.settings.receipt_keys_path, self._clock)
+        make_personal_keys(self.settings.personal_keys_path, self._clock)
         await asyncio.gather(self._start_postgres(), self._start_node())
         if await self._chain_was_lost():
             await start_over(self.settings, self._database_url, self._rpc, self._clock, self._output.say)

@@ -33,6 +33,7 @@ from foundation.clock import SECOND_NS, Clock
 from foundation.errors import Refusal
 from identity.devices import Device
 from identity.officers import officer_keys, officer_name
+from identity.roles import Action
 from treasury.custody import Custody
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryBookingCursor
@@ -97,10 +98,10 @@ async def sign_release(
 ) -> TripState:
     """Take in an officer's signature under a trip's release; releases nothing yet. Safe to repeat.
 
-    Refused as ``approver_is_no_officer``, ``trip_not_found``, ``release_times_malformed``,
-    ``release_expired`` or ``release_signature_wrong``, in this order.
+    Refused as ``approver_is_no_officer``, ``officer_role_missing``, ``trip_not_found``,
+    ``release_times_malformed``, ``release_expired`` or ``release_signature_wrong``, in this order.
     """
-    if await officer_name(session, device.person_id) is None:
+    if await officer_name(session, device.person_id, Action.RELEASE_BREAKER) is None:
         raise Refusal(TreasuryCode.APPROVER_IS_NO_OFFICER, "There is nothing at this path.")
     row = await _row(session, deployment, trip_id)
     now = clock.now_ns() // SECOND_NS
@@ -211,7 +212,7 @@ async def _row(
 
 async def _state(session: AsyncSession, clock: Clock, deployment: Deployment, row: ChainTrip) -> TripState:
     signatures = await read_releases(session, row.id)
-    known = await officer_keys(session, [one.key_id for one in signatures])
+    known = await officer_keys(session, [one.key_id for one in signatures], Action.RELEASE_BREAKER)
     names, _ = count_releases(
         _trip(row),
         deployment,

@@ -24,7 +24,8 @@ from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import InvariantViolation, Refusal
 from foundation.money import Money
-from identity.officers import officers_in_office
+from identity.officers import deciders
+from identity.roles import RIGHTS, Action
 from ledger.contract import CreateTransferResult, CreateTransferStatus
 from ledger.interface import Ledger
 from treasury.debt_models import DebtPaymentKind, TreasuryDebtPayment
@@ -34,9 +35,6 @@ from treasury.deposit_transfers import AnyDeposit
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryDeposit, TreasuryReversedDeposit
 from treasury.repayments import close_debts, has_repaid, open_debt, origins_of
-
-OFFICERS_NEEDED: Final = 2
-"""What the bank bears itself is decided by two people."""
 
 _DONE = frozenset({CreateTransferStatus.CREATED, CreateTransferStatus.EXISTS})
 _DEBT_REFUSES = frozenset(
@@ -188,13 +186,14 @@ def _refuse_amount(row: TreasuryReversedDeposit, decision: TreasuryDebtPayment) 
 async def _refuse_too_few(session: AsyncSession, decision: TreasuryDebtPayment, debtor: UUID | None) -> None:
     if decision.kind != DebtPaymentKind.WRITE_OFF:
         return
-    names = decision.decided_by.split(", ")
-    officers = await officers_in_office(session, names)
-    if len(officers) < max(len(names), OFFICERS_NEEDED) or debtor in officers.values() or not decision.reason:
+    action = Action.WRITE_OFF_DEBT
+    names = await deciders(session, action, decision.decided_by.split(", "), subjects=[debtor])
+    if names is None or not decision.reason:
+        rule = RIGHTS[action]
         raise Refusal(
             TreasuryCode.DEBT_DECIDED_BY_TOO_FEW,
-            f"A debt is written off by {OFFICERS_NEEDED} different officers in office, with a reason, "
-            "and not by the debtor.",
+            f"A debt is written off by {rule.persons} different officers in office who are "
+            f"{' or '.join(sorted(rule.roles))}, with a reason, and not by the debtor.",
         )
 
 

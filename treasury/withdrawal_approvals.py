@@ -33,6 +33,7 @@ from foundation.errors import Refusal
 from foundation.money import Money
 from identity.devices import Device
 from identity.officers import officer_name
+from identity.roles import Action
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryWithdrawal
 
@@ -127,11 +128,11 @@ async def approve_withdrawal(
 
     ``approved_at`` and ``expires_at`` are seconds since 1970, as signed; ``signature``
     is the device's over ``chain.approvals.statement``. Refused as
-    ``approver_is_no_officer``, ``withdrawal_not_found``, ``approval_not_awaited``,
+    ``approver_is_no_officer``, ``officer_role_missing``, ``withdrawal_not_found``, ``approval_not_awaited``,
     ``approval_of_own_withdrawal``, ``approval_times_malformed``, ``approval_expired``
     or ``approval_signature_wrong``, in this order.
     """
-    if await officer_name(session, device.person_id) is None:
+    if await officer_name(session, device.person_id, Action.APPROVE_WITHDRAWAL) is None:
         raise Refusal(TreasuryCode.APPROVER_IS_NO_OFFICER, "There is nothing at this path.")
     order = await _awaited_order(session, withdrawal_id)
     if order.requester == device.person_id:

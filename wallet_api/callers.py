@@ -20,6 +20,7 @@ from identity.devices import Device
 from identity.live_sessions import LiveSession, session_over
 from identity.officers import officer_name
 from identity.pin_errors import PinCode
+from identity.roles import Action
 from identity.signatures import SignedRequest
 from treasury.errors import TreasuryCode
 from wallet_api.connections import connections_of
@@ -122,11 +123,15 @@ def _token(lines: list[str]) -> str:
     return lines[0].removeprefix(_SCHEME)
 
 
-async def officer_of(request: Request) -> Device:
-    """The officer's device that signed the request; anybody else hears that nothing is here."""
+async def officer_of(request: Request, action: Action) -> Device:
+    """The device that signed the request, of an officer who may do ``action``.
+
+    Anybody else hears that nothing is here; an officer without a role for it,
+    ``officer_role_missing``.
+    """
     device = await device_of(request)
     async with connections_of(request).database.session() as session:
-        if await officer_name(session, device.person_id) is None:
+        if await officer_name(session, device.person_id, action) is None:
             raise Refusal(TreasuryCode.APPROVER_IS_NO_OFFICER, "There is nothing at this path.")
     return device
 

@@ -19,6 +19,8 @@ from foundation.settings import Settings
 from identity.devices import DeviceDirectory
 from identity.nonces import NonceRecorder
 from identity.pepper import Pepper, make_pepper, read_pepper
+from identity.personal_data import PersonalRecords
+from identity.personal_keys import PersonalKeyFile, make_personal_keys, read_personal_keys
 from identity.pins import Pins
 from identity.sessions import Sessions
 from identity.signed_requests import Doorkeeper
@@ -57,6 +59,7 @@ class Connections:
     memos: Memos = field(init=False)
     pins: Pins = field(init=False)
     sessions: Sessions = field(init=False)
+    personal: PersonalRecords = field(init=False)
     receipt_keys: ReceiptKeyFile = field(init=False)
     targets: TargetRules = field(init=False)
     """What a webhook may be."""
@@ -73,6 +76,8 @@ class Connections:
         self.pins = Pins(self.database, self.clock, pepper_of(self.settings), self.changes)
         self.sessions = Sessions(self.database, self.clock, self.pins, self.changes)
         self.receipt_keys = receipt_keys_of(self.settings, self.clock)
+        key_file = personal_keys_of(self.settings, self.clock)
+        self.personal = PersonalRecords(self.database, self.clock, key_file)
 
     def request_books(self) -> Books:
         """What requests to pay are kept and decided with."""
@@ -127,6 +132,16 @@ def receipt_keys_of(settings: Settings, clock: Clock) -> ReceiptKeyFile:
     else:
         make_receipt_keys(path, clock)
     return ReceiptKeyFile(path)
+
+
+def personal_keys_of(settings: Settings, clock: Clock) -> PersonalKeyFile:
+    """The keys over personal data, found sound; only a development machine makes some."""
+    path = settings.personal_keys_path
+    if settings.environment == "production":
+        read_personal_keys(path)
+    else:
+        make_personal_keys(path, clock)
+    return PersonalKeyFile(path)
 
 
 def connections_of(request: Request) -> Connections:

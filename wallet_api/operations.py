@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from foundation.errors import FoundationCode, RefusalCode
 from identity.errors import IdentityCode
 from identity.pin_errors import PinCode
+from identity.role_errors import RoleCode
+from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
 from wallet_api.problem import MEDIA_TYPE
 from wallet_api.problem_kinds import PROBLEM_KINDS
@@ -52,6 +54,9 @@ OF_A_SESSION: Final = (PinCode.SESSION_MISSING, PinCode.SESSION_OVER)
 
 OF_A_WALLET: Final = (*SIGNED, *OF_A_SESSION, WalletCode.WALLET_NOT_OPEN)
 """Problems of operations on the caller's wallet."""
+
+OF_AN_OFFICER: Final = (TreasuryCode.APPROVER_IS_NO_OFFICER, RoleCode.OFFICER_ROLE_MISSING)
+"""Problems of operations that officers do, each as their roles allow."""
 
 OF_A_PAYMENT: Final = (
     WalletCode.FEE_ABOVE_MAXIMUM,

@@ -12,8 +12,10 @@ from typing import Final
 from chain.errors import ChainCode, FollowerStopCode
 from foundation.errors import FoundationCode
 from identity.errors import IdentityCode
+from identity.personal_errors import PersonalCode
 from identity.pin_errors import PinCode
 from identity.recovery_errors import RecoveryCode
+from identity.role_errors import RoleCode
 from treasury.errors import TreasuryCode
 from wallet_api.errors import ApiCode
 from wallets.bulk_errors import BulkCode
@@ -309,6 +311,10 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         404, "If you sent this withdrawal, it has not happened: send it again with the same id."
     ),
     TreasuryCode.APPROVER_IS_NO_OFFICER: ProblemKind(404, "Look up the path in the API's description."),
+    PersonalCode.PERSONAL_DATA_TIER_NEEDED: ProblemKind(403, "Leave both out, or ask for the business tier."),
+    PersonalCode.PERSONAL_KEYS_OUTDATED: ProblemKind(503, _LATER),
+    PersonalCode.PERSONAL_DATA_UNREADABLE: ProblemKind(409, "Give it again, or erase it."),
+    RoleCode.OFFICER_ROLE_MISSING: ProblemKind(403, "Ask an officer whose roles allow it."),
     TreasuryCode.APPROVAL_NOT_AWAITED: ProblemKind(409, "Look at the list of what awaits officers again."),
     TreasuryCode.APPROVAL_OF_OWN_WITHDRAWAL: ProblemKind(403, "Ask two other officers."),
     TreasuryCode.APPROVAL_TIMES_MALFORMED: ProblemKind(422, _SIGN_APPROVAL),

@@ -102,13 +102,15 @@ UUIDText = Annotated[
 ]
 """Any other id."""
 
-_SHOWN: Final = r"^[^\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$"
+SHOWN_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$"
 """Text without control characters, and without those that turn the order of what follows."""
 
-NameText = Annotated[str, Field(min_length=1, max_length=60, pattern=_SHOWN, examples=["Golden Tea House"])]
+NameText = Annotated[
+    str, Field(min_length=1, max_length=60, pattern=SHOWN_PATTERN, examples=["Golden Tea House"])
+]
 """What somebody calls a thing of theirs."""
 
-NoteText = Annotated[str, Field(max_length=200, pattern=_SHOWN, examples=["Table 4"])]
+NoteText = Annotated[str, Field(max_length=200, pattern=SHOWN_PATTERN, examples=["Table 4"])]
 """A line that somebody writes for themselves."""
 
 MemoText = Annotated[

@@ -31,7 +31,8 @@ from foundation.assets import asset_by_code
 from foundation.errors import InvariantViolation, Refusal
 from foundation.ids import derive_id
 from identity.devices import Device
-from identity.officers import names_in_office
+from identity.officers import names_who_may
+from identity.roles import RIGHTS, Action
 from ledger.chart import TransferCode, limit_ledger
 from ledger.contract import CreateTransferStatus, Transfer, TransferFlags
 from wallets.errors import WalletCode
@@ -59,7 +60,7 @@ from wallets.recalls import (
 )
 from wallets.wallets import Wallet
 
-VOTES_NEEDED: Final = 2
+VOTES_NEEDED: Final = RIGHTS[Action.DECIDE_RECALL].persons
 """Officers who must say the same before money that is held goes anywhere."""
 
 _GIVES_BACK: Final = frozenset({RecallState.AGREED, RecallState.RETURNED})
@@ -219,7 +220,7 @@ async def _write_vote(books: RecallBooks, device: Device, recall_id: UUID, says:
 
 
 async def _votes(books: RecallBooks, recall_ids: Sequence[UUID]) -> dict[UUID, dict[str, Verdict]]:
-    """By recall: what officers who are in office have said."""
+    """By recall: what officers have said who are in office and may decide it."""
     async with books.database.session() as session:
         rows = (
             await session.scalars(
@@ -228,7 +229,7 @@ async def _votes(books: RecallBooks, recall_ids: Sequence[UUID]) -> dict[UUID, d
                 .order_by(RecallVoteRow.voted_at, RecallVoteRow.person_id)
             )
         ).all()
-        names = await names_in_office(session, {row.person_id for row in rows})
+        names = await names_who_may(session, {row.person_id for row in rows}, Action.DECIDE_RECALL)
     votes: dict[UUID, dict[str, Verdict]] = {}
     for row in rows:
         if row.person_id in names:

@@ -11,12 +11,7 @@ before each receipt, so all of a machine change over at once.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +21,7 @@ from nacl.signing import SigningKey
 
 from foundation.clock import Clock
 from foundation.errors import NUGPayError, Refusal
+from foundation.key_files import alone_with, make_key_file, read_key_file, replace_key_file
 from identity.keys import KeyAlgorithm, PublicKey
 
 KEY_BYTES: Final = 32
@@ -78,16 +74,7 @@ class ReceiptKeyFile:
 
 def read_receipt_keys(path: Path) -> ReceiptKeys:
     """The keys in a file; raises ``NUGPayError`` when it is missing, damaged or others may read it."""
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NUGPayError(
-            f"The receipt keys cannot be read from {path} ({type(error).__name__}); "
-            "NUGPAY_RECEIPT_KEYS names their file: the same for every API."
-        ) from None
-    if mode & 0o077:
-        raise NUGPayError(f"Others than its owner may use {path}: chmod 600 it.")
+    text = read_key_file(path, what="receipt keys", setting="NUGPAY_RECEIPT_KEYS")
     try:
         return _parse(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, Refusal):
@@ -97,12 +84,7 @@ def read_receipt_keys(path: Path) -> ReceiptKeys:
 def make_receipt_keys(path: Path, clock: Clock) -> ReceiptKeys:
     """The keys in a file, made first if there is none; never over others."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _draft(path, _text(SigningKey.generate(), clock.now(), ())) as draft:
-            # If another process makes them at the same moment, its keys are the ones.
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)
-            draft.unlink()
+        make_key_file(path, _text(SigningKey.generate(), clock.now(), ()))
     return read_receipt_keys(path)
 
 
@@ -112,45 +94,12 @@ def rotate_receipt_key(path: Path, clock: Clock) -> ReceiptKeys:
     What it has signed stays good: its public half stays listed. Two rotations at once
     follow one another, so that neither forgets the other's key.
     """
-    with _alone(path):
+    with alone_with(path):
         old = read_receipt_keys(path)
         now = clock.now()
         former = PublishedKey(old.published[0].key, old.published[0].since, _time(now))
-        text = _text(SigningKey.generate(), now, (former, *old.published[1:]))
-        with _draft(path, text) as draft:
-            draft.replace(path)
+        replace_key_file(path, _text(SigningKey.generate(), now, (former, *old.published[1:])))
     return read_receipt_keys(path)
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the directory's lock: the file itself is replaced, and a lock would go with it."""
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _draft(path: Path, text: str) -> Iterator[Path]:
-    """A whole file beside ``path``, on disk, to be put in its place; the directory is on disk at the end."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        yield draft
-    finally:
-        draft.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _text(signing: SigningKey, since: datetime, former: tuple[PublishedKey, ...]) -> str:

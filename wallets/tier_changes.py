@@ -17,14 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from foundation.clock import Clock
 from foundation.errors import NUGPayError
 from foundation.ids import uuid7
-from identity.officers import officers_in_office
+from identity.officers import deciders
+from identity.roles import RIGHTS, Action
 from wallets.handles import parse_handle
 from wallets.models import WalletRow
 from wallets.tier_models import TierChangeRow
 from wallets.tiers import Tier
-
-OFFICERS_NEEDED = 2
-"""Officers who decide on a tier together."""
 
 
 class TierChangeRefused(NUGPayError):
@@ -55,18 +53,17 @@ async def change_tier(
     """Give a wallet another tier; the one it has already is a decision too, and is written down.
 
     Raises ``TierChangeRefused`` where there is no such wallet, no reason, or fewer than two
-    officers in office other than its owner; a ``Refusal`` where the handle is none.
+    officers whose roles allow it, other than its owner; a ``Refusal`` where the handle is none.
     """
     if not reason.strip():
         raise TierChangeRefused("a tier is changed for a reason")
     row = await _wallet(session, handle, for_update=True)
-    names = sorted({name.strip() for name in decided_by if name.strip()})
-    persons = {
-        person for person in (await officers_in_office(session, names)).values() if person != row.person_id
-    }
-    if len(persons) < OFFICERS_NEEDED or len(persons) != len(names):
+    names = await deciders(session, Action.CHANGE_TIER, decided_by, subjects=[row.person_id])
+    if names is None:
+        rule = RIGHTS[Action.CHANGE_TIER]
         raise TierChangeRefused(
-            f"{OFFICERS_NEEDED} officers who are in office decide it, and none of them for their own wallet"
+            f"{rule.persons} officers who are in office as {' or '.join(sorted(rule.roles))} decide it, "
+            "and none of them for their own wallet"
         )
     change = TierChangeRow(
         id=uuid7(clock),

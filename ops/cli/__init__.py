@@ -27,6 +27,7 @@ from ops.cli import (
     ledger,
     migrate,
     officers,
+    personal,
     receipt,
     receivable,
     reconcile,
@@ -70,6 +71,7 @@ app.add_typer(officers.app, name="officers")
 app.add_typer(blocked.app, name="blocked")
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(cold.app, name="cold")
+app.add_typer(personal.app, name="personal")
 app.add_typer(receipt.app, name="receipt")
 app.add_typer(receivable.app, name="receivable")
 app.add_typer(tier.app, name="tier")

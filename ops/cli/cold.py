@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from treasury.cold_models import TreasuryColdMove
     from treasury.custody import Custody
 
-OFFICERS_MIN = 2
-"""What counts as the bank's own is decided by two people."""
-
 app = typer.Typer(no_args_is_help=True, help="The cold address, and moves of tokens from the vault to it.")
 
 Move = Annotated[str, typer.Argument(help="The move's id.")]
@@ -40,10 +37,10 @@ def record(
 ) -> None:
     """Count the vault's cold address as custody from now on, by decision of two officers.
 
-    Their names are written down and not verified. Until this is done, what is moved there
-    has left the bank: the breaker trips.
+    Both are officers now, as treasury. Until this is done, what is moved there has left the
+    bank: the breaker trips.
     """
-    typer.echo(asyncio.run(_record(address, sorted({name.strip() for name in officer if name.strip()}))))
+    typer.echo(asyncio.run(_record(address, officer)))
 
 
 @app.command("move")
@@ -123,16 +120,23 @@ def _line(move: TreasuryColdMove) -> str:
 
 
 async def _record(address: str, officers: list[str]) -> str:
+    from identity.officers import deciders
+    from identity.roles import RIGHTS, Action
     from ops.errors import OperationError
     from treasury.cold_addresses import record_cold_address
 
-    if len(officers) < OFFICERS_MIN:
-        raise OperationError(
-            "One officer cannot say what is the bank's", "Name two: --officer NAME --officer NAME"
-        )
+    action = Action.RECORD_COLD_ADDRESS
     async with _open() as (parts, rpc, custody):
+        async with parts.database.session() as session:
+            names = await deciders(session, action, officers)
+        if names is None:
+            needed = " or ".join(sorted(RIGHTS[action].roles))
+            raise OperationError(
+                f"It takes {RIGHTS[action].persons} officers who are {needed} to say what is the bank's",
+                "Name them: --officer NAME --officer NAME",
+            )
         made = await record_cold_address(
-            parts.database, rpc, parts.clock, custody, address=address, recorded_by=", ".join(officers)
+            parts.database, rpc, parts.clock, custody, address=address, recorded_by=", ".join(names)
         )
     return f"{address} counts as custody " + ("from now on" if made else "already")
 

@@ -42,11 +42,26 @@ async def open_wallet(bank: Bank, handle: str, key: DeviceKey) -> Wallet:
 
 async def test_sixty_thousand_are_paid_once_two_officers_have_signed(bank: Bank) -> None:
     await asyncio.to_thread(bank.up)
+    for name in ("zaw", "phyu"):
+        await (await open_wallet(bank, f"@{name}_operator", DeviceKey.generate())).close()
+        told = [
+            "officers",
+            "appoint",
+            f"@{name}_operator",
+            name,
+            "--role",
+            "operator",
+            "--reason",
+            "founds us",
+        ]
+        assert "appointed as operator" in await asyncio.to_thread(run, bank, *told)
     keys = {name: DeviceKey.generate() for name in ("may", "hla")}
     for name, key in keys.items():
         await (await open_wallet(bank, f"@{name}_officer", key)).close()
         key.save(bank.home / f"{name}.pem", PASSPHRASE.encode())
-        appointed = await asyncio.to_thread(run, bank, "officers", "appoint", f"@{name}_officer", name)
+        how = ["--role", "treasury", "--by", "zaw", "--by", "phyu", "--reason", "pays for us"]
+        told = ["officers", "appoint", f"@{name}_officer", name, *how]
+        appointed = await asyncio.to_thread(run, bank, *told)
         (bank.home / f"{name}.json").write_text(json.dumps(key.public_jwk))
         asked = re.search(rf"signer trust {name} KEY.json (--known-as \S+ --known-as \S+)", appointed)
         assert asked is not None, appointed

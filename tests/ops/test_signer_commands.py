@@ -21,6 +21,7 @@ from foundation.settings import get_settings
 from identity.devices import revoke_device
 from identity.keys import PublicKey
 from identity.models import Device
+from identity.officer_decisions import OfficerDecisionRefused
 from ops.cli import app
 from ops.cli.blocked import _add, _list, _remove
 from ops.cli.officers import _approve, _awaited, _dismiss
@@ -104,11 +105,11 @@ async def test_officers_sign_what_awaits_them_and_are_dismissed(home: Path, data
         await revoke_device(session, clock, person_id=device.person_id, device_id=device.id)
     with pytest.raises(OperationError, match="revoked"):
         await _approve(withdrawal_id, keys["hla"], agree)
-    assert "signer distrust may" in await _dismiss("may")
+    assert "signer distrust may" in await _dismiss("may", [], "gone")
     with pytest.raises(Refusal, match="approver_is_no_officer"):
         await _approve(withdrawal_id, keys["may"], agree)
-    with pytest.raises(OperationError, match="no officer nobody"):
-        await _dismiss("nobody")
+    with pytest.raises(OfficerDecisionRefused, match="no officer nobody"):
+        await _dismiss("nobody", [], "never was one")
     await database.close()
     get_settings.cache_clear()
 

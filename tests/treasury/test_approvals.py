@@ -16,6 +16,7 @@ from foundation.ids import uuid7
 from identity.devices import Device
 from identity.models import Person
 from identity.officers import appoint_officer, dismiss_officer
+from identity.roles import DUTIES
 from tests.fixtures.contracts import CAPS, WHOLE
 from tests.fixtures.officers import OfficerDevice, p256_officer
 from tests.treasury.conftest import OUTSIDE, Treasury
@@ -45,7 +46,9 @@ class Office:
                 session.add(Person(id=self.persons[name], created_at=treasury.clock.now()))
             await session.flush()
             for name in ("may", "hla"):
-                await appoint_officer(session, treasury.clock, person_id=self.persons[name], name=name)
+                await appoint_officer(
+                    session, treasury.clock, person_id=self.persons[name], name=name, roles=DUTIES
+                )
         self.may.known_as = (self.persons["may"],)
         self.hla.known_as = (self.persons["hla"],)
 

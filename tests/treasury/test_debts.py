@@ -1,12 +1,15 @@
 """Debts: what a broken finality left owed is settled, written off, or paid by the chain itself."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
 from foundation.assets import DMMK, USDT
 from foundation.ids import uuid7
 from foundation.money import Money
-from identity.officers import dismiss_officer
+from identity.officers import appoint_officer, dismiss_officer
+from identity.roles import Role
 from ledger.chart import TransferCode, wallet_account_id
 from ledger.contract import AccountFilter, AccountFilterFlags
 from tests.fixtures.officers import OfficerDevice
@@ -203,6 +206,7 @@ class TestWriteOff:
             (("may", "stranger"), "why"),
             (("may", "hla", "stranger"), "why"),
             (("may", "ko"), "why"),
+            (("may", "su"), "why"),
             (("may", "hla"), "  "),
         ],
     )
@@ -211,9 +215,14 @@ class TestWriteOff:
     ) -> None:
         _, payee, _ = await spent_and_gone(treasury, 100_000_000, 100_000_000)
         await appoint_two(treasury)
-        await OfficerDevice("ko").enrol(treasury.database, treasury.clock)
+        for name in ("ko", "su"):
+            device = await OfficerDevice(name).enrol(treasury.database, treasury.clock)
         async with treasury.database.session() as session:
             assert await dismiss_officer(session, treasury.clock, name="ko")
+            # Officers of all but the bank's money.
+            roles = set(Role) - {Role.TREASURY}
+            how: dict[str, Any] = {"person_id": device.person_id, "name": "su", "roles": roles}
+            await appoint_officer(session, treasury.clock, **how)
         await earn(treasury, payee, 50_000_000)
         await refused(
             TreasuryCode.DEBT_DECIDED_BY_TOO_FEW,

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from foundation.errors import Refusal
 from foundation.settings import get_settings
 from identity.officers import appoint_officer
+from identity.roles import DUTIES
 from ledger.server import listening, publish
 from ops.cli import app, receivable
 from tests.fixtures.officers import OfficerDevice
@@ -102,7 +103,7 @@ async def test_an_officer_does_not_write_off_what_they_owe_themselves(treasury: 
 
 async def own(treasury: Treasury, wallet_id: UUID, person: UUID) -> None:
     async with treasury.database.session() as session:
-        await appoint_officer(session, treasury.clock, person_id=person, name="ko")
+        await appoint_officer(session, treasury.clock, person_id=person, name="ko", roles=DUTIES)
         session.add(
             WalletRow(id=wallet_id, person_id=person, handle="ko_ko", created_at=treasury.clock.now())
         )

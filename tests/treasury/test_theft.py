@@ -198,7 +198,9 @@ async def scene(treasury: Treasury, clock: SettableClock) -> AsyncIterator[Scene
             person = uuid7(clock)
             session.add(Person(id=person, created_at=clock.now()))
             await session.flush()
-            session.add(OfficerRow(person_id=person, name=device.name, appointed_at=clock.now()))
+            session.add(
+                OfficerRow(person_id=person, name=device.name, roles=["treasury"], appointed_at=clock.now())
+            )
     contracts.home = contracts.home / "attacked"
     contracts.home.mkdir()
     async with running_signer(contracts, treasury.database, clock, policy=policy(may, hla)) as signer:

@@ -1,6 +1,7 @@
 """Officers' routes: nothing is there for others, and a device's detached signature is taken in."""
 
 import base64
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from chain.models import ChainApproval, ChainOrder
 from foundation.ids import uuid7
 from identity.models import Device
 from identity.officers import appoint_officer
+from identity.roles import DUTIES, Role
 from tests.wallet_api.conftest import API, Phone
 from tests.wallet_api.test_withdrawals import OUTSIDE, deployment, order
 from treasury.models import TreasuryWithdrawal
@@ -20,7 +22,7 @@ from treasury.models import TreasuryWithdrawal
 __all__ = ["deployment"]
 
 
-async def appointed(api: API, handle: str) -> Phone:
+async def appointed(api: API, handle: str, roles: Collection[Role] = DUTIES) -> Phone:
     """A phone with a wallet and money, whose person is an officer."""
     phone = await api.phone(handle, "100")
     async with api.database.session() as session:
@@ -28,7 +30,7 @@ async def appointed(api: API, handle: str) -> Phone:
             select(Device.person_id).where(Device.key_id == key_id(phone.key.public_jwk))
         )
         assert isinstance(person, UUID)
-        await appoint_officer(session, api.clock, person_id=person, name=handle)
+        await appoint_officer(session, api.clock, person_id=person, name=handle, roles=roles)
     return phone
 
 

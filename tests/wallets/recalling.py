@@ -15,6 +15,7 @@ from foundation.ids import uuid7
 from identity.devices import Device
 from identity.keys import KeyAlgorithm, PublicKey
 from identity.officers import appoint_officer
+from identity.roles import DUTIES
 from tests.wallets.conftest import Bank
 from wallets.payments import Payment
 from wallets.recall_decisions import (
@@ -97,7 +98,7 @@ class Recalling:
         person_id = await self.bank.person()
         made = await device(self.bank.database, self.bank.clock, person_id)
         async with self.bank.database.session() as session:
-            await appoint_officer(session, self.bank.clock, person_id=person_id, name=name)
+            await appoint_officer(session, self.bank.clock, person_id=person_id, name=name, roles=DUTIES)
         key = PublicKey(KeyAlgorithm.ED25519, bytes(SigningKey.generate().verify_key))
         return Device(made, person_id, key)
 

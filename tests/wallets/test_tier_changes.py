@@ -7,6 +7,7 @@ from foundation.changes import Changes
 from foundation.errors import NUGPayError
 from foundation.settings import get_settings
 from identity.officers import appoint_officer, dismiss_officer
+from identity.roles import DUTIES, Role
 from ops.cli import tier
 from ops.errors import OperationError
 from tests.wallet_api.conftest import API, Phone, api, aye, ko, settings
@@ -26,7 +27,7 @@ async def officers(api: API) -> dict[str, Phone]:
         wallet = await api.connections.wallets.by_handle(phone.handle.removeprefix("@"))
         assert wallet is not None
         async with api.database.session() as session:
-            await appoint_officer(session, api.clock, person_id=wallet.person_id, name=name)
+            await appoint_officer(session, api.clock, person_id=wallet.person_id, name=name, roles=DUTIES)
         found[name] = phone
     return found
 
@@ -58,7 +59,13 @@ async def test_two_officers_change_a_tier_and_it_stands_written_who_and_why(api,
 async def test_what_two_officers_did_not_decide_changes_nothing(api, aye, officers):
     async with api.database.session() as session:
         await dismiss_officer(session, api.clock, name="may")
+    nilar = await api.phone("nilar")
+    wallet = await api.connections.wallets.by_handle(nilar.handle.removeprefix("@"))
+    async with api.database.session() as session:
+        roles = set(Role) - {Role.COMPLIANCE}
+        await appoint_officer(session, api.clock, person_id=wallet.person_id, name="nilar", roles=roles)
     for handle, by, reason in (
+        ("aye_aye", ["hla", "nilar"], "one has every role but this"),
         ("aye_aye", BOTH, "one is dismissed"),
         ("aye_aye", ["hla"], "one alone"),
         ("aye_aye", ["hla", "hla"], "one twice"),

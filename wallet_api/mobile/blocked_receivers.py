@@ -16,11 +16,11 @@ from starlette.responses import Response
 from chain.addresses import checksum
 from chain.errors import ChainCode
 from identity.officers import officer_name
+from identity.roles import Action
 from treasury.blocked_receivers import BlockedReceiver, block_receiver, list_blocked
-from treasury.errors import TreasuryCode
 from wallet_api.callers import officer_of
 from wallet_api.connections import connections_of
-from wallet_api.operations import SIGNED, WITH_BODY, asks, problems, signed
+from wallet_api.operations import OF_AN_OFFICER, SIGNED, WITH_BODY, asks, problems, signed
 from wallet_api.wire import Answer, Asked, TimeAnswer, answered, instant_text, read, shown
 
 router = APIRouter(tags=["officers"], prefix="/officers/blocked_receivers")
@@ -66,12 +66,12 @@ class BlockRequest(Asked):
     "",
     response_model=BlockedListAnswer,
     summary="Receivers that are never paid",
-    responses=problems(SIGNED, TreasuryCode.APPROVER_IS_NO_OFFICER),
+    responses=problems(SIGNED, OF_AN_OFFICER),
     openapi_extra=signed(),
 )
 async def blocked_receivers(request: Request) -> Response:
     """Every blocked address."""
-    await officer_of(request)
+    await officer_of(request, Action.SEE_BLOCKED_RECEIVERS)
     async with connections_of(request).database.session() as session:
         found = await list_blocked(session)
     return answered(BlockedListAnswer(receivers=[_answer(one) for one in found]))
@@ -87,7 +87,7 @@ async def blocked_receivers(request: Request) -> Response:
     responses=problems(
         SIGNED,
         WITH_BODY,
-        TreasuryCode.APPROVER_IS_NO_OFFICER,
+        OF_AN_OFFICER,
         ChainCode.ADDRESS_MALFORMED,
         ChainCode.ADDRESS_CHECKSUM_MISMATCH,
     ),
@@ -96,10 +96,10 @@ async def blocked_receivers(request: Request) -> Response:
 async def block(request: Request) -> Response:
     """Block an address in the name of the officer who asks."""
     connections = connections_of(request)
-    device = await officer_of(request)
+    device = await officer_of(request, Action.BLOCK_RECEIVER)
     asked = read(BlockRequest, await request.body())
     async with connections.database.session() as session:
-        name = await officer_name(session, device.person_id)
+        name = await officer_name(session, device.person_id, Action.BLOCK_RECEIVER)
         await block_receiver(
             session,
             connections.clock,

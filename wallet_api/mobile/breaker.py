@@ -17,6 +17,7 @@ from chain.breaker import ReleaseSignature
 from chain.errors import ChainCode
 from foundation.errors import FoundationCode
 from foundation.ids import parse_id
+from identity.roles import Action
 from treasury.breaker_release import (
     TripState,
     list_trips,
@@ -27,7 +28,7 @@ from treasury.breaker_release import (
 from treasury.errors import TreasuryCode
 from wallet_api.callers import officer_of
 from wallet_api.connections import connections_of
-from wallet_api.operations import SIGNED, WITH_BODY, asks, problems, signed
+from wallet_api.operations import OF_AN_OFFICER, SIGNED, WITH_BODY, asks, problems, signed
 from wallet_api.wire import (
     Answer,
     Asked,
@@ -62,7 +63,7 @@ _OF_A_TRIP = (
     SIGNED,
     FoundationCode.ID_MALFORMED,
     ChainCode.DEPLOYMENT_NOT_FOUND,
-    TreasuryCode.APPROVER_IS_NO_OFFICER,
+    OF_AN_OFFICER,
     TreasuryCode.TRIP_NOT_FOUND,
 )
 
@@ -122,13 +123,13 @@ TripId = Annotated[str, id_in_path("The trip's id.")]
     "",
     response_model=TripsAnswer,
     summary="The breaker",
-    responses=problems(SIGNED, ChainCode.DEPLOYMENT_NOT_FOUND, TreasuryCode.APPROVER_IS_NO_OFFICER),
+    responses=problems(SIGNED, ChainCode.DEPLOYMENT_NOT_FOUND, OF_AN_OFFICER),
     openapi_extra=signed(),
 )
 async def breaker(request: Request) -> Response:
     """Whether the breaker has tripped, and its last trips."""
     connections = connections_of(request)
-    await officer_of(request)
+    await officer_of(request, Action.SEE_BREAKER)
     async with connections.database.session() as session:
         trips = await list_trips(session, connections.clock, connections.deployment())
     stopped = any(one.released_at is None for one in trips)
@@ -147,7 +148,7 @@ async def breaker(request: Request) -> Response:
 async def release_statement_to_sign(request: Request, trip_id: TripId) -> Response:
     """The statement of a trip's release."""
     connections = connections_of(request)
-    await officer_of(request)
+    await officer_of(request, Action.SEE_BREAKER)
     async with connections.database.session() as session:
         said, signed_at, expires_at = await statement_of_release(
             session, connections.clock, connections.deployment(), trip_id=parse_id(trip_id)
@@ -178,7 +179,7 @@ async def release_statement_to_sign(request: Request, trip_id: TripId) -> Respon
 async def sign(request: Request, trip_id: TripId) -> Response:
     """Take in the signature of the officer whose device sent it."""
     connections = connections_of(request)
-    device = await officer_of(request)
+    device = await officer_of(request, Action.RELEASE_BREAKER)
     asked = read(ReleaseSignatureRequest, await request.body())
     async with connections.database.session() as session:
         state = await sign_release(
@@ -213,7 +214,7 @@ async def sign(request: Request, trip_id: TripId) -> Response:
 async def release(request: Request) -> Response:
     """Let withdrawals go on after a trip."""
     connections = connections_of(request)
-    await officer_of(request)
+    await officer_of(request, Action.RELEASE_BREAKER)
     asked = read(ReleaseRequest, await request.body())
     async with connections.database.session() as session:
         state = await release_breaker(

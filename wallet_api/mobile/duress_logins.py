@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from treasury.errors import TreasuryCode
+from identity.roles import Action
 from wallet_api.callers import officer_of
 from wallet_api.connections import connections_of
-from wallet_api.operations import SIGNED, problems, signed
+from wallet_api.operations import OF_AN_OFFICER, SIGNED, problems, signed
 from wallet_api.wire import Answer, TimeAnswer, UUIDText, answered, instant_text, shown
 
 router = APIRouter(tags=["officers"], prefix="/officers/duress_logins")
@@ -52,12 +52,12 @@ class DuressLoginsAnswer(Answer):
     response_model=DuressLoginsAnswer,
     summary="Logins under duress",
     description="Of those who wished for an alarm, and of nobody else. Nothing tells the device.",
-    responses=problems(SIGNED, TreasuryCode.APPROVER_IS_NO_OFFICER),
+    responses=problems(SIGNED, OF_AN_OFFICER),
     openapi_extra=signed(),
 )
 async def duress_logins(request: Request) -> Response:
     """Whom officers should think of."""
-    await officer_of(request)
+    await officer_of(request, Action.SEE_DURESS_LOGINS)
     connections = connections_of(request)
     found = await connections.sessions.duress_logins(connections.clock.now() - LOOKED_BACK)
     return answered(

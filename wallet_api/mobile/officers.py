@@ -17,6 +17,7 @@ from starlette.responses import Response
 from chain.errors import ChainCode
 from foundation.errors import FoundationCode
 from foundation.ids import parse_id
+from identity.roles import Action
 from treasury.errors import TreasuryCode
 from treasury.withdrawal_approvals import (
     AwaitedWithdrawal,
@@ -26,7 +27,7 @@ from treasury.withdrawal_approvals import (
 )
 from wallet_api.callers import officer_of
 from wallet_api.connections import connections_of
-from wallet_api.operations import SIGNED, WITH_BODY, asks, problems, signed
+from wallet_api.operations import OF_AN_OFFICER, SIGNED, WITH_BODY, asks, problems, signed
 from wallet_api.wire import (
     AmountAnswer,
     Answer,
@@ -118,13 +119,13 @@ WithdrawalId = Annotated[str, id_in_path("The withdrawal's id.")]
     "/withdrawals",
     response_model=AwaitedListAnswer,
     summary="Withdrawals that await officers",
-    responses=problems(SIGNED, TreasuryCode.APPROVER_IS_NO_OFFICER),
+    responses=problems(SIGNED, OF_AN_OFFICER),
     openapi_extra=signed(),
 )
 async def awaited(request: Request) -> Response:
     """What awaits officers."""
     connections = connections_of(request)
-    await officer_of(request)
+    await officer_of(request, Action.SEE_WITHDRAWALS)
     async with connections.database.session() as session:
         found = await awaited_withdrawals(session, connections.clock)
     return answered(AwaitedListAnswer(withdrawals=[_answer(each) for each in found]))
@@ -140,7 +141,7 @@ async def awaited(request: Request) -> Response:
         SIGNED,
         FoundationCode.ID_MALFORMED,
         ChainCode.DEPLOYMENT_NOT_FOUND,
-        TreasuryCode.APPROVER_IS_NO_OFFICER,
+        OF_AN_OFFICER,
         TreasuryCode.WITHDRAWAL_NOT_FOUND,
         TreasuryCode.APPROVAL_NOT_AWAITED,
     ),
@@ -149,7 +150,7 @@ async def awaited(request: Request) -> Response:
 async def statement_to_sign(request: Request, withdrawal_id: WithdrawalId) -> Response:
     """The statement of a withdrawal."""
     connections = connections_of(request)
-    await officer_of(request)
+    await officer_of(request, Action.SEE_WITHDRAWALS)
     async with connections.database.session() as session:
         said, approved_at, expires_at = await approval_statement(
             session, connections.clock, connections.deployment(), withdrawal_id=parse_id(withdrawal_id)
@@ -169,7 +170,7 @@ async def statement_to_sign(request: Request, withdrawal_id: WithdrawalId) -> Re
         WITH_BODY,
         FoundationCode.ID_MALFORMED,
         ChainCode.DEPLOYMENT_NOT_FOUND,
-        TreasuryCode.APPROVER_IS_NO_OFFICER,
+        OF_AN_OFFICER,
         TreasuryCode.WITHDRAWAL_NOT_FOUND,
         TreasuryCode.APPROVAL_NOT_AWAITED,
         TreasuryCode.APPROVAL_OF_OWN_WITHDRAWAL,
@@ -185,7 +186,7 @@ async def statement_to_sign(request: Request, withdrawal_id: WithdrawalId) -> Re
 async def approve(request: Request, withdrawal_id: WithdrawalId) -> Response:
     """Take in the approval of the officer whose device sent it."""
     connections = connections_of(request)
-    device = await officer_of(request)
+    device = await officer_of(request, Action.APPROVE_WITHDRAWAL)
     asked = read(ApprovalRequest, await request.body())
     async with connections.database.session() as session:
         approvals = await approve_withdrawal(

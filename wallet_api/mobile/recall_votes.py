@@ -12,11 +12,11 @@ from starlette.responses import Response
 from foundation.errors import FoundationCode
 from foundation.ids import parse_id
 from identity.decoys import decoy_of
-from treasury.errors import TreasuryCode
+from identity.roles import Action
 from wallet_api.callers import officer_of
 from wallet_api.connections import connections_of
 from wallet_api.mobile.recalls import RECALL_SHOWN, RecallAnswer, RecallPath, recall_answer
-from wallet_api.operations import OF_THE_LEDGER, SIGNED, WITH_BODY, asks, problems, signed
+from wallet_api.operations import OF_AN_OFFICER, OF_THE_LEDGER, SIGNED, WITH_BODY, asks, problems, signed
 from wallet_api.wire import Answer, Asked, UUIDText, answered, read, shown
 from wallets.errors import WalletCode
 from wallets.recall_decisions import Disputed, Verdict, disputed_recalls, vote_on_recall
@@ -75,14 +75,14 @@ class DisputedListAnswer(Answer):
         SIGNED,
         OF_THE_LEDGER,
         FoundationCode.ID_MALFORMED,
-        TreasuryCode.APPROVER_IS_NO_OFFICER,
+        OF_AN_OFFICER,
         RecallCode.RECALL_NOT_FOUND,
     ),
     openapi_extra=signed(),
 )
 async def disputed(request: Request, query: Annotated[DisputedQuery, Query()]) -> Response:
     """What awaits officers."""
-    await officer_of(request)
+    await officer_of(request, Action.SEE_RECALLS)
     page = await disputed_recalls(
         connections_of(request).recall_books(),
         after=parse_id(query.after) if query.after is not None else None,
@@ -107,7 +107,7 @@ async def disputed(request: Request, query: Annotated[DisputedQuery, Query()]) -
         WITH_BODY,
         OF_THE_LEDGER,
         FoundationCode.ID_MALFORMED,
-        TreasuryCode.APPROVER_IS_NO_OFFICER,
+        OF_AN_OFFICER,
         RecallCode.RECALL_NOT_FOUND,
         RecallCode.RECALL_OF_OWN,
         RecallCode.RECALL_VOTE_STANDS,
@@ -120,7 +120,7 @@ async def disputed(request: Request, query: Annotated[DisputedQuery, Query()]) -
 async def vote(request: Request, recall_id: RecallPath) -> Response:
     """Take in what the officer whose device sent it says."""
     connections = connections_of(request)
-    device = await officer_of(request)
+    device = await officer_of(request, Action.DECIDE_RECALL)
     asked = read(VoteRequest, await request.body())
     # An officer's decoy is the officer, though nobody can read that anywhere.
     persons = (device.person_id, decoy_of(connections.pins.pepper, device.person_id))

@@ -70,6 +70,7 @@ from nugpay_client.models import (
 from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.personal import Personal, PersonalAccess, PersonalData
 from nugpay_client.recalls import DisputedRecall, Recall, RecallOrder, Recalls
 from nugpay_client.receipts import Receipt, ReceiptKeys, Receipts, receipt_text, verify_receipt
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
@@ -133,6 +134,9 @@ __all__ = [
     "PaymentCodeRefused",
     "PaymentOrder",
     "PaymentRequest",
+    "Personal",
+    "PersonalAccess",
+    "PersonalData",
     "Problem",
     "Recall",
     "RecallOrder",

@@ -22,7 +22,10 @@ _RELEASE = "NUG Pay breaker release, version 1"
 
 
 class Officer(Session):
-    """An officer's device at one server; ``NotAnOfficer`` is raised to anybody else."""
+    """An officer's device at one server; ``NotAnOfficer`` is raised to anybody else.
+
+    What an officer's roles do not allow is ``RequestRefused`` as ``officer_role_missing``.
+    """
 
     # Withdrawals ---------------------------------------------------------------
 

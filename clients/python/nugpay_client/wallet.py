@@ -43,6 +43,7 @@ from nugpay_client.models import (
 )
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
+from nugpay_client.personal import Personal
 from nugpay_client.recalls import Recalls
 from nugpay_client.receipts import Receipts
 from nugpay_client.recovery import Recovery
@@ -179,6 +180,11 @@ class Wallet(Session):
     async def payment(self, payment_id: UUID) -> Payment:
         """A payment of this wallet; ``NotFound`` when it did not happen or is not this wallet's."""
         return _payment((await self._connection.send("GET", f"/v1/payments/{payment_id}")).content)
+
+    @property
+    def personal(self) -> Personal:
+        """What the owner tells of themselves, and who looked at it."""
+        return Personal(self._connection)
 
     @property
     def refunds(self) -> Refunds:
@@ -336,10 +342,8 @@ class Wallet(Session):
         """The deposit made by a chain tx, once it is in one of ``states``."""
 
         async def look() -> Deposit | None:
-            for deposit in await self.deposits(limit=100):
-                if deposit.tx_hash == tx_hash and deposit.state in states:
-                    return deposit
-            return None
+            found = await self.deposits(limit=100)
+            return next((one for one in found if one.tx_hash == tx_hash and one.state in states), None)
 
         return await _until(look, f"deposit of {tx_hash} in {sorted(states)}", seconds, every)
 
