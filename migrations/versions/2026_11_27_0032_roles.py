@@ -6,7 +6,7 @@ roles that let them do what they could do; none of them could appoint officers, 
 becomes an operator, and the first two operators are made by the command on the machine.
 
 Revision ID: 0032_roles
-Revises: 0029_memos
+Revises: 0030_cancelled_files
 """
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0032_roles"
-down_revision = "0029_memos"
+down_revision = "0030_cancelled_files"
 branch_labels = None
 depends_on = None
 
