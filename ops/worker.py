@@ -237,14 +237,14 @@ def bulk_tools(tools: TreasuryTools) -> BulkTools:
         tools.database,
         tools.ledger,
         tools.clock,
-        WalletDirectory(tools.database, tools.ledger),
+        WalletDirectory(tools.database, tools.ledger, tools.clock),
         Limits(tools.ledger, tools.clock),
     )
 
 
 def webhook_tools(tools: TreasuryTools, settings: Settings) -> WebhookTools:
     """What telling webhooks takes."""
-    directory = WalletDirectory(tools.database, tools.ledger)
+    directory = WalletDirectory(tools.database, tools.ledger, tools.clock)
     return WebhookTools(
         MerchantBooks(tools.database, tools.ledger, tools.clock, directory),
         SendingTools(

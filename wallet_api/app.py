@@ -44,6 +44,7 @@ from wallet_api.mobile import (
     limits,
     memo_keys,
     officers,
+    own_handle,
     payment_codes,
     payment_requests,
     payments,
@@ -75,6 +76,7 @@ RESOURCES = (
     reserves, officers, breaker, blocked_receivers, duress_logins, receipts, statements, syncs,
     invoices, tills, till_refunds, till_staff, till_keys, settlements, webhooks,
     recall_votes, standing_orders, splits, memo_keys,
+    own_handle,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

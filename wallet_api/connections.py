@@ -28,10 +28,11 @@ from ledger.interface import Ledger
 from treasury.custody import Custody, custody_of
 from wallet_api.hosts import check_public_url
 from wallets.bulk_uploads import BulkBooks
-from wallets.handle_lookups import HandleLookups
+from wallets.handle_lookups import HandleLookups, LookupBooks
 from wallets.limits import Limits
 from wallets.memos import Memos
 from wallets.merchants import MerchantBooks
+from wallets.payee_passes import PayeePasses
 from wallets.payment_requests import Books
 from wallets.recalls import RecallBooks
 from wallets.receipt_keys import ReceiptKeyFile, make_receipt_keys, read_receipt_keys
@@ -65,14 +66,21 @@ class Connections:
     def __post_init__(self) -> None:
         devices = DeviceDirectory(self.database, self.changes)
         self.doorkeeper = Doorkeeper(devices, NonceRecorder(self.database), self.clock)
-        self.wallets = WalletDirectory(self.database, self.ledger, self.changes)
+        pepper = pepper_of(self.settings)
+        self.wallets = WalletDirectory(
+            self.database, self.ledger, self.clock, self.changes, PayeePasses(pepper)
+        )
         self.limits = Limits(self.ledger, self.clock)
         self.targets = TargetRules(allows_loopback=self.settings.environment == "development")
         self.lookups = HandleLookups(self.database, self.clock)
         self.memos = Memos(self.database, self.clock)
-        self.pins = Pins(self.database, self.clock, pepper_of(self.settings), self.changes)
+        self.pins = Pins(self.database, self.clock, pepper, self.changes)
         self.sessions = Sessions(self.database, self.clock, self.pins, self.changes)
         self.receipt_keys = receipt_keys_of(self.settings, self.clock)
+
+    def lookup_books(self) -> LookupBooks:
+        """What handles are looked up with."""
+        return LookupBooks(self.database, self.ledger, self.clock, self.lookups, self.wallets)
 
     def request_books(self) -> Books:
         """What requests to pay are kept and decided with."""

@@ -191,7 +191,7 @@ def test_a_link_is_read_only_under_the_banks_own_url():
 
 
 def test_a_newer_version_and_an_asset_that_is_not_known_say_so():
-    assert refused("NUGPAY:2" + payload(FULL)[1:]) is AskingCode.PAYMENT_CODE_VERSION_UNKNOWN
+    assert refused("NUGPAY:3" + payload(FULL)[1:]) is AskingCode.PAYMENT_CODE_VERSION_UNKNOWN
     assert refused("NUGPAY:1" + sealed(HEAD + b"\x63")) is FoundationCode.UNKNOWN_ASSET
 
 

@@ -41,6 +41,7 @@ from nugpay_client.models import (
     amount_text,
     read,
 )
+from nugpay_client.own_handles import OwnHandles
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
 from nugpay_client.recalls import Recalls
@@ -81,9 +82,19 @@ class Wallet(Session):
         """The wallet's handle."""
         return _wallet((await self._connection.send("GET", "/v1/wallet")).content)
 
-    async def payee(self, handle: str) -> Payee:
-        """Whom a handle belongs to, to be shown before paying; ``NotFound`` when nobody has it."""
-        content = (await self._connection.send("GET", f"/v1/handles/{quote(handle, safe='@')}")).content
+    @property
+    def handles(self) -> OwnHandles:
+        """The wallet's handle: changed, listed or not, and which it had before."""
+        return OwnHandles(self._connection)
+
+    async def payee(self, handle: str, *, payee_pass: str | None = None) -> Payee:
+        """Whom a handle belongs to, to be shown before paying; ``NotFound`` when nobody has it.
+
+        One that was given up is answered with the one of now; ``payee_pass`` is a code's.
+        """
+        query = {"payee_pass": payee_pass} if payee_pass is not None else None
+        path = f"/v1/handles/{quote(handle, safe='@')}"
+        content = (await self._connection.send("GET", path, query=query)).content
         found: Payee = read(Payee, content)
         return found
 
@@ -131,7 +142,8 @@ class Wallet(Session):
             raise ValueError("an amount is given by the code, or else by the payer")
         chosen = code.amount if code.amount is not None else amount
         assert chosen is not None
-        return self.order(code.payee, chosen, code.asset, fee_max=fee_max, reference=code.reference)
+        made = self.order(code.payee, chosen, code.asset, fee_max=fee_max, reference=code.reference)
+        return replace(made, payee_pass=code.payee_pass)
 
     def order(
         self,
