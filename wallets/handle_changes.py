@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -42,6 +42,9 @@ CHANGES_MAX: Final = 3
 
 CHANGES_WITHIN: Final = timedelta(days=30)
 """The time in which changes are counted."""
+
+LISTED_MAX: Final = 20
+"""Former handles that a wallet is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class OwnHandles:
     listed: bool
     """Whether the handle alone is enough to find the wallet."""
     former: Sequence[FormerHandle]
-    """The newest first; one that was given up twice stands twice."""
+    """The newest first, ``LISTED_MAX`` at most; one that was given up twice stands twice."""
 
 
 async def change_handle(database: Database, clock: Clock, *, wallet: Wallet, handle: str) -> OwnHandles:
@@ -122,8 +125,7 @@ async def _change(session: AsyncSession, clock: Clock, wallet: Wallet, handle: s
     if row.handle == handle:
         return await _own(session, row)
     now = clock.now()
-    changes = (await _own(session, row)).former
-    recent = [each for each in changes if each.given_up_at > now - CHANGES_WITHIN]
+    recent = [each for each in (await _own(session, row)).former if each.given_up_at > now - CHANGES_WITHIN]
     if len(recent) >= CHANGES_MAX:
         wait = recent[CHANGES_MAX - 1].given_up_at + CHANGES_WITHIN - now
         raise Refusal(
@@ -133,10 +135,13 @@ async def _change(session: AsyncSession, clock: Clock, wallet: Wallet, handle: s
             retry_after_seconds=int(wait.total_seconds()) + 1,
         )
     await check_handle_is_free(session, wallet.id, handle)
+    before = await session.scalar(
+        select(func.max(FormerHandleRow.number)).where(FormerHandleRow.wallet_id == row.id)
+    )
     session.add(
         FormerHandleRow(
             wallet_id=row.id,
-            number=len(changes) + 1,
+            number=(before or 0) + 1,
             handle=row.handle,
             skeleton=skeleton(row.handle),
             given_up_at=now,
@@ -154,6 +159,7 @@ async def _own(session: AsyncSession, row: WalletRow) -> OwnHandles:
         select(FormerHandleRow)
         .where(FormerHandleRow.wallet_id == row.id)
         .order_by(FormerHandleRow.number.desc())
+        .limit(LISTED_MAX)
     )
     return OwnHandles(
         row.handle,

@@ -141,6 +141,9 @@ async def carry_out(
     payee = order.payee or await _payee(ledger, directory, order)
     if payee.id == order.payer.id:
         raise Refusal(WalletCode.PAYEE_IS_PAYER, "A wallet does not pay itself.")
+    if order.memo is not None and parse_handle(order.payee_handle) != payee.handle:
+        # It is sealed for the handle that was named, and nobody could open it beside this payment.
+        return await _replay_or(ledger, directory, order, payee, for_former_handle())
     fee = payment_fee(order.amount)
     if order.fee_max is not None and fee > order.fee_max:
         return await _replay_or(ledger, directory, order, payee, _fee_refusal(order, fee))
@@ -153,9 +156,6 @@ async def carry_out(
         raise
     if order.memo is not None:
         assert memos is not None, "an order with a memo is paid where memos are kept"
-        if parse_handle(order.payee_handle) != payee.handle:
-            # It is sealed for the handle that was named, and nobody could open it beside this payment.
-            return await _replay_or(ledger, directory, order, payee, for_former_handle())
         # Before the transfers: a payment that shows a memo has one to show. If this process
         # dies between here and the ledger's answer, the same request again finds the row as it
         # is and goes on; if it never comes, no transfer carries the memo's mark, and a memo is

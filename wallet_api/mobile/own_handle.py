@@ -12,6 +12,7 @@ from starlette.responses import Response
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
 from wallet_api.operations import OF_A_WALLET, WITH_BODY, asks, problems, signed
+from wallet_api.padding import pad_list
 from wallet_api.wire import (
     Answer,
     Asked,
@@ -24,10 +25,13 @@ from wallet_api.wire import (
     shown,
 )
 from wallets.errors import WalletCode
-from wallets.handle_changes import OwnHandles, change_handle, own_handles, set_listed
+from wallets.handle_changes import LISTED_MAX, OwnHandles, change_handle, own_handles, set_listed
 from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["wallet"], prefix="/wallet")
+
+_FORMER_BYTES = 150
+"""More than a former handle takes in an answer."""
 
 
 class HandleRequest(Asked):
@@ -86,6 +90,7 @@ class OwnHandleAnswer(Answer):
 )
 async def own_handle(request: Request) -> Response:
     """How the caller's wallet is found."""
+    pad_list(request, lines_max=LISTED_MAX, line_bytes=_FORMER_BYTES)
     wallet = await wallet_of(request)
     return answered(_answer(await own_handles(connections_of(request).database, wallet=wallet)))
 
@@ -112,6 +117,7 @@ async def own_handle(request: Request) -> Response:
 async def change_own_handle(request: Request) -> Response:
     """Give the caller's wallet another handle."""
     connections = connections_of(request)
+    pad_list(request, lines_max=LISTED_MAX, line_bytes=_FORMER_BYTES)
     wallet = await wallet_of(request)
     asked = read(HandleRequest, await request.body())
     # Whether a handle is taken is what a look-up tells.
@@ -134,6 +140,7 @@ async def change_own_handle(request: Request) -> Response:
 async def list_own_wallet(request: Request) -> Response:
     """Have the caller's wallet be listed or not."""
     connections = connections_of(request)
+    pad_list(request, lines_max=LISTED_MAX, line_bytes=_FORMER_BYTES)
     wallet = await wallet_of(request)
     asked = read(ListingRequest, await request.body())
     made = await set_listed(connections.database, connections.clock, wallet=wallet, listed=asked.listed)

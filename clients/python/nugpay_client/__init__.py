@@ -68,6 +68,7 @@ from nugpay_client.models import (
     WithdrawalQuote,
 )
 from nugpay_client.officer import Officer
+from nugpay_client.own_handles import FormerHandle, OwnHandle, OwnHandles
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
 from nugpay_client.recalls import DisputedRecall, Recall, RecallOrder, Recalls
@@ -108,6 +109,7 @@ __all__ = [
     "EnrolmentRefused",
     "Fee",
     "FeeTooHigh",
+    "FormerHandle",
     "HandleUnavailable",
     "HistoryLine",
     "IdAlreadyUsed",
@@ -126,6 +128,8 @@ __all__ = [
     "Officer",
     "OpenSession",
     "OutcomeUnknown",
+    "OwnHandle",
+    "OwnHandles",
     "Payee",
     "PayeeUnknown",
     "Payment",

@@ -37,14 +37,9 @@ class PaymentOrder:
     def to_json(self) -> dict[str, str]:
         """The order as it is sent, and as it may be kept."""
         made = {"id": str(self.id), "payee": self.payee, "asset": self.asset, "amount": self.amount}
-        if self.fee_max is not None:
-            made["fee_max"] = self.fee_max
-        if self.reference is not None:
-            made["reference"] = str(self.reference)
-        if self.memo is not None:
-            made["memo"] = self.memo
-        if self.payee_pass is not None:
-            made["payee_pass"] = self.payee_pass
+        for name in ("fee_max", "reference", "memo", "payee_pass"):
+            if getattr(self, name) is not None:
+                made[name] = str(getattr(self, name))
         return made
 
     @classmethod
