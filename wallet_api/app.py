@@ -65,6 +65,8 @@ from wallet_api.mobile import (
 from wallet_api.openapi import DOCUMENT
 from wallet_api.problem import refusal_response, unavailable_response
 from wallet_api.public import payment_links, reserves
+from wallet_api.sandbox import routes as sandbox_routes
+from wallet_api.sandbox.app import SANDBOX_EXPRESS, SandboxAPI
 from wallet_api.wire import malformed
 
 Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
@@ -101,8 +103,11 @@ def create_app(settings: Settings | None = None, *, connect: Connect = connect) 
             app.state.connections = connections
             yield
 
-    app = ExpressAPI(
-        EXPRESS,
+    # Decided here, once: nothing asks at a payment whether this is a sandbox.
+    is_sandbox = (settings or get_settings()).sandbox
+    make, express = (SandboxAPI, EXPRESS | SANDBOX_EXPRESS) if is_sandbox else (ExpressAPI, EXPRESS)
+    app = make(
+        express,
         lifespan=lifespan,
         openapi_url=None,
         docs_url=None,
@@ -112,6 +117,8 @@ def create_app(settings: Settings | None = None, *, connect: Connect = connect) 
     )
     for resource in RESOURCES:
         app.include_router(resource.router, prefix="/v1")
+    if is_sandbox:
+        app.include_router(sandbox_routes.router, prefix="/v1")
     app.add_api_route("/v1/openapi.json", _openapi, methods=["GET"], include_in_schema=False)
     app.add_api_route(payment_links.PATH, payment_links.payment_page, include_in_schema=False)
     app.add_exception_handler(Refusal, _answer_refusal)

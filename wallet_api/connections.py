@@ -11,10 +11,11 @@ from starlette.requests import Request
 
 from chain.deployments import Deployment, load_deployment
 from foundation.changes import Changes
-from foundation.clock import Clock, SystemClock
+from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import NUGPayError
 from foundation.garbage import keep_what_is_loaded
+from foundation.sandbox_clock import clock_of
 from foundation.settings import Settings
 from identity.devices import DeviceDirectory
 from identity.nonces import NonceRecorder
@@ -161,7 +162,7 @@ async def connect(settings: Settings) -> AsyncIterator[Connections]:
     try:
         await database.check_durability()
         changes = Changes(settings.database_url)
-        connections = Connections(settings, SystemClock(), database, ledger, changes)
+        connections = Connections(settings, clock_of(settings), database, ledger, changes)
         async with changes.followed():
             keep_what_is_loaded()
             yield connections

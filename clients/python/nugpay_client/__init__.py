@@ -74,6 +74,7 @@ from nugpay_client.payment_requests import Requests
 from nugpay_client.recalls import DisputedRecall, Recall, RecallOrder, Recalls
 from nugpay_client.receipts import Receipt, ReceiptKeys, Receipts, receipt_text, verify_receipt
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
+from nugpay_client.sandbox import MagicAmount, Sandbox, SandboxState, SandboxTime
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
 from nugpay_client.splits import Split, SplitOrder, Splits
@@ -117,6 +118,7 @@ __all__ = [
     "Invoice",
     "InvoiceOrder",
     "LimitExceeded",
+    "MagicAmount",
     "MemoKeys",
     "MemoRefused",
     "MonthLine",
@@ -155,6 +157,9 @@ __all__ = [
     "RequestSigner",
     "Requests",
     "RetryPolicy",
+    "Sandbox",
+    "SandboxState",
+    "SandboxTime",
     "Security",
     "ServiceUnavailable",
     "Split",

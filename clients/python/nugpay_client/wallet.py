@@ -48,6 +48,7 @@ from nugpay_client.recalls import Recalls
 from nugpay_client.receipts import Receipts
 from nugpay_client.recovery import Recovery
 from nugpay_client.refunds import Refunds
+from nugpay_client.sandbox import Sandbox
 from nugpay_client.security import Security
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
@@ -274,6 +275,11 @@ class Wallet(Session):
     def statements(self) -> Statements:
         """Months of this wallet: as lines that add up, or as a file."""
         return Statements(self._connection)
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The clock and the magic amounts of a sandbox."""
+        return Sandbox(self._connection)
 
     # The chain -----------------------------------------------------------------
 
