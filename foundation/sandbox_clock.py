@@ -110,7 +110,7 @@ def clock_of(settings: Settings) -> Clock:
         return SandboxClock(path)
     if path.exists():
         raise NUGPayError(
-            f"{settings.home} is a sandbox, whose clock was moved: start it with NUGPAY_SANDBOX=1, "
-            "or take another NUGPAY_HOME."
+            f"{settings.home} is a sandbox, whose clock may be ahead: start it with NUGPAY_SANDBOX=1 "
+            "(./nugpay up --sandbox), or take another NUGPAY_HOME."
         )
     return SystemClock()

@@ -32,7 +32,7 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """What an operator may set; the defaults run everything on one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="NUGPAY_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="NUGPAY_", extra="ignore", hide_input_in_errors=True)
 
     environment: Literal["development", "production"] = "development"
     """``production`` refuses the development chain, keys and defaults."""
