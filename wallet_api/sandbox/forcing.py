@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Final, Protocol
 
+from pydantic import ConfigDict, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,6 +34,7 @@ from wallet_api.problem_texts import DETAILS
 from wallet_api.wire import Asked, read
 from wallets.given_up import give_up
 from wallets.payments import check_id
+from wallets.wallets import Wallet
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 """A route's function that takes the request alone."""
@@ -44,17 +46,19 @@ ATTEMPTS_KEPT: Final = 10_000
 """Ids of which one process remembers how often they were told to be busy."""
 
 
-class MoneyAsked(Protocol):
-    """A request that has an id, an asset and an amount."""
+class MoneyAsked(Asked):
+    """What says whether an amount is magic; the rest of a body is for the operation to read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    asset: str
+    amount: str
 
     @property
-    def id(self) -> str: ...  # noqa: D102 - as the request's model says
-
-    @property
-    def asset(self) -> str: ...  # noqa: D102 - as the request's model says
-
-    @property
-    def amount(self) -> str: ...  # noqa: D102 - as the request's model says
+    def money(self) -> Money:
+        """The amount; refused as the operation refuses one that is none."""
+        return Money.parse(self.amount, asset_by_code(self.asset))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +66,18 @@ class Forced:
     """A request whose amount is magic, and the operation that it asked for."""
 
     request: Request
+    asked: MoneyAsked
     endpoint: Endpoint
     kind: type[Asked]
     """The model of its body."""
     attempts: Attempts
 
-    async def admitted(self) -> tuple[MoneyAsked, Money]:
-        """Look at signature, session and form, and refuse as the operation itself would."""
+    async def admitted(self) -> Wallet:
+        """The caller's wallet, once signature, session and form are as the operation wants them."""
         wallet = await wallet_of(self.request, carries_id=True)
-        asked: MoneyAsked = read(self.kind, body_of(self.request.scope))  # type: ignore[assignment]
-        check_id(parse_id(asked.id))
-        self.request.state.payer_id = wallet.id
-        return asked, Money.parse(asked.amount, asset_by_code(asked.asset))
+        read(self.kind, body_of(self.request.scope))
+        check_id(parse_id(self.asked.id))
+        return wallet
 
 
 class Attempts:
@@ -108,14 +112,15 @@ class Refuses:
 
     async def play(self, forced: Forced) -> Response:
         """Refuse."""
-        asked, amount = await forced.admitted()
+        wallet = await forced.admitted()
+        asked, amount = forced.asked, forced.asked.money
         if PROBLEM_KINDS[self.code].new_id_needed and forced.endpoint.__name__ == "make_payment":
             # The ledger refuses the id from here on, as after a real refusal of this kind. An id
             # under which something has happened already is left as it is.
             await give_up(
                 connections_of(forced.request).ledger,
                 parse_id(asked.id),
-                payer_id=forced.request.state.payer_id,
+                payer_id=wallet.id,
                 payee_id=derive_id("sandbox-nobody", asked.id),
                 asset=amount.asset,
             )
@@ -147,8 +152,7 @@ class Busy:
 
     async def play(self, forced: Forced) -> Response:
         """Be busy, or carry out."""
-        asked, _ = _peeked(forced)
-        if forced.attempts.count(asked) >= self.times:
+        if forced.attempts.count(forced.asked.id) >= self.times:
             return await forced.endpoint(forced.request)
         await forced.admitted()
         raise LedgerBusy(RETRY_SECONDS)
@@ -164,10 +168,9 @@ class Unknown:
 
     async def play(self, forced: Forced) -> Response:
         """Carry out or not, and say that it is unknown."""
-        asked, _ = _peeked(forced)
         if self.is_made:
             response = await forced.endpoint(forced.request)
-            if forced.attempts.count(asked):
+            if forced.attempts.count(forced.asked.id):
                 return response
         else:
             await forced.admitted()
@@ -209,10 +212,11 @@ def forcing(endpoint: Endpoint, kind: type[Asked], table: Mapping[int, Magic]) -
     attempts = Attempts()
 
     async def answer(request: Request) -> Response:
-        magic = table.get(_number(body_of(request.scope)))
-        if magic is None:
+        asked = _asked(body_of(request.scope))
+        magic = table.get(asked.money.minor % MODULUS) if asked is not None else None
+        if asked is None or magic is None:
             return await endpoint(request)
-        return await magic.effect.play(Forced(request, endpoint, kind, attempts))
+        return await magic.effect.play(Forced(request, asked, endpoint, kind, attempts))
 
     return answer
 
@@ -222,35 +226,11 @@ def example_amount(magic: Magic, asset: Asset) -> Money:
     return Money(magic.number, asset)
 
 
-class _Peek(Asked):
-    """What says whether an amount is magic; the rest is for the operation to read."""
-
-    model_config = Asked.model_config | {"extra": "ignore"}
-
-    id: str
-    asset: str
-    amount: str
-
-
-def _peek(body: bytes) -> _Peek | None:
+def _asked(body: bytes) -> MoneyAsked | None:
+    """What is asked for; None for what cannot be read, which the operation itself refuses."""
     try:
-        return _Peek.model_validate_json(json_of(body) if is_cbor(body) else body)
-    except (ValueError, Refusal):
-        # What cannot be read is refused by the operation itself.
+        asked = MoneyAsked.model_validate_json(json_of(body) if is_cbor(body) else body)
+        is_amount = asked.money.minor > 0
+    except (ValidationError, Refusal):
         return None
-
-
-def _number(body: bytes) -> int:
-    asked = _peek(body)
-    if asked is None:
-        return -1
-    try:
-        return Money.parse(asked.amount, asset_by_code(asked.asset)).minor % MODULUS
-    except Refusal:
-        return -1
-
-
-def _peeked(forced: Forced) -> tuple[str, str]:
-    asked = _peek(body_of(forced.request.scope))
-    assert asked is not None, "an amount that was read before can be read again"
-    return asked.id, asked.amount
+    return asked if is_amount else None
