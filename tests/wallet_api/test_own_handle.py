@@ -176,6 +176,20 @@ class TestUnlisted:
         assert (await aye.post("/v1/payments", order)).content == paid.content
         assert (await api.http.get(made["link"].removeprefix(BASE))).status_code == 200
 
+    async def test_its_till_and_its_invoices_are_paid_by_their_codes(self, aye, ko):
+        shop = await open_shop(ko)
+        made = await ko.post(f"{shop.path}/invoices", shop.invoice("2"))
+        assert made.status_code == 201, made.text
+        await unlisted(ko)
+        invoice = (await ko.get(f"{shop.path}/invoices/{made.json()['id']}")).json()
+        for code in ((await ko.get(shop.path)).json()["qr_text"], invoice["qr_text"]):
+            read = (await aye.post("/v1/payment_codes/read", {"code": code})).json()
+            order = aye.payment(read["payee"], "2", reference=read["reference"])
+            assert await code_of(aye.post("/v1/payments", order)) == "payee_unknown"
+            paid = await aye.post("/v1/payments", order | {"payee_pass": read["payee_pass"]})
+            assert paid.status_code == 201, paid.text
+        assert (await ko.get(f"{shop.path}/invoices/{invoice['id']}")).json()["state"] == "paid"
+
     async def test_a_listed_wallets_code_is_as_it_was(self, ko):
         made = (await ko.post("/v1/payment_codes", {"asset": "USDT"})).json()
         assert made["qr_text"].startswith("NUGPAY:1")
