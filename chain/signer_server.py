@@ -43,9 +43,10 @@ from chain.signer_messages import (
 from chain.signer_policy import development_policy, load_policy, policy_hash, signer_dir
 from chain.signer_upkeep import kept_up
 from chain.signing_log import SigningLog
-from foundation.clock import Clock, SystemClock
+from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import Refusal, Unavailable
+from foundation.sandbox_clock import clock_of
 from foundation.settings import Settings
 
 logger = structlog.get_logger()
@@ -79,7 +80,7 @@ async def run_signer(
     policy = development_policy(settings.home, deployment) if development else load_policy(settings.home)
     log = SigningLog(signing_log_path(settings.home, deployment))
     database = Database(database_url, pool_size=1, pool_overflow=0)
-    clock: Clock = SystemClock()
+    clock: Clock = clock_of(settings)
     try:
         signer = Signer(
             key=key,

@@ -88,3 +88,8 @@ class SettableClock:
 def datetime_from_ns(ns: int) -> datetime:
     """An aware UTC datetime, cut to microseconds."""
     return _EPOCH + timedelta(microseconds=ns // 1_000)
+
+
+def microseconds_of(at: datetime) -> int:
+    """Microseconds since 1970 of an aware datetime."""
+    return (at - _EPOCH) // timedelta(microseconds=1)

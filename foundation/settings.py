@@ -11,10 +11,13 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEVELOPMENT_CHAIN_ID = 31337
+"""The chain of a development node, whose tokens anybody can make."""
 
 SOCKET_PATH_LIMIT = 100
 """Unix sockets allow 107 bytes of path; some room is left for a suffix."""
@@ -29,10 +32,13 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """What an operator may set; the defaults run everything on one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="NUGPAY_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="NUGPAY_", extra="ignore", hide_input_in_errors=True)
 
     environment: Literal["development", "production"] = "development"
     """``production`` refuses the development chain, keys and defaults."""
+    sandbox: bool = False
+    """A bank to try clients against: its clock can be moved, and amounts force failures. Only with
+    the development chain, where no money is real; anywhere else nothing starts."""
     home: Path = Field(default_factory=default_home)
     """Where this machine keeps its state: database, sockets, keys, logs."""
     database_url: str | None = None
@@ -68,7 +74,7 @@ class Settings(BaseSettings):
     """JSON-RPC endpoint of the EVM node."""
     rpc_check_url: str | None = None
     """A second endpoint, run by others: only what is final for both is credited. Unset: one is believed."""
-    chain_id: int = 31337
+    chain_id: int = DEVELOPMENT_CHAIN_ID
     """The chain that the node must be on; another one refuses to start."""
     signer_key_service: str = "keystore"
     """Who holds the signer's key: ``keystore``, or the name of an entry point of ``nugpay.key_services``."""
@@ -101,6 +107,15 @@ class Settings(BaseSettings):
     """Base URL that clients sign; needed in production. Unset: a loopback name, or the API's own address."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
+
+    @model_validator(mode="after")
+    def _sandbox_needs_the_development_chain(self) -> Self:
+        if self.sandbox and (self.environment != "development" or self.chain_id != DEVELOPMENT_CHAIN_ID):
+            raise ValueError(
+                "NUGPAY_SANDBOX is for the development chain alone: with another NUGPAY_CHAIN_ID, or with "
+                "NUGPAY_ENVIRONMENT=production, nothing starts."
+            )
+        return self
 
     @property
     def run_dir(self) -> Path:

@@ -21,9 +21,9 @@ import structlog
 import uvicorn
 import uvloop
 
-from foundation.clock import SystemClock
 from foundation.garbage import keep_what_is_loaded
 from foundation.logs import configure_logging
+from foundation.sandbox_clock import clock_of
 from foundation.settings import Settings, get_settings
 from ledger.archived import SegmentFinder
 from ledger.chart import open_system_accounts
@@ -162,7 +162,7 @@ async def serve(settings: Settings, database_url: str) -> None:
     door.is_open = False
     engine = await LedgerEngine.start(
         database_url,
-        SystemClock(),
+        clock_of(settings),
         wait_until_serving=False,
         segment_rows=settings.ledger_segment_rows,
         files=_open_archive(settings.ledger_archive),

@@ -29,6 +29,7 @@ MORE_MODELS = (
     "treasury.cold_models",
     "treasury.debt_models",
     "wallets.bulk_models",
+    "wallets.handle_models",
     "wallets.memo_models",
     "wallets.merchant_models",
     "wallets.recall_models",

@@ -20,11 +20,12 @@ from chain.deployments import load_deployment
 from chain.errors import RPCError, RPCMalformed, RPCUnavailable
 from chain.models import ChainCursor
 from chain.rpc import RPC, Header
-from foundation.clock import SECOND_NS, Clock, SystemClock
+from foundation.clock import SECOND_NS, Clock
 from foundation.database import Database
 from foundation.errors import Refusal
 from foundation.money import Money
 from foundation.outbox import OutboxMessage
+from foundation.sandbox_clock import clock_of
 from foundation.settings import Settings
 from ops import postgres
 from ops.migrations import revisions
@@ -131,7 +132,7 @@ async def read_status(settings: Settings) -> Status:
     """Ask all parts at once."""
     database = Database(settings.database_url, pool_size=1) if settings.database_url is not None else None
     rpc = RPC(settings.rpc_url, timeout_seconds=3)
-    clock = SystemClock()
+    clock = clock_of(settings)
     try:
         sequence, chain, data = await asyncio.gather(
             _ledger_sequence(settings),

@@ -145,6 +145,7 @@ class Bank:
             "NUGPAY_DATABASE_URL": self._database_url,
             "NUGPAY_RPC_URL": self.settings.rpc_url,
             "NUGPAY_API_PORT": str(self.settings.api_port),
+            "NUGPAY_SANDBOX": "1" if self.settings.sandbox else "0",
         }
 
     def _clean_up_after_a_killed_one(self) -> None:
@@ -271,6 +272,8 @@ class Bank:
         listed |= {f"{code} token": token.address for code, token in deployment.tokens.items()}
         if settings.environment == "development":
             listed["Signer"] = development_key(settings.home, SIGNER_KEY).address
+        if settings.sandbox:
+            listed["Sandbox"] = f"{api_url(settings)}/v1/sandbox"
         return listed | {
             "Ledger": settings.ledger_address,
             "PostgreSQL": shown_url(self._database_url),

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import psycopg
 
-from foundation.clock import Clock, SystemClock
+from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import NUGPayError
+from foundation.sandbox_clock import clock_of
 from foundation.settings import Settings, get_settings
 from ops import postgres
 from ops.errors import OperationError
@@ -134,6 +135,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Connect, and disconnect at the end."""
     database = Database(needed_database(settings), pool_size=2)
     try:
-        yield Parts(settings, SystemClock(), database)
+        yield Parts(settings, clock_of(settings), database)
     finally:
         await database.close()

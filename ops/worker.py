@@ -33,11 +33,12 @@ from chain.follower import FollowerConfig
 from chain.rpc import RPC
 from chain.sender import Sender
 from chain.signer_client import SignerClient
-from foundation.clock import Clock, SystemClock
+from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import Refusal
 from foundation.logs import configure_logging
 from foundation.outbox import Handler, drain
+from foundation.sandbox_clock import clock_of
 from foundation.settings import Settings, get_settings
 from identity.nonces import forget_expired_nonces
 from identity.sessions import forget_old_sessions
@@ -154,7 +155,7 @@ async def open_tools(settings: Settings) -> AsyncIterator[TreasuryTools]:
     if settings.database_url is None:
         raise OperationError("PostgreSQL is not running", "./nugpay up starts it with everything else.")
     deployment = load_deployment(settings.home, settings.chain_id)
-    clock = SystemClock()
+    clock = clock_of(settings)
     rpc = RPC(settings.rpc_url)
     check = RPC(settings.rpc_check_url) if settings.rpc_check_url is not None else None
     # Each task holds a connection for its lock and needs another for its work.
@@ -237,14 +238,14 @@ def bulk_tools(tools: TreasuryTools) -> BulkTools:
         tools.database,
         tools.ledger,
         tools.clock,
-        WalletDirectory(tools.database, tools.ledger),
+        WalletDirectory(tools.database, tools.ledger, tools.clock),
         Limits(tools.ledger, tools.clock),
     )
 
 
 def webhook_tools(tools: TreasuryTools, settings: Settings) -> WebhookTools:
     """What telling webhooks takes."""
-    directory = WalletDirectory(tools.database, tools.ledger)
+    directory = WalletDirectory(tools.database, tools.ledger, tools.clock)
     return WebhookTools(
         MerchantBooks(tools.database, tools.ledger, tools.clock, directory),
         SendingTools(

@@ -44,6 +44,7 @@ from wallet_api.mobile import (
     limits,
     memo_keys,
     officers,
+    own_handle,
     payment_codes,
     payment_requests,
     payments,
@@ -65,6 +66,8 @@ from wallet_api.mobile import (
 from wallet_api.openapi import DOCUMENT
 from wallet_api.problem import refusal_response, unavailable_response
 from wallet_api.public import payment_links, reserves
+from wallet_api.sandbox import routes as sandbox_routes
+from wallet_api.sandbox.app import SANDBOX_EXPRESS, SandboxAPI
 from wallet_api.wire import malformed
 
 Connect = Callable[[Settings], AbstractAsyncContextManager[Connections]]
@@ -75,7 +78,7 @@ RESOURCES = (
     pins, devices, recovery, deposits, refunds, recalls, bulk_payments, withdrawals, enrolments, health,
     reserves, officers, breaker, blocked_receivers, duress_logins, receipts, statements, syncs,
     invoices, tills, till_refunds, till_staff, till_keys, settlements, webhooks,
-    recall_votes, standing_orders, splits, memo_keys, personal_data,
+    recall_votes, standing_orders, splits, memo_keys, personal_data, own_handle,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 
@@ -100,8 +103,11 @@ def create_app(settings: Settings | None = None, *, connect: Connect = connect) 
             app.state.connections = connections
             yield
 
-    app = ExpressAPI(
-        EXPRESS,
+    # Decided here, once: nothing asks at a payment whether this is a sandbox.
+    is_sandbox = (settings or get_settings()).sandbox
+    make, express = (SandboxAPI, EXPRESS | SANDBOX_EXPRESS) if is_sandbox else (ExpressAPI, EXPRESS)
+    app = make(
+        express,
         lifespan=lifespan,
         openapi_url=None,
         docs_url=None,
@@ -111,6 +117,8 @@ def create_app(settings: Settings | None = None, *, connect: Connect = connect) 
     )
     for resource in RESOURCES:
         app.include_router(resource.router, prefix="/v1")
+    if is_sandbox:
+        app.include_router(sandbox_routes.router, prefix="/v1")
     app.add_api_route("/v1/openapi.json", _openapi, methods=["GET"], include_in_schema=False)
     app.add_api_route(payment_links.PATH, payment_links.payment_page, include_in_schema=False)
     app.add_exception_handler(Refusal, _answer_refusal)

@@ -11,10 +11,11 @@ from starlette.requests import Request
 
 from chain.deployments import Deployment, load_deployment
 from foundation.changes import Changes
-from foundation.clock import Clock, SystemClock
+from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import NUGPayError
 from foundation.garbage import keep_what_is_loaded
+from foundation.sandbox_clock import clock_of
 from foundation.settings import Settings
 from identity.devices import DeviceDirectory
 from identity.nonces import NonceRecorder
@@ -30,10 +31,11 @@ from ledger.interface import Ledger
 from treasury.custody import Custody, custody_of
 from wallet_api.hosts import check_public_url
 from wallets.bulk_uploads import BulkBooks
-from wallets.handle_lookups import HandleLookups
+from wallets.handle_lookups import HandleLookups, LookupBooks
 from wallets.limits import Limits
 from wallets.memos import Memos
 from wallets.merchants import MerchantBooks
+from wallets.payee_passes import PayeePasses
 from wallets.payment_requests import Books
 from wallets.recalls import RecallBooks
 from wallets.receipt_keys import ReceiptKeyFile, make_receipt_keys, read_receipt_keys
@@ -68,16 +70,23 @@ class Connections:
     def __post_init__(self) -> None:
         devices = DeviceDirectory(self.database, self.changes)
         self.doorkeeper = Doorkeeper(devices, NonceRecorder(self.database), self.clock)
-        self.wallets = WalletDirectory(self.database, self.ledger, self.changes)
+        pepper = pepper_of(self.settings)
+        self.wallets = WalletDirectory(
+            self.database, self.ledger, self.clock, self.changes, PayeePasses(pepper)
+        )
         self.limits = Limits(self.ledger, self.clock)
         self.targets = TargetRules(allows_loopback=self.settings.environment == "development")
         self.lookups = HandleLookups(self.database, self.clock)
         self.memos = Memos(self.database, self.clock)
-        self.pins = Pins(self.database, self.clock, pepper_of(self.settings), self.changes)
+        self.pins = Pins(self.database, self.clock, pepper, self.changes)
         self.sessions = Sessions(self.database, self.clock, self.pins, self.changes)
         self.receipt_keys = receipt_keys_of(self.settings, self.clock)
         key_file = personal_keys_of(self.settings, self.clock)
         self.personal = PersonalRecords(self.database, self.clock, key_file)
+
+    def lookup_books(self) -> LookupBooks:
+        """What handles are looked up with."""
+        return LookupBooks(self.database, self.ledger, self.clock, self.lookups, self.wallets)
 
     def request_books(self) -> Books:
         """What requests to pay are kept and decided with."""
@@ -168,7 +177,7 @@ async def connect(settings: Settings) -> AsyncIterator[Connections]:
     try:
         await database.check_durability()
         changes = Changes(settings.database_url)
-        connections = Connections(settings, SystemClock(), database, ledger, changes)
+        connections = Connections(settings, clock_of(settings), database, ledger, changes)
         async with changes.followed():
             keep_what_is_loaded()
             yield connections

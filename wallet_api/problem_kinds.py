@@ -137,6 +137,7 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     WalletCode.HANDLE_RESERVED: ProblemKind(422, "Choose another handle."),
     WalletCode.HANDLE_TAKEN: ProblemKind(409, "Choose another handle."),
     WalletCode.HANDLE_TOO_SIMILAR: ProblemKind(409, "Choose a handle that nobody takes for another one."),
+    WalletCode.TOO_MANY_HANDLE_CHANGES: ProblemKind(429, "Keep the handle until Retry-After is over."),
     WalletCode.WALLET_ALREADY_OPEN: ProblemKind(409, "Use the wallet that is open."),
     WalletCode.WALLET_NOT_OPEN: ProblemKind(409, "Open the wallet first: POST /v1/wallet."),
     WalletCode.PAYMENT_ID_MALFORMED: ProblemKind(422, "Make a UUIDv7 and keep it until the answer is known."),
@@ -230,6 +231,9 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     ),
     StatementCode.STATEMENT_MONTH_MALFORMED: ProblemKind(422, _CORRECT),
     MemoCode.MEMO_MALFORMED: ProblemKind(422, _CORRECT),
+    MemoCode.MEMO_FOR_FORMER_HANDLE: ProblemKind(
+        409, "Look the handle up, and encrypt the memo for the handle that is answered."
+    ),
     MemoCode.MEMO_KEY_MALFORMED: ProblemKind(422, _CORRECT),
     MerchantCode.API_KEY_WRONG: ProblemKind(401, "Ask the owner of the till for a new key."),
     MerchantCode.MERCHANT_NOT_FOUND: ProblemKind(404, "Give the business a name first: PUT /v1/merchant."),

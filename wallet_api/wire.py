@@ -128,6 +128,18 @@ MemoText = Annotated[
 MemoAnswer = Annotated[MemoText | None, Field(exclude_if=lambda memo: memo is None)]
 """A memo in an answer, which has no such member where there is no memo."""
 
+PassText = Annotated[
+    str,
+    Field(
+        min_length=16,
+        max_length=16,
+        description="Of a payment code: by it a payee is found who is not listed.",
+        examples=["MFZWKYLTMRTGG2DJ"],
+        json_schema_extra={"pattern": "^[A-Z2-7]{16}$"},
+    ),
+]
+"""A payee's pass."""
+
 MemoKeyText = Annotated[
     str,
     Field(

@@ -36,6 +36,7 @@ from wallets.bulk_payments import BulkPayment, bulk_payment_of
 from wallets.errors import WalletCode
 from wallets.fees import payment_fee
 from wallets.handle_lookups import LOOKUPS_PER_MINUTE, HandleLookups
+from wallets.handle_models import FormerHandleRow
 from wallets.models import WalletRow
 from wallets.payments import check_id
 from wallets.tiers import TIER_LIMITS, Tier
@@ -138,9 +139,15 @@ async def _payees(books: BulkBooks, order: BulkOrder, lines: Sequence[BulkLine])
     """The wallets of the lines' payees by handle; what is wrong with a payee is written to the lines."""
     wanted = {line.payee for line in lines if line.fault is None}
     async with books.database.connection() as connection:
-        rows = await connection.execute(
-            select(WalletRow.handle, WalletRow.id).where(WalletRow.handle.in_(wanted))
+        # A wallet that is not listed is as nobody's here; the payer's own is told from it below.
+        listed = WalletRow.unlisted_at.is_(None) | (WalletRow.id == order.payer.id)
+        own = select(WalletRow.handle, WalletRow.id).where(WalletRow.handle.in_(wanted), listed)
+        former = (
+            select(FormerHandleRow.handle, WalletRow.id)
+            .join(WalletRow, WalletRow.id == FormerHandleRow.wallet_id)
+            .where(FormerHandleRow.handle.in_(wanted), FormerHandleRow.pays_until > books.clock.now(), listed)
         )
+        rows = await connection.execute(own.union_all(former))
         found: dict[str, UUID] = {row.handle: row.id for row in rows}
     await _count_lookups(books.lookups, order.payer.person_id, len(wanted - found.keys()))
     closed = await _closed(books.ledger, found.values(), order.asset)

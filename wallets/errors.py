@@ -20,6 +20,8 @@ class WalletCode(RefusalCode):
     """Somebody else's wallet has this handle."""
     HANDLE_TOO_SIMILAR = "handle_too_similar"
     """Somebody else's wallet has a handle that looks like this one."""
+    TOO_MANY_HANDLE_CHANGES = "too_many_handle_changes"
+    """The wallet has changed its handle as often in 30 days as any may."""
     WALLET_ALREADY_OPEN = "wallet_already_open"
     """The person has a wallet, with another handle."""
     WALLET_NOT_OPEN = "wallet_not_open"

@@ -1,8 +1,10 @@
 """Looking a handle up: what a payer may see before paying, and no list of customers.
 
-A payer sees the handle as it is written and in which assets it can be paid. A handle
-that nobody has takes the same statements of the database and the ledger as one that
-somebody has, so that the time tells nothing more than the answer does.
+A payer sees the handle as it is written and in which assets it can be paid; who asks for
+one that a wallet gave up a short time ago sees the one that it has now. A handle that nobody
+has takes the same statements of the database and the ledger as one that somebody has, so
+that the time tells nothing more than the answer does; and a wallet that is not listed is
+answered as nobody, to the byte, unless its pass is shown.
 
 Handles are guessable, so a person may look up ``LOOKUPS_PER_MINUTE`` of them in a
 minute of the clock, counted in the database for all processes and all devices of the
@@ -30,7 +32,7 @@ from wallets.handles import parse_handle
 from wallets.memo_models import MemoKeyRow
 from wallets.models import WalletRow
 from wallets.request_errors import AskingCode
-from wallets.wallets import Wallet, wallet_account
+from wallets.wallets import Wallet, WalletDirectory, is_named, wallet_account
 
 LOOKUPS_PER_MINUTE: Final = 60
 """Handles that a person may look up in a minute."""
@@ -50,7 +52,7 @@ ON CONFLICT (person_id) DO UPDATE SET
 RETURNING count
 """)
 
-_PAYEE = select(WalletRow.id, MemoKeyRow.public_key).outerjoin(
+_PAYEE = select(WalletRow.id, WalletRow.handle, WalletRow.unlisted_at, MemoKeyRow.public_key).outerjoin(
     MemoKeyRow, MemoKeyRow.wallet_id == WalletRow.id
 )
 
@@ -106,11 +108,22 @@ class HandleLookups:
 
 
 @dataclass(frozen=True, slots=True)
+class LookupBooks:
+    """What handles are looked up with."""
+
+    database: Database
+    ledger: Ledger
+    clock: Clock
+    lookups: HandleLookups
+    directory: WalletDirectory
+
+
+@dataclass(frozen=True, slots=True)
 class Payee:
     """What a payer may see of somebody before paying."""
 
     handle: str
-    """As it is written, without @."""
+    """The one that it has now, as it is written, without @."""
     assets: tuple[Asset, ...]
     """In which the payer can pay; none for the payer's own handle."""
     memo_key: bytes | None = None
@@ -118,22 +131,27 @@ class Payee:
 
 
 async def look_up_handle(
-    database: Database, ledger: Ledger, lookups: HandleLookups, *, payer: Wallet, handle: str
+    books: LookupBooks, *, payer: Wallet, handle: str, shown: bytes | None = None
 ) -> Payee:
-    """What ``payer`` may see of a handle.
+    """What ``payer`` may see of a handle; ``shown`` is the pass of a code, if there was one.
 
     Refused as ``handle_malformed``, ``too_many_lookups`` or ``handle_not_found``.
     """
     wanted = parse_handle(handle)
-    await lookups.count(payer.person_id)
+    await books.lookups.count(payer.person_id)
     # Never from memory: a handle that was found before would be answered sooner than others.
-    async with database.connection() as connection:
-        row = (await connection.execute(_PAYEE.where(WalletRow.handle == wanted))).one_or_none()
+    async with books.database.connection() as connection:
+        named = _PAYEE.where(is_named(wanted, books.clock.now()))
+        row = (await connection.execute(named)).one_or_none()
+    if row is not None and row.id != payer.id and not books.directory.opens(row.id, row.unlisted_at, shown):
+        row = None
     # The accounts of nobody are looked for as those of somebody are.
     wallet_id = row.id if row is not None else derive_id("wallet-of-nobody", wanted)
     accounts = {
         account.id: account
-        for account in await ledger.lookup_accounts([wallet_account(wallet_id, asset) for asset in ASSETS])
+        for account in await books.ledger.lookup_accounts(
+            [wallet_account(wallet_id, asset) for asset in ASSETS]
+        )
     }
     if row is None:
         raise Refusal(AskingCode.HANDLE_NOT_FOUND, "No wallet has this handle.")
@@ -143,4 +161,4 @@ async def look_up_handle(
         is_open = account is not None and not account.flags & AccountFlags.CLOSED
         if is_open and wallet_id != payer.id:
             payable.append(asset)
-    return Payee(wanted, tuple(payable), row.public_key)
+    return Payee(row.handle, tuple(payable), row.public_key)

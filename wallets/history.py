@@ -220,7 +220,7 @@ def _line(account_id: int, line: StatementLine, other: Wallet | None) -> History
         amount=Money(transfer.amount, asset),
         balance=balance,
         available=balance - Money(after.debits_pending, asset),
-        counterparty=other.handle if other is not None else None,
+        counterparty=other.handle_at(transfer.timestamp) if other is not None else None,
         reference=reference_of(transfer),
         at_ns=transfer.timestamp,
         memo_mark=transfer.user_data_64 if transfer.code == TransferCode.PAYMENT else 0,

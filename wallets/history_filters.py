@@ -141,7 +141,7 @@ class HistoryFilter:
         )
         theirs: tuple[int, ...] = ()
         if self.counterparty is not None:
-            other = await directory.by_handle(parse_handle(self.counterparty))
+            other = await directory.payee(parse_handle(self.counterparty), asker=wallet)
             if other is None:
                 raise Refusal(WalletCode.COUNTERPARTY_UNKNOWN, "No wallet has this handle.")
             if other.id == wallet.id:

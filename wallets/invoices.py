@@ -213,12 +213,15 @@ async def list_invoices(
     return InvoicePage(await _views(books, access.till, page), page[-1].id if len(rows) > limit else None)
 
 
-def till_code(till: Till) -> PaymentCode:
+def till_code(books: MerchantBooks, till: Till) -> PaymentCode:
     """The code that hangs at a till: the payer chooses the amount, and it is good for ever."""
-    return PaymentCode(till.merchant.wallet.handle, till.asset, reference=till.id)
+    wallet = till.merchant.wallet
+    return PaymentCode(
+        wallet.handle, till.asset, reference=till.id, payee_pass=books.directory.pass_of(wallet)
+    )
 
 
-def invoice_code(invoice: Invoice) -> PaymentCode:
+def invoice_code(books: MerchantBooks, invoice: Invoice) -> PaymentCode:
     """The code that pays an invoice."""
     return PaymentCode(
         invoice.till.merchant.wallet.handle,
@@ -226,6 +229,7 @@ def invoice_code(invoice: Invoice) -> PaymentCode:
         amount=invoice.amount,
         expires_at_ns=_ns(invoice.expires_at),
         reference=invoice.id,
+        payee_pass=books.directory.pass_of(invoice.till.merchant.wallet),
     )
 
 

@@ -135,6 +135,14 @@ class Memos:
         return {payment_id: memo for payment_id, memo in found.items() if memo.mark == marks[payment_id]}
 
 
+def for_former_handle() -> Refusal:
+    """The refusal of a memo beside a payment whose payee has another handle by now."""
+    return Refusal(
+        MemoCode.MEMO_FOR_FORMER_HANDLE,
+        "The payee has another handle by now, and a memo is encrypted for one: look the handle up again.",
+    )
+
+
 def memo_differs() -> Refusal:
     """The refusal of a payment that is sent again with another memo."""
     return Refusal(

@@ -36,6 +36,8 @@ class WalletRow(Base):
     """What the handle looks like. Null for a wallet that was opened before skeletons were, beside
     an older one that looks the same."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    unlisted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """Since when the wallet is found by its handle only together with a pass; null: by the handle."""
 
 
 class HandleLookupsRow(Base):

@@ -4,7 +4,8 @@
     nugpay:1<base32>            the same as a URI
     https://<public url>/p/1<base32>      the same as a link
 
-"1" is the version. The base32 (RFC 4648, without padding) is of these bytes:
+"1" is the version; "2" is the same for a payee who is not listed, with the pass by which the
+payer finds the wallet (wallets.payee_passes). The base32 (RFC 4648, without padding) is of these bytes:
 
     1 byte      length of the handle in the upper five bits, then a bit each for amount,
                 expiry and reference, if there is one
@@ -13,7 +14,8 @@
     varint      amount in minor units, if any
     varint      expiry in seconds since 1970, if any
     16 bytes    reference, if any
-    4 bytes     CRC-32 of "NUGPAY:1" and all bytes before
+    10 bytes    the pass, in version 2 alone
+    4 bytes     CRC-32 of "NUGPAY:", the version and all bytes before
 
 A varint is LEB128 in its shortest form. Each code has one text of each form and every
 other text is refused, so that two readers never see two different payments. The checksum
@@ -36,10 +38,14 @@ from foundation.errors import FoundationCode, Refusal
 from foundation.money import AMOUNT_LIMIT, Money
 from wallets.errors import WalletCode
 from wallets.handles import parse_handle
+from wallets.payee_passes import PASS_BYTES
 from wallets.request_errors import AskingCode
 
 VERSION: Final = "1"
-"""The version that is made, and the only one that is read."""
+"""The version of a code whose payee is found by the handle."""
+
+VERSION_FOR_UNLISTED: Final = "2"
+"""The version of a code that carries a pass; readers of before say that they do not know it."""
 
 SCHEME: Final = "nugpay:"
 """Of a code as a URI; in upper case it begins the text of a QR code."""
@@ -50,11 +56,10 @@ TEXT_LENGTH_MAX: Final = 512
 SECONDS_MAX: Final = 10 * 366 * 86_400
 """Longest time that a code may be for."""
 
-_CHECKED: Final = (SCHEME.upper() + VERSION).encode()
 _EXPIRY_MAX: Final = 253_402_300_799
 """The last second of the year 9999."""
 _HAS_AMOUNT, _HAS_EXPIRY, _HAS_REFERENCE = 1, 2, 4
-_BASE32 = re.compile(r"[A-Z2-7]{14,112}", re.ASCII)
+_BASE32 = re.compile(r"[A-Z2-7]{14,128}", re.ASCII)
 _MALFORMED = "This is no payment code."
 
 
@@ -71,6 +76,8 @@ class PaymentCode:
     """A whole second, in nanoseconds since 1970; None is for ever."""
     reference: UUID | None = None
     """The payee's own number; the payment carries it."""
+    payee_pass: bytes | None = None
+    """By which the payee is found who is not listed."""
 
 
 def new_payment_code(
@@ -81,6 +88,7 @@ def new_payment_code(
     amount: Money | None = None,
     seconds: int | None = None,
     reference: UUID | None = None,
+    payee_pass: bytes | None = None,
 ) -> PaymentCode:
     """A code that is good for ``seconds`` from now, or for ever.
 
@@ -97,7 +105,7 @@ def new_payment_code(
     if reference is not None and reference.int == 0:
         raise Refusal(FoundationCode.ID_MALFORMED, "A reference is a UUID other than the one of zeros.")
     expires_at_ns = None if seconds is None else (clock.now_ns() // SECOND_NS + seconds) * SECOND_NS
-    return PaymentCode(payee_handle, asset, amount, expires_at_ns, reference)
+    return PaymentCode(payee_handle, asset, amount, expires_at_ns, reference, payee_pass)
 
 
 def qr_text(code: PaymentCode) -> str:
@@ -117,9 +125,9 @@ def link(code: PaymentCode, base_url: str) -> str:
 
 def payload(code: PaymentCode) -> str:
     """What is the same in every form: version and base32."""
-    content = _content(code)
-    checked = content + zlib.crc32(_CHECKED + content).to_bytes(4, "big")
-    return VERSION + base64.b32encode(checked).decode().rstrip("=")
+    version, content = _version(code), _content(code)
+    checked = content + _check(version, content)
+    return version + base64.b32encode(checked).decode().rstrip("=")
 
 
 def read_payment_code(text: str, *, base_url: str | None = None) -> PaymentCode:
@@ -138,20 +146,21 @@ def read_payment_code(text: str, *, base_url: str | None = None) -> PaymentCode:
 def read_payload(text: str) -> PaymentCode:
     """The code in a payload alone; refused as ``read_payment_code`` does."""
     version, rest = text[:1], text[1:]
-    if version != VERSION and re.fullmatch(r"[0-9A-Z]", version, re.ASCII):
+    is_known = version in {VERSION, VERSION_FOR_UNLISTED}
+    if not is_known and re.fullmatch(r"[0-9A-Z]", version, re.ASCII):
         raise Refusal(
-            AskingCode.PAYMENT_CODE_VERSION_UNKNOWN, f"This payment code has version {version}, not 1."
+            AskingCode.PAYMENT_CODE_VERSION_UNKNOWN, f"This payment code has version {version}, not 1 or 2."
         )
-    if version != VERSION or not _BASE32.fullmatch(rest):
+    if not is_known or not _BASE32.fullmatch(rest):
         raise _malformed()
     raw = _base32_bytes(rest)
     content, check = raw[:-4], raw[-4:]
-    if zlib.crc32(_CHECKED + content).to_bytes(4, "big") != check:
+    if _check(version, content) != check:
         raise Refusal(
             AskingCode.PAYMENT_CODE_CHECKSUM,
             "A character of the code is wrong; scan or copy it again.",
         )
-    code = _read_content(content)
+    code = _read_content(content, has_pass=version == VERSION_FOR_UNLISTED)
     # Whatever could be written otherwise, as a long varint, would be a second text of one code.
     if _content(code) != content:
         raise _malformed()
@@ -164,6 +173,14 @@ def check_not_expired(code: PaymentCode, clock: Clock) -> None:
         raise Refusal(
             AskingCode.PAYMENT_CODE_EXPIRED, "The time of this payment code is over; ask for a new one."
         )
+
+
+def _version(code: PaymentCode) -> str:
+    return VERSION if code.payee_pass is None else VERSION_FOR_UNLISTED
+
+
+def _check(version: str, content: bytes) -> bytes:
+    return zlib.crc32((SCHEME.upper() + version).encode() + content).to_bytes(4, "big")
 
 
 def _link_begin(base_url: str) -> str:
@@ -199,10 +216,12 @@ def _content(code: PaymentCode) -> bytes:
         parts.append(_varint(code.expires_at_ns // SECOND_NS))
     if code.reference is not None:
         parts.append(code.reference.bytes)
+    if code.payee_pass is not None:
+        parts.append(code.payee_pass)
     return b"".join(parts)
 
 
-def _read_content(content: bytes) -> PaymentCode:
+def _read_content(content: bytes, *, has_pass: bool) -> PaymentCode:
     rest = _Bytes(content)
     head = rest.take(1)[0]
     handle = rest.take(head >> 3).decode("latin-1")
@@ -210,6 +229,7 @@ def _read_content(content: bytes) -> PaymentCode:
     amount = rest.varint(AMOUNT_LIMIT) if head & _HAS_AMOUNT else None
     expiry_s = rest.varint(_EXPIRY_MAX) if head & _HAS_EXPIRY else None
     reference = UUID(bytes=rest.take(16)) if head & _HAS_REFERENCE else None
+    payee_pass = rest.take(PASS_BYTES) if has_pass else None
     is_whole = rest.is_empty and amount != 0 and expiry_s != 0
     if not is_whole or (reference is not None and reference.int == 0) or not _is_handle(handle):
         raise _malformed()
@@ -220,6 +240,7 @@ def _read_content(content: bytes) -> PaymentCode:
         Money(amount, asset) if amount is not None else None,
         expiry_s * SECOND_NS if expiry_s is not None else None,
         reference,
+        payee_pass,
     )
 
 

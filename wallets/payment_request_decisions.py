@@ -114,6 +114,8 @@ async def _pay(
         id=payment_id,
         payer=payer,
         payee_handle=payee.handle,
+        # By its id: whoever asked stays payable, under whatever handle, listed or not.
+        payee=payee,
         amount=Money(row.amount, asset_by_code(row.asset)),
         fee_max=fee_max,
         reference=row.id,

@@ -89,7 +89,7 @@ async def payer_of(books: Books, lookups: HandleLookups, payee: Wallet, handle: 
     """Whom ``payee`` asks; refused as ``too_many_lookups``, ``payer_unknown`` or ``payer_is_payee``."""
     # Asking tells whether a handle exists, as looking it up does.
     await lookups.count(payee.person_id)
-    payer = await books.directory.by_handle(parse_handle(handle))
+    payer = await books.directory.payee(parse_handle(handle), asker=payee)
     if payer is None:
         raise Refusal(AskingCode.PAYER_UNKNOWN, f"No wallet has the handle @{handle}.")
     if payer.id == payee.id:
@@ -185,6 +185,7 @@ def _open_between(payee: Wallet, payer: Wallet, now: datetime) -> tuple[ColumnEl
 async def _replayed(books: Books, row: PaymentRequestRow, order: RequestOrder, handle: str) -> Requested:
     if row.payee_id != order.payee.id:
         raise Refusal(AskingCode.PAYMENT_REQUEST_ID_TAKEN, "This id is in use; make a new one.")
+    # Also one that is unlisted by now: the same order again is the same request.
     payer = await books.directory.by_handle(handle)
     for field, was, now in (
         ("payer", row.payer_id, payer.id if payer is not None else None),

@@ -30,7 +30,7 @@ from wallets.errors import WalletCode
 from wallets.fees import payment_fee
 from wallets.handles import parse_handle
 from wallets.limits import Limits, Window
-from wallets.memos import Memo, Memos, memo_differs
+from wallets.memos import Memo, Memos, for_former_handle, memo_differs
 from wallets.wallets import Wallet, WalletDirectory, open_wallet_accounts, wallet_account
 
 ID_VERSION: Final = 7
@@ -79,6 +79,10 @@ class PaymentOrder:
     """
     memo: Memo | None = None
     """What only payer and payee can read."""
+    payee_pass: bytes | None = None
+    """By which a payee who is not listed is found (wallets.payee_passes)."""
+    payee: Wallet | None = None
+    """The payee where the bank knows it already, as from a request; the handle is then not looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +138,15 @@ async def carry_out(
     if order.reference is not None and order.reference.int == 0:
         # The ledger keeps none as zero: the same payment again would differ from itself.
         order = replace(order, reference=None)
-    payee = await directory.by_handle(parse_handle(order.payee_handle))
-    if payee is None:
-        raise Refusal(
-            WalletCode.PAYEE_UNKNOWN,
-            f"No wallet has the handle @{order.payee_handle.lstrip('@')}.",
-            handle=parse_handle(order.payee_handle),
-        )
+    payee = order.payee or await _payee(ledger, directory, order)
     if payee.id == order.payer.id:
         raise Refusal(WalletCode.PAYEE_IS_PAYER, "A wallet does not pay itself.")
+    if order.memo is not None and parse_handle(order.payee_handle) != payee.handle:
+        # It is sealed for the handle that was named, and nobody could open it beside this payment.
+        return await _replay_or(ledger, directory, order, payee, for_former_handle())
     fee = payment_fee(order.amount)
     if order.fee_max is not None and fee > order.fee_max:
-        return await _replay_or_fee_refusal(ledger, directory, order, payee, fee)
+        return await _replay_or(ledger, directory, order, payee, _fee_refusal(order, fee))
     try:
         room = await limits.uses(order.payer, order.id, order.amount)
     except Refusal:
@@ -237,14 +238,36 @@ def _transfers(order: PaymentOrder, payee: Wallet, fee: Money, room: Sequence[Tr
     return chain
 
 
-async def _replay_or_fee_refusal(
-    ledger: Ledger, directory: WalletDirectory, order: PaymentOrder, payee: Wallet, fee: Money
+async def _payee(ledger: Ledger, directory: WalletDirectory, order: PaymentOrder) -> Wallet:
+    """Whom an order's handle names; refused as ``payee_unknown``."""
+    handle = parse_handle(order.payee_handle)
+    payee = await directory.payee(handle, asker=order.payer, shown=order.payee_pass)
+    if payee is not None:
+        return payee
+    # A payment that was made when the handle still paid, or its wallet was listed, is the same
+    # payment for ever. Whoever did not make it learns nothing: it is asked for each unknown handle.
+    made = await _load(ledger, directory, order.id)
+    if made is not None and made.payer.id == order.payer.id and made.payee.had(handle):
+        return made.payee
+    raise Refusal(
+        WalletCode.PAYEE_UNKNOWN,
+        f"No wallet has the handle @{order.payee_handle.lstrip('@')}.",
+        handle=handle,
+    )
+
+
+async def _replay_or(
+    ledger: Ledger, directory: WalletDirectory, order: PaymentOrder, payee: Wallet, refusal: Refusal
 ) -> Paid:
-    # The fee may have risen after the payment was made: its repetition still gets the
-    # first answer.
+    # What is refused now may have been right when the payment was made, as a fee that has risen
+    # since: the payment's repetition still gets the first answer.
     if await ledger.lookup_transfers([order.id.int]):
         return await _replayed(ledger, directory, order, payee)
-    raise Refusal(
+    raise refusal
+
+
+def _fee_refusal(order: PaymentOrder, fee: Money) -> Refusal:
+    return Refusal(
         WalletCode.FEE_ABOVE_MAXIMUM,
         f"The fee is {fee}, more than the {order.fee_max} agreed to.",
         fee=fee.format(),

@@ -61,8 +61,8 @@ def _payload(payment: Payment, *, for_payer: bool) -> dict[int, Any]:
         _AMOUNT: payment.amount.format(),
         # Microseconds since 1970, which is what the API says of it.
         _TIME: payment.created_at_ns // 1000,
-        _PAYER: payment.payer.handle,
-        _PAYEE: payment.payee.handle,
+        _PAYER: payment.payer.handle_at(payment.created_at_ns),
+        _PAYEE: payment.payee.handle_at(payment.created_at_ns),
     }
     if payment.reference is not None:
         payload[_REFERENCE] = payment.reference.bytes

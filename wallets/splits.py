@@ -15,7 +15,7 @@ again is the same requests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -229,8 +229,11 @@ async def _replayed(books: Books, order: SplitOrder) -> Asked | None:
         ("expires_in_seconds", row.seconds, order.seconds),
         (
             "shares",
-            [(wallets[each.payer_id].handle, each.amount) for each in rows],
-            [(parse_handle(each.payer_handle), each.amount.minor) for each in order.shares],
+            [(each.payer_id, each.amount) for each in rows],
+            [
+                (_named(parse_handle(each.payer_handle), wallets.values()), each.amount.minor)
+                for each in order.shares
+            ],
         ),
     ):
         if was != now:
@@ -240,3 +243,8 @@ async def _replayed(books: Books, order: SplitOrder) -> Asked | None:
                 field=field,
             )
     return Asked(await split_by_id(books, wallet=order.payee, split_id=order.id), replayed=True)
+
+
+def _named(handle: str, payers: Iterable[Wallet]) -> UUID | None:
+    # By every handle that a payer ever had: the same order again is the same split.
+    return next((each.id for each in payers if each.had(handle)), None)

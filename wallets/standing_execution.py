@@ -152,6 +152,8 @@ async def _attempt(tools: StandingTools, row: StandingOrderRow) -> str | None:
         id=attempt_id(row),
         payer=wallets[row.payer_id],
         payee_handle=wallets[row.payee_id].handle,
+        # By its id: an order goes on whatever handle the payee has by now, listed or not.
+        payee=wallets[row.payee_id],
         amount=Money(row.amount, asset),
         fee_max=Money(row.fee_max, asset) if row.fee_max is not None else None,
         reference=row.reference,

@@ -71,7 +71,7 @@ async def make_standing_order(books: StandingBooks, lookups: HandleLookups, aske
         _check_days(asked.days, books)
         # Making an order tells whether a handle exists, as looking it up does.
         await lookups.count(asked.payer.person_id)
-        payee = await books.directory.by_handle(handle)
+        payee = await books.directory.payee(handle, asker=asked.payer)
         if payee is None:
             raise Refusal(WalletCode.PAYEE_UNKNOWN, f"No wallet has the handle @{handle}.", handle=handle)
         if payee.id == asked.payer.id:
@@ -157,6 +157,7 @@ async def _replayed(
 ) -> Stood:
     if row.payer_id != asked.payer.id:
         raise Refusal(StandingCode.STANDING_ORDER_ID_TAKEN, "This id is in use; make a new one.")
+    # Also one that is unlisted by now: the same request again is the same order.
     payee = await books.directory.by_handle(handle)
     for field, was, now in (
         ("payee", row.payee_id, payee.id if payee is not None else None),

@@ -64,7 +64,7 @@ async def invite_staff(
     owner = access.till.merchant.wallet
     # Asking tells whether a handle exists, as looking it up does.
     await lookups.count(owner.person_id)
-    wallet = await books.directory.by_handle(parse_handle(handle))
+    wallet = await books.directory.payee(parse_handle(handle), asker=owner)
     if wallet is None or wallet.id == owner.id:
         raise Refusal(MerchantCode.STAFF_UNKNOWN, "Nobody else has this handle.")
     wanted = stored_rights(rights)
@@ -110,7 +110,7 @@ async def end_work(books: MerchantBooks, *, wallet: Wallet, till_id: UUID, handl
     """
     till = await till_by_id(books, till_id)
     is_owner = till is not None and till.merchant.wallet.id == wallet.id
-    is_own = parse_handle(handle) == wallet.handle
+    is_own = wallet.had(parse_handle(handle))
     if till is None or not (is_owner or is_own):
         raise till_not_found()
     person = await books.directory.by_handle(parse_handle(handle)) if is_owner else wallet

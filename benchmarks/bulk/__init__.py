@@ -137,7 +137,9 @@ async def _paid(bench: Bench, clock: SystemClock, bulks: list[BulkPayment]) -> f
     for each in bulks:
         release = BulkRelease(each.id, business.wallet, business.checker, each.digest, each.total.format())
         await release_bulk_payment(database, ledger, clock, limits, release)
-    tools = BulkTools(database, ledger, clock, WalletDirectory(database, ledger), Limits(ledger, clock))
+    tools = BulkTools(
+        database, ledger, clock, WalletDirectory(database, ledger, clock), Limits(ledger, clock)
+    )
     report = await advance_bulk_payments(tools)
     seconds = time.perf_counter() - began
     assert report.paid == sum(each.lines for each in bulks), f"only {report.paid} lines were paid"

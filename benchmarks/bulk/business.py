@@ -102,7 +102,7 @@ async def opened(database: Database, ledger: LedgerClient, payees: int) -> Busin
         await session.execute(
             text("UPDATE wallets_wallet SET tier = 'business' WHERE id = :id"), {"id": wallet.id}
         )
-    found = (await WalletDirectory(database, ledger).by_ids([wallet.id]))[wallet.id]
+    found = (await WalletDirectory(database, ledger, clock).by_ids([wallet.id]))[wallet.id]
     maker, checker = [await device(database, clock, owner) for _ in range(2)]
     return Business(found, maker, checker, ids)
 

@@ -6,7 +6,7 @@ roles that let them do what they could do; none of them could appoint officers, 
 becomes an operator, and the first two operators are made by the command on the machine.
 
 Revision ID: 0032_roles
-Revises: 0030_cancelled_files
+Revises: 0031_handles
 """
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0032_roles"
-down_revision = "0030_cancelled_files"
+down_revision = "0031_handles"
 branch_labels = None
 depends_on = None
 

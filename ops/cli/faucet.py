@@ -51,7 +51,7 @@ async def _send(handle: str, amount: str, asset_code: str) -> None:
         raise OperationError("There is no faucet on a real chain", "Send tokens to the deposit address.")
     money = Money.parse(amount, asset_by_code(asset_code))
     async with open_parts(settings) as parts, _node_and_ledger(settings) as (rpc, ledger):
-        wallet = await WalletDirectory(parts.database, ledger).by_handle(parse_handle(handle))
+        wallet = await WalletDirectory(parts.database, ledger, parts.clock).by_handle(parse_handle(handle))
         if wallet is None:
             raise OperationError(f"No wallet has the handle {handle}", "Enrol a phone and open it first.")
         deployment = load_deployment(settings.home, settings.chain_id)

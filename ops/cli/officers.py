@@ -172,7 +172,9 @@ async def _appoint(handle: str, name: str, role: list[str], by: list[str], reaso
     ledger = LedgerClient(settings.ledger_address, tls=client_context(settings))
     try:
         async with open_parts(settings) as parts:
-            wallet = await WalletDirectory(parts.database, ledger).by_handle(handle.removeprefix("@"))
+            wallet = await WalletDirectory(parts.database, ledger, parts.clock).by_handle(
+                handle.removeprefix("@")
+            )
             if wallet is None:
                 raise OperationError(f"There is no wallet {handle}", "The officer opens one first.")
             async with parts.database.session() as session:

@@ -61,7 +61,8 @@ async def _show(handle: str, by: str, reason: str) -> str:
     ledger = LedgerClient(settings.ledger_address, tls=client_context(settings))
     try:
         async with open_parts(settings) as parts:
-            wallet = await WalletDirectory(parts.database, ledger).by_handle(handle.removeprefix("@"))
+            directory = WalletDirectory(parts.database, ledger, parts.clock)
+            wallet = await directory.by_handle(handle.removeprefix("@"))
             if wallet is None:
                 raise OperationError(f"There is no wallet {handle}", "Ask for the handle again.")
             key_file = PersonalKeyFile(settings.personal_keys_path)

@@ -171,7 +171,7 @@ async def _debtor(parts: Parts, ledger: LedgerClient, row: TreasuryReversedDepos
     if row.wallet_id is None:
         return None
     account = wallet_account_id(row.wallet_id, asset_by_code(row.asset))
-    found = await WalletDirectory(parts.database, ledger).by_accounts([account])
+    found = await WalletDirectory(parts.database, ledger, parts.clock).by_accounts([account])
     return found[account].person_id if account in found else None
 
 

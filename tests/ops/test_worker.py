@@ -324,7 +324,7 @@ async def test_worker_pays_released_files_and_goes_on_after_kill_9(bank: Bank) -
     ledger: Any = bank.ledger
     await open_system_accounts(ledger)
     wallets = WalletBank(
-        bank.database, ledger, clock, WalletDirectory(bank.database, ledger), Limits(ledger, clock)
+        bank.database, ledger, clock, WalletDirectory(bank.database, ledger, clock), Limits(ledger, clock)
     )
     ko = await wallets.wallet("ko_ko")
     mill = await business(wallets)

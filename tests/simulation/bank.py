@@ -120,7 +120,7 @@ async def attacked(database_url: str, home: Path, wish: Wish) -> Outcome:
         callers = Callers(http, bases, customers)
         database, ledger = Database(database_url, pool_size=1), LedgerClient(served.ledger_url)
         try:
-            directory = WalletDirectory(database, ledger)
+            directory = WalletDirectory(database, ledger, served.clock)
             wallets = [await directory.by_handle(customer.handle) for customer in customers]
             accounts = [wallet_account_id(one.id, USDT) for one in wallets if one is not None]
             auditor = Auditor(ledger, accounts, callers.tally)

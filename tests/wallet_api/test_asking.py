@@ -112,7 +112,7 @@ class TestCodes:
         wrong = text[:-1] + ("A" if text[-1] != "A" else "B")
         for code, expected in [
             ("hello", "payment_code_malformed"),
-            (text.replace("NUGPAY:1", "NUGPAY:2"), "payment_code_version_unknown"),
+            (text.replace("NUGPAY:1", "NUGPAY:3"), "payment_code_version_unknown"),
             (text[:12] + ("A" if text[12] != "A" else "B") + text[13:], "payment_code_checksum"),
             ("https://evil.example/p/" + text[7:], "payment_code_malformed"),
         ]:

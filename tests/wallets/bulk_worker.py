@@ -17,7 +17,9 @@ from wallets.wallets import WalletDirectory
 async def main(database_url: str) -> None:
     clock, database = SystemClock(), Database(database_url)
     ledger = await LedgerEngine.start(database_url, clock)
-    tools = BulkTools(database, ledger, clock, WalletDirectory(database, ledger), Limits(ledger, clock))
+    tools = BulkTools(
+        database, ledger, clock, WalletDirectory(database, ledger, clock), Limits(ledger, clock)
+    )
     await advance_bulk_payments(tools, lines_at_once=7)
     await ledger.close()
     await database.close()

@@ -95,7 +95,7 @@ async def bank(database_url: str, clock: SettableClock) -> AsyncIterator[Bank]:
     database = Database(database_url)
     ledger = await LedgerEngine.start(database_url, clock)
     await open_system_accounts(ledger)
-    yield Bank(database, ledger, clock, WalletDirectory(database, ledger), Limits(ledger, clock))
+    yield Bank(database, ledger, clock, WalletDirectory(database, ledger, clock), Limits(ledger, clock))
     await ledger.close()
     await database.close()
     check_journal(database_url)

@@ -20,7 +20,7 @@ from wallets.wallets import WalletDirectory
 async def main(database_url: str, orders: list[str]) -> None:
     clock, database = SystemClock(), Database(database_url)
     ledger = await LedgerEngine.start(database_url, clock)
-    directory = WalletDirectory(database, ledger)
+    directory = WalletDirectory(database, ledger, clock)
     books = RecallBooks(database, ledger, clock, directory, timedelta(hours=24))
     payer, payee = [await directory.by_handle(handle) for handle in ("aye_aye", "ko_ko")]
     assert payer is not None

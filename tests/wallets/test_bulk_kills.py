@@ -29,7 +29,7 @@ async def opened(database_url: str) -> Bank:
     database = Database(database_url)
     ledger = await LedgerEngine.start(database_url, clock)
     await open_system_accounts(ledger)
-    return Bank(database, ledger, clock, WalletDirectory(database, ledger), Limits(ledger, clock))
+    return Bank(database, ledger, clock, WalletDirectory(database, ledger, clock), Limits(ledger, clock))
 
 
 async def closed(bank: Bank) -> None:

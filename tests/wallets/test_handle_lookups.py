@@ -16,7 +16,7 @@ from ledger.chart import TransferCode, wallet_account_id
 from ledger.contract import Account, CreateTransferStatus, Transfer, TransferFlags
 from tests.wallets.conftest import Bank
 from wallets.errors import WalletCode
-from wallets.handle_lookups import LOOKUPS_PER_MINUTE, HandleLookups, Payee, look_up_handle
+from wallets.handle_lookups import LOOKUPS_PER_MINUTE, HandleLookups, LookupBooks, Payee, look_up_handle
 from wallets.models import HandleLookupsRow
 from wallets.request_errors import AskingCode
 from wallets.wallets import Wallet
@@ -34,7 +34,11 @@ async def ko(bank):
 
 async def looked_up(bank: Bank, payer: Wallet, handle: str, lookups: HandleLookups | None = None) -> Payee:
     lookups = lookups or HandleLookups(bank.database, bank.clock)
-    return await look_up_handle(bank.database, bank.ledger, lookups, payer=payer, handle=handle)
+    return await look_up_handle(books(bank, lookups), payer=payer, handle=handle)
+
+
+def books(bank: Bank, lookups: HandleLookups, ledger: Any = None) -> LookupBooks:
+    return LookupBooks(bank.database, ledger or bank.ledger, bank.clock, lookups, bank.directory)
 
 
 async def code_of(asking: Any) -> Any:
@@ -111,7 +115,7 @@ async def test_a_handle_that_nobody_has_takes_the_same_work_as_one_that_was_foun
     for handle in ("ko_ko", "ko_ko", "nobody_here", "aye"):
         ledger: Any = CountingLedger(bank)
         with statements(bank) as seen:
-            asking = look_up_handle(bank.database, ledger, lookups, payer=aye, handle=handle)
+            asking = look_up_handle(books(bank, lookups, ledger), payer=aye, handle=handle)
             await asyncio.gather(asking, return_exceptions=True)
         work.append((tuple(seen), tuple(ledger.asked)))
     assert len(set(work)) == 1

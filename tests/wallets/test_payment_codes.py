@@ -3,6 +3,7 @@
 import base64
 import re
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,12 +11,14 @@ import pytest
 import segno
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from nugpay_client import read_payment_code as read_by_client
 
 from foundation.assets import ASSETS, USDT, XAU
 from foundation.clock import SECOND_NS, SettableClock
 from foundation.errors import FoundationCode, Refusal
 from foundation.money import AMOUNT_LIMIT, Money
 from wallets.errors import WalletCode
+from wallets.payee_passes import pass_text
 from wallets.payment_code_pictures import QUIET_ZONE, blocks, svg
 from wallets.payment_codes import (
     SECONDS_MAX,
@@ -191,7 +194,7 @@ def test_a_link_is_read_only_under_the_banks_own_url():
 
 
 def test_a_newer_version_and_an_asset_that_is_not_known_say_so():
-    assert refused("NUGPAY:2" + payload(FULL)[1:]) is AskingCode.PAYMENT_CODE_VERSION_UNKNOWN
+    assert refused("NUGPAY:3" + payload(FULL)[1:]) is AskingCode.PAYMENT_CODE_VERSION_UNKNOWN
     assert refused("NUGPAY:1" + sealed(HEAD + b"\x63")) is FoundationCode.UNKNOWN_ASSET
 
 
@@ -225,6 +228,31 @@ def test_a_code_that_cannot_be_is_not_made(clock: SettableClock):
         with pytest.raises(Refusal) as refusal:
             made(clock, amount=Money(minor, USDT))
         assert refusal.value.code is WalletCode.AMOUNT_NOT_POSITIVE
+
+
+class TestPasses:
+    UNLISTED = replace(FULL, payee_pass=b"0123456789")
+
+    def test_a_code_with_a_pass_is_of_version_2_and_is_read_from_every_form(self):
+        code = self.UNLISTED
+        assert payload(code)[0] == "2"
+        for text in (qr_text(code), uri(code), link(code, BASE)):
+            assert read_payment_code(text, base_url=BASE) == code
+
+    def test_neither_version_is_taken_for_the_other(self):
+        assert refused("NUGPAY:2" + payload(FULL)[1:]) is AskingCode.PAYMENT_CODE_CHECKSUM
+        assert refused("NUGPAY:1" + payload(self.UNLISTED)[1:]) is AskingCode.PAYMENT_CODE_CHECKSUM
+
+    def test_the_largest_one_fits_qr_version_6(self):
+        made = segno.make_qr(qr_text(replace(LARGEST, payee_pass=bytes(10))), error="m")
+        assert (made.version, made.mode) == (6, "alphanumeric")
+
+    def test_client_and_server_write_and_read_the_same(self):
+        theirs = read_by_client(qr_text(self.UNLISTED))
+        assert theirs.payee_pass == pass_text(b"0123456789")
+        assert theirs.qr_text == qr_text(self.UNLISTED)
+        with pytest.raises(ValueError, match="ten bytes"):
+            replace(theirs, payee_pass="AAAAAAAA")
 
 
 class TestPictures:

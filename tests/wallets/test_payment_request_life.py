@@ -88,7 +88,11 @@ class Requests(RuleBasedStateMachine):
         ledger = await LedgerEngine.start(self.url, self.clock)
         await open_system_accounts(ledger)
         bank = Bank(
-            database, ledger, self.clock, WalletDirectory(database, ledger), Limits(ledger, self.clock)
+            database,
+            ledger,
+            self.clock,
+            WalletDirectory(database, ledger, self.clock),
+            Limits(ledger, self.clock),
         )
         number = type(self).lives
         payer, payee = await bank.wallet(f"payer_{number}"), await bank.wallet(f"payee_{number}")

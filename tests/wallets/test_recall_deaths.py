@@ -117,7 +117,7 @@ async def _live(database_url: str, steps: list[tuple[str, int]]) -> None:
     database = Database(database_url)
     ledger = await LedgerEngine.start(database_url, clock)
     await open_system_accounts(ledger)
-    bank = Bank(database, ledger, clock, WalletDirectory(database, ledger), Limits(ledger, clock))
+    bank = Bank(database, ledger, clock, WalletDirectory(database, ledger, clock), Limits(ledger, clock))
     tail = f"{clock.now_ns() // 10**9}"
     payer, payee, shop = [await bank.wallet(f"{name}_{tail}") for name in ("payer", "payee", "shop")]
     await bank.fund(payer, "500", USDT)
@@ -231,7 +231,7 @@ async def _opened(database_url: str) -> Bank:
     database = Database(database_url)
     ledger = await LedgerEngine.start(database_url, clock)
     await open_system_accounts(ledger)
-    return Bank(database, ledger, clock, WalletDirectory(database, ledger), Limits(ledger, clock))
+    return Bank(database, ledger, clock, WalletDirectory(database, ledger, clock), Limits(ledger, clock))
 
 
 async def _closed(bank: Bank) -> None:

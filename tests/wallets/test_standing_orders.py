@@ -16,6 +16,7 @@ from foundation.money import Money
 from identity.models import Device
 from tests.wallets.conftest import Bank
 from tests.wallets.recalling import Death, Mortal, refused
+from wallets.handle_changes import change_handle, set_listed
 from wallets.handle_lookups import HandleLookups
 from wallets.history import history
 from wallets.history_filters import HistoryFilter
@@ -382,3 +383,16 @@ async def test_several_workers_at_once_pay_each_order_once(standing):
     assert await standing.received() == "10.000000"
     for order in orders:
         assert await standing.became(order) == [("2027-01-31", "paid")]
+
+
+async def test_an_order_goes_on_when_its_payee_has_another_handle_and_is_not_listed(standing):
+    bank = standing.bank
+    asked = standing.request()
+    order = (await standing.make(asked)).order
+    await change_handle(bank.database, bank.clock, wallet=standing.payee, handle="ko_min")
+    await set_listed(bank.database, bank.clock, wallet=standing.payee, listed=False)
+    assert (await standing.make(asked)).replayed
+    standing.set(FIRST)
+    assert (await standing.advance()).paid == 1
+    assert await standing.received() == "10.000000"
+    assert await standing.became(order) == [("2027-01-31", "paid")]

@@ -86,7 +86,7 @@ class TestWalletDirectory:
             assert await bank.directory.by_handle("aye") == wallet
             assert await bank.directory.by_person(wallet.person_id) == wallet
             assert await bank.directory.by_accounts([account]) == {account: wallet}
-        fresh = WalletDirectory(bank.database, bank.ledger)
+        fresh = WalletDirectory(bank.database, bank.ledger, bank.clock)
         assert await fresh.by_accounts([account]) == {account: wallet}
 
     async def test_accounts_that_are_no_wallets_are_left_out(self, bank):

@@ -77,7 +77,7 @@ async def _business_is_paid(database_url: str, url: str) -> list[Any]:
     database = Database(database_url)
     ledger = await LedgerEngine.start(database_url, clock)
     await open_system_accounts(ledger)
-    directory = WalletDirectory(database, ledger)
+    directory = WalletDirectory(database, ledger, clock)
     bank = Bank(database, ledger, clock, directory, Limits(ledger, clock))
     books = MerchantBooks(database, ledger, clock, directory)
     aye, ko = await bank.wallet("aye_aye"), await bank.wallet("ko_ko")

@@ -24,7 +24,7 @@ async def main(database_url: str, seconds_later: int) -> None:
     clock = SettableClock(SystemClock().now_ns() + seconds_later * SECOND_NS)
     database = Database(database_url)
     ledger = await LedgerEngine.start(database_url, clock)
-    books = MerchantBooks(database, ledger, clock, WalletDirectory(database, ledger))
+    books = MerchantBooks(database, ledger, clock, WalletDirectory(database, ledger, clock))
     rules = TargetRules(allows_loopback=True)
     sending = SendingTools(database, clock, rules, ssl.create_default_context())
     left = 1

@@ -217,7 +217,7 @@ async def one_invoice(
 
 
 def _answer(request: Request, invoice: Invoice) -> InvoiceAnswer:
-    code = invoice_code(invoice)
+    code = invoice_code(connections_of(request).merchant_books(), invoice)
     return InvoiceAnswer(
         id=str(invoice.id),
         till_id=str(invoice.till.id),

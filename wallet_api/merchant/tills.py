@@ -225,7 +225,7 @@ async def own_tills(request: Request) -> Response:
 async def one_till(request: Request, till_id: TillPath) -> Response:
     """A till, for whoever may act there."""
     access = await till_by_any(request, till_id)
-    code = till_code(access.till)
+    code = till_code(connections_of(request).merchant_books(), access.till)
     base = base_url(request.scope, connections_of(request).settings)
     return answered(
         TillAnswer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,6 +26,7 @@ from wallet_api.wire import (
 from wallets.errors import WalletCode
 from wallets.handle_lookups import look_up_handle
 from wallets.memos import unpadded
+from wallets.payee_passes import PASS_LENGTH, parse_pass
 from wallets.request_errors import AskingCode
 
 router = APIRouter(tags=["payments"])
@@ -43,7 +44,7 @@ class PayeeAnswer(Answer):
         }
     )
 
-    handle: Annotated[HandleText, Field(description="Show it before the payment is signed.")]
+    handle: Annotated[HandleText, Field(description="The one of now. Show it before the payment is signed.")]
     can_be_paid: Annotated[bool, Field(description="False for the caller's own handle.")]
     assets: Annotated[list[AssetText], Field(description="In which the caller can pay.")]
     memo_key: Annotated[
@@ -55,8 +56,10 @@ class PayeeAnswer(Answer):
     "/handles/{handle}",
     response_model=PayeeAnswer,
     summary="Whom a handle belongs to",
-    description="For showing the payee before paying. A person may look up 60 handles a minute, with all "
-    "devices together; asking to pay, opening a wallet and paying a handle that nobody has count as well.",
+    description="For showing the payee before paying. A handle that was given up less than 90 days ago is "
+    "answered with the one of now. Who is not listed is found only with the pass of a payment code. A person "
+    "may look up 60 handles a minute, with all devices together; asking to pay, opening a wallet, changing "
+    "a handle and paying a handle that nobody has count as well.",
     responses=problems(
         OF_A_WALLET,
         OF_THE_LEDGER,
@@ -72,12 +75,23 @@ async def payee_of_handle(
         str,
         handle_in_path("With @ or without, in either case."),
     ],
+    payee_pass: Annotated[
+        str | None,
+        Query(
+            max_length=PASS_LENGTH,
+            description="Of a payment code: by it a payee is found who is not listed.",
+            json_schema_extra={"pattern": "^[A-Z2-7]{16}$"},
+        ),
+    ] = None,
 ) -> Response:
     """What the caller may see of a handle."""
     connections = connections_of(request)
     wallet = await wallet_of(request)
     found = await look_up_handle(
-        connections.database, connections.ledger, connections.lookups, payer=wallet, handle=handle
+        connections.lookup_books(),
+        payer=wallet,
+        handle=handle,
+        shown=parse_pass(payee_pass) if payee_pass is not None else None,
     )
     return answered(
         PayeeAnswer(

@@ -24,6 +24,7 @@ from wallet_api.wire import (
     Asked,
     AssetText,
     HandleText,
+    PassText,
     TimeAnswer,
     UUIDText,
     answered,
@@ -33,6 +34,7 @@ from wallet_api.wire import (
     time_text,
 )
 from wallets.errors import WalletCode
+from wallets.payee_passes import pass_text
 from wallets.payment_code_pictures import blocks, svg
 from wallets.payment_codes import (
     SECONDS_MAX,
@@ -106,6 +108,13 @@ class PaymentCodeAnswer(Answer):
     amount: Annotated[AmountAnswer | None, Field(description="Null: the payer chooses.")]
     expires_at: Annotated[TimeAnswer | None, Field(description="Null: never.")]
     reference: UUIDText | None
+    payee_pass: Annotated[
+        PassText | None,
+        Field(
+            description="Of a payee who is not listed: for GET /v1/handles/{handle} and POST /v1/payments.",
+            exclude_if=lambda payee_pass: payee_pass is None,
+        ),
+    ] = None
     qr_text: Annotated[str, Field(description="For a QR code; upper case packs tightly.")]
     uri: str
     link: str
@@ -140,6 +149,7 @@ async def make_payment_code(request: Request) -> Response:
         amount=Money.parse(asked.amount, asset) if asked.amount is not None else None,
         seconds=asked.expires_in_seconds,
         reference=parse_id(asked.reference) if asked.reference is not None else None,
+        payee_pass=connections_of(request).wallets.pass_of(wallet),
     )
     match _wanted(request.headers.get("accept", "")):
         case "image/svg+xml":
@@ -195,6 +205,7 @@ def _answer(request: Request, code: PaymentCode) -> PaymentCodeAnswer:
         amount=code.amount.format() if code.amount is not None else None,
         expires_at=time_text(code.expires_at_ns) if code.expires_at_ns is not None else None,
         reference=str(code.reference) if code.reference is not None else None,
+        payee_pass=pass_text(code.payee_pass) if code.payee_pass is not None else None,
         qr_text=qr_text(code),
         uri=uri(code),
         link=link(code, base),

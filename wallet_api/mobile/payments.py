@@ -36,6 +36,7 @@ from wallet_api.wire import (
     IdText,
     MemoAnswer,
     MemoText,
+    PassText,
     TimeAnswer,
     UUIDText,
     answered,
@@ -48,6 +49,7 @@ from wallet_api.wire import (
 from wallets.errors import WalletCode
 from wallets.memo_errors import MemoCode
 from wallets.memos import Memo, parse_memo
+from wallets.payee_passes import parse_pass
 from wallets.payments import Payment, PaymentOrder, pay, payment_by_id
 from wallets.request_errors import AskingCode
 
@@ -69,6 +71,7 @@ class PaymentRequest(Asked):
         Field(description="The payer's own number for what is paid; both parties see it."),
     ] = None
     memo: MemoText | None = None
+    payee_pass: PassText | None = None
 
 
 class PaymentAnswer(Answer):
@@ -115,6 +118,7 @@ class PaymentAnswer(Answer):
         FoundationCode.ID_MALFORMED,
         WalletCode.PAYMENT_ID_MALFORMED,
         MemoCode.MEMO_MALFORMED,
+        MemoCode.MEMO_FOR_FORMER_HANDLE,
         WalletCode.AMOUNT_NOT_POSITIVE,
         WalletCode.HANDLE_MALFORMED,
         WalletCode.PAYEE_UNKNOWN,
@@ -147,6 +151,7 @@ async def make_payment(request: Request) -> Response:
         fee_max=Money.parse(asked.fee_max, asset) if asked.fee_max is not None else None,
         reference=parse_id(asked.reference) if asked.reference is not None else None,
         memo=parse_memo(asked.memo) if asked.memo is not None else None,
+        payee_pass=parse_pass(asked.payee_pass) if asked.payee_pass is not None else None,
     )
     # Handles are not to be guessed by paying them: only those that nobody has are counted.
     connections.lookups.check(payer.person_id)
@@ -188,8 +193,8 @@ def payment_answer(payment: Payment, memo: Memo | None = None) -> PaymentAnswer:
     """A payment as it is answered, to one of its parties."""
     return PaymentAnswer(
         id=str(payment.id),
-        payer=handle_text(payment.payer.handle),
-        payee=handle_text(payment.payee.handle),
+        payer=handle_text(payment.payer.handle_at(payment.created_at_ns)),
+        payee=handle_text(payment.payee.handle_at(payment.created_at_ns)),
         asset=payment.amount.asset.code,
         amount=payment.amount.format(),
         fee=payment.fee.format(),

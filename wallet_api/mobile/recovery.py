@@ -172,7 +172,9 @@ async def trust_people(request: Request) -> Response:
     connections = connections_of(request)
     caller = await caller_of(request)
     asked = read(TrustRequest, signed_request(request).body)
-    trusted = [await _person_of(connections, caller.person_id, handle) for handle in asked.trusted]
+    trusted = [
+        await _person_of(connections, caller.person_id, handle, listed_only=True) for handle in asked.trusted
+    ]
     if None in trusted:
         raise trusted_unknown()
     trust = await set_trust(
@@ -280,11 +282,17 @@ async def complete_recovery(request: Request) -> Response:
     )
 
 
-async def _person_of(connections: Connections, asker_id: UUID, handle: str) -> UUID | None:
-    """Whose a handle is; counted as a look-up, since the answer tells whether it is anybody's."""
+async def _person_of(
+    connections: Connections, asker_id: UUID, handle: str, *, listed_only: bool = False
+) -> UUID | None:
+    """Whose a handle is; counted as a look-up, since the answer may tell whether it is anybody's.
+
+    Vouching tells nothing to who is not trusted, and must not fail because a friend is unlisted.
+    """
     wanted = parse_handle(handle)
     await connections.lookups.count(asker_id)
-    wallet = await connections.wallets.by_handle(wanted)
+    find = connections.wallets.payee if listed_only else connections.wallets.by_handle
+    wallet = await find(wanted)
     return wallet.person_id if wallet is not None else None
 
 

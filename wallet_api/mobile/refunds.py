@@ -179,8 +179,8 @@ def refund_answer(refund: Refund) -> RefundAnswer:
     return RefundAnswer(
         id=str(refund.id),
         payment_id=str(payment.id),
-        by=handle_text(payment.payee.handle),
-        to=handle_text(payment.payer.handle),
+        by=handle_text(payment.payee.handle_at(refund.created_at_ns)),
+        to=handle_text(payment.payer.handle_at(refund.created_at_ns)),
         asset=refund.amount.asset.code,
         amount=refund.amount.format(),
         created_at=time_text(refund.created_at_ns),

@@ -68,12 +68,14 @@ from nugpay_client.models import (
     WithdrawalQuote,
 )
 from nugpay_client.officer import Officer
+from nugpay_client.own_handles import FormerHandle, OwnHandle, OwnHandles
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
 from nugpay_client.personal import Personal, PersonalAccess, PersonalData
 from nugpay_client.recalls import DisputedRecall, Recall, RecallOrder, Recalls
 from nugpay_client.receipts import Receipt, ReceiptKeys, Receipts, receipt_text, verify_receipt
 from nugpay_client.refunds import Refund, RefundOrder, Refunds
+from nugpay_client.sandbox import MagicAmount, Sandbox, SandboxState, SandboxTime
 from nugpay_client.security import DeviceCode, EnrolledDevice, OpenSession, Security
 from nugpay_client.signing import signature_headers
 from nugpay_client.splits import Split, SplitOrder, Splits
@@ -109,6 +111,7 @@ __all__ = [
     "EnrolmentRefused",
     "Fee",
     "FeeTooHigh",
+    "FormerHandle",
     "HandleUnavailable",
     "HistoryLine",
     "IdAlreadyUsed",
@@ -116,6 +119,7 @@ __all__ = [
     "Invoice",
     "InvoiceOrder",
     "LimitExceeded",
+    "MagicAmount",
     "MemoKeys",
     "MemoRefused",
     "MonthLine",
@@ -127,6 +131,8 @@ __all__ = [
     "Officer",
     "OpenSession",
     "OutcomeUnknown",
+    "OwnHandle",
+    "OwnHandles",
     "Payee",
     "PayeeUnknown",
     "Payment",
@@ -155,6 +161,9 @@ __all__ = [
     "RequestSigner",
     "Requests",
     "RetryPolicy",
+    "Sandbox",
+    "SandboxState",
+    "SandboxTime",
     "Security",
     "ServiceUnavailable",
     "Split",

@@ -63,6 +63,8 @@ class MemoKeys:
     """The one whose public key is published."""
     former: tuple[X25519PrivateKey, ...] = field(default=(), repr=False)
     """Those before, which memos from before need."""
+    former_handles: tuple[str, ...] = ()
+    """Handles that the wallet had before, the newest first: memos from before are bound to them."""
 
     @classmethod
     def generate(cls, handle: str) -> MemoKeys:
@@ -71,7 +73,17 @@ class MemoKeys:
 
     def renewed(self) -> MemoKeys:
         """The same with another current key: keep it, then publish it."""
-        return MemoKeys(self.handle, X25519PrivateKey.generate(), (self.current, *self.former))
+        keys = (self.current, *self.former)
+        return MemoKeys(self.handle, X25519PrivateKey.generate(), keys, self.former_handles)
+
+    def renamed(self, handle: str) -> MemoKeys:
+        """The same under another handle of the wallet: keep it once the handle has changed."""
+        return MemoKeys(handle, self.current, self.former, (self.handle, *self.former_handles))
+
+    @property
+    def handles(self) -> tuple[str, ...]:
+        """The handle of now, and those before."""
+        return (self.handle, *self.former_handles)
 
     @property
     def public_text(self) -> str:
@@ -81,7 +93,7 @@ class MemoKeys:
     def to_json(self) -> dict[str, Any]:
         """The keys as they may be kept; they are secret."""
         keys = [_text(key.private_bytes_raw()) for key in (self.current, *self.former)]
-        return {"handle": self.handle, "memo_keys": keys}
+        return {"handle": self.handle, "memo_keys": keys, "former_handles": list(self.former_handles)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> MemoKeys:
@@ -89,7 +101,7 @@ class MemoKeys:
         current, *former = (
             X25519PrivateKey.from_private_bytes(_bytes(each)) for each in content["memo_keys"]
         )
-        return cls(content["handle"], current, tuple(former))
+        return cls(content["handle"], current, tuple(former), tuple(content.get("former_handles", ())))
 
 
 def seal_memo(text: str, *, payment_id: UUID, payer: MemoKeys, payee: str, payee_key: str) -> str:
@@ -139,13 +151,29 @@ def open_memo(memo: str, keys: MemoKeys, *, payment_id: UUID, payer: str, payee:
         _PAYER: head[1 + _WRAPPED_BYTES :],
     }
     # A wallet is one of both; the handle says which, whatever it is written like.
-    role = _PAYER if _bare(keys.handle) == _bare(payer) else _PAYEE
+    own = {_bare(handle) for handle in keys.handles}
+    role = _PAYER if _bare(payer) in own else _PAYEE
     key = _unwrapped(wrapped[role], (keys.current, *keys.former), about + role)
     try:
         plain = ChaCha20Poly1305(key).decrypt(_NONCE, raw[_HEAD_BYTES:], about + head)
         return _unfilled(plain)
     except (InvalidTag, ValueError):
         raise _not_readable() from None
+
+
+def open_memo_of_line(memo: str, keys: MemoKeys, *, payment_id: UUID, outward: bool, other: str) -> str:
+    """``open_memo`` beside a line of history, which names the other party alone.
+
+    The own handle is the one of that time: each that the wallet had is tried.
+    """
+    for own in keys.handles:
+        payer, payee = (own, other) if outward else (other, own)
+        try:
+            return open_memo(memo, keys, payment_id=payment_id, payer=payer, payee=payee)
+        except MemoRefused as refused:
+            if refused.code != "memo_not_readable":
+                raise
+    raise _not_readable()
 
 
 def _unfilled(plain: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from nugpay_client.errors import AnswerMalformed
-from nugpay_client.memos import MemoKeys, open_memo
+from nugpay_client.memos import MemoKeys, open_memo, open_memo_of_line
 
 Amount = str | int | Decimal
 """What callers may give as an amount; a float is refused."""
@@ -31,16 +31,15 @@ class PaymentOrder:
     reference: UUID | None = None
     memo: str | None = None
     """Encrypted for this payment (``Wallet.order``); sent again, it is the same."""
+    payee_pass: str | None = None
+    """Of a payment code: by it a payee is found who is not listed."""
 
     def to_json(self) -> dict[str, str]:
         """The order as it is sent, and as it may be kept."""
         made = {"id": str(self.id), "payee": self.payee, "asset": self.asset, "amount": self.amount}
-        if self.fee_max is not None:
-            made["fee_max"] = self.fee_max
-        if self.reference is not None:
-            made["reference"] = str(self.reference)
-        if self.memo is not None:
-            made["memo"] = self.memo
+        for name in ("fee_max", "reference", "memo", "payee_pass"):
+            if getattr(self, name) is not None:
+                made[name] = str(getattr(self, name))
         return made
 
     @classmethod
@@ -55,6 +54,7 @@ class PaymentOrder:
             fee_max=content.get("fee_max"),
             reference=UUID(reference) if reference else None,
             memo=content.get("memo"),
+            payee_pass=content.get("payee_pass"),
         )
 
 
@@ -296,9 +296,9 @@ class HistoryLine:
         """What the payer wrote, None for nothing; ``MemoRefused`` when these keys cannot read it."""
         if self.memo is None or self.counterparty is None:
             return None
-        parties = (keys.handle, self.counterparty)
-        payer, payee = parties if self.direction == "out" else parties[::-1]
-        return open_memo(self.memo, keys, payment_id=self.id, payer=payer, payee=payee)
+        return open_memo_of_line(
+            self.memo, keys, payment_id=self.id, outward=self.direction == "out", other=self.counterparty
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ _NUMBERS: Final = {code: number for number, (code, _) in ASSETS.items()}
 _SCALES: Final = dict(ASSETS.values())
 _SCHEME: Final = "nugpay:"
 _VERSION: Final = "1"
-_CHECKED: Final = b"NUGPAY:1"
+_VERSION_FOR_UNLISTED: Final = "2"
+_PASS_BYTES: Final = 10
 _LENGTH_MAX: Final = 512
 _MINOR_MAX: Final = 2**63 - 1
 _EXPIRY_MAX: Final = 253_402_300_799
@@ -34,7 +35,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
 _HAS_AMOUNT, _HAS_EXPIRY, _HAS_REFERENCE = 1, 2, 4
 _HANDLE = re.compile(rb"[a-z][a-z0-9_]{2,29}")
-_BASE32 = re.compile(r"[A-Z2-7]{14,112}", re.ASCII)
+_BASE32 = re.compile(r"[A-Z2-7]{14,128}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class PaymentCode:
     """A whole second; None is never."""
     reference: UUID | None = None
     """The payee's own number; the payment carries it."""
+    payee_pass: str | None = None
+    """By which a payee is found who is not listed."""
 
     def __post_init__(self) -> None:
         _content(self)
@@ -71,9 +74,10 @@ class PaymentCode:
     @property
     def payload(self) -> str:
         """What is the same in every form."""
+        version = _VERSION if self.payee_pass is None else _VERSION_FOR_UNLISTED
         content = _content(self)
-        checked = content + zlib.crc32(_CHECKED + content).to_bytes(4, "big")
-        return _VERSION + base64.b32encode(checked).decode().rstrip("=")
+        checked = content + _check(version, content)
+        return version + base64.b32encode(checked).decode().rstrip("=")
 
     def is_over(self, now: datetime) -> bool:
         """Whether its time is over at an aware time."""
@@ -91,18 +95,23 @@ def read_payment_code(text: str, *, base_url: str | None = None) -> PaymentCode:
         _refuse("malformed", "This is no payment code.")
     payload = text.removeprefix(begin)
     version, rest = payload[:1], payload[1:]
-    if version != _VERSION and re.fullmatch(r"[0-9A-Z]", version, re.ASCII):
+    is_known = version in {_VERSION, _VERSION_FOR_UNLISTED}
+    if not is_known and re.fullmatch(r"[0-9A-Z]", version, re.ASCII):
         _refuse("version_unknown", f"This payment code has version {version}; a newer app reads it.")
-    if version != _VERSION or not _BASE32.fullmatch(rest):
+    if not is_known or not _BASE32.fullmatch(rest):
         _refuse("malformed", "This is no payment code.")
     raw = _bytes(rest)
     content, check = raw[:-4], raw[-4:]
-    if zlib.crc32(_CHECKED + content).to_bytes(4, "big") != check:
+    if _check(version, content) != check:
         _refuse("checksum", "A character of the payment code is wrong; scan or copy it again.")
-    code = _read(content)
+    code = _read(content, has_pass=version == _VERSION_FOR_UNLISTED)
     if _content(code) != content:
         _refuse("malformed", "This is no payment code.")
     return code
+
+
+def _check(version: str, content: bytes) -> bytes:
+    return zlib.crc32((_SCHEME.upper() + version).encode() + content).to_bytes(4, "big")
 
 
 def _refuse(kind: str, detail: str) -> NoReturn:
@@ -146,10 +155,15 @@ def _content(code: PaymentCode) -> bytes:
         if code.reference.int == 0:
             raise ValueError("a reference is not zero")
         parts.append(code.reference.bytes)
+    if code.payee_pass is not None:
+        shown = base64.b32decode(code.payee_pass)
+        if len(shown) != _PASS_BYTES:
+            raise ValueError("a pass is ten bytes in base32")
+        parts.append(shown)
     return b"".join(parts)
 
 
-def _read(content: bytes) -> PaymentCode:
+def _read(content: bytes, *, has_pass: bool) -> PaymentCode:
     rest = bytearray(content)
     (head,) = _take(rest, 1)
     handle = _take(rest, head >> 3)
@@ -157,6 +171,7 @@ def _read(content: bytes) -> PaymentCode:
     minor = _take_varint(rest, _MINOR_MAX) if head & _HAS_AMOUNT else None
     seconds = _take_varint(rest, _EXPIRY_MAX) if head & _HAS_EXPIRY else None
     reference = UUID(bytes=_take(rest, 16)) if head & _HAS_REFERENCE else None
+    shown = _take(rest, _PASS_BYTES) if has_pass else None
     is_whole = not rest and minor != 0 and seconds != 0 and (reference is None or reference.int != 0)
     if not is_whole or not _HANDLE.fullmatch(handle):
         _refuse("malformed", "This is no payment code.")
@@ -169,6 +184,7 @@ def _read(content: bytes) -> PaymentCode:
         amount=Decimal(f"{minor}E-{scale}") if minor is not None else None,
         expires_at=_EPOCH + timedelta(seconds=seconds) if seconds is not None else None,
         reference=reference,
+        payee_pass=base64.b32encode(shown).decode() if shown is not None else None,
     )
 
 

@@ -41,6 +41,7 @@ from nugpay_client.models import (
     amount_text,
     read,
 )
+from nugpay_client.own_handles import OwnHandles
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
 from nugpay_client.personal import Personal
@@ -48,6 +49,7 @@ from nugpay_client.recalls import Recalls
 from nugpay_client.receipts import Receipts
 from nugpay_client.recovery import Recovery
 from nugpay_client.refunds import Refunds
+from nugpay_client.sandbox import Sandbox
 from nugpay_client.security import Security
 from nugpay_client.sessions import Session
 from nugpay_client.settling import settle
@@ -82,9 +84,19 @@ class Wallet(Session):
         """The wallet's handle."""
         return _wallet((await self._connection.send("GET", "/v1/wallet")).content)
 
-    async def payee(self, handle: str) -> Payee:
-        """Whom a handle belongs to, to be shown before paying; ``NotFound`` when nobody has it."""
-        content = (await self._connection.send("GET", f"/v1/handles/{quote(handle, safe='@')}")).content
+    @property
+    def handles(self) -> OwnHandles:
+        """The wallet's handle: changed, listed or not, and which it had before."""
+        return OwnHandles(self._connection)
+
+    async def payee(self, handle: str, *, payee_pass: str | None = None) -> Payee:
+        """Whom a handle belongs to, to be shown before paying; ``NotFound`` when nobody has it.
+
+        One that was given up is answered with the one of now; ``payee_pass`` is a code's.
+        """
+        query = {"payee_pass": payee_pass} if payee_pass is not None else None
+        path = f"/v1/handles/{quote(handle, safe='@')}"
+        content = (await self._connection.send("GET", path, query=query)).content
         found: Payee = read(Payee, content)
         return found
 
@@ -132,7 +144,8 @@ class Wallet(Session):
             raise ValueError("an amount is given by the code, or else by the payer")
         chosen = code.amount if code.amount is not None else amount
         assert chosen is not None
-        return self.order(code.payee, chosen, code.asset, fee_max=fee_max, reference=code.reference)
+        made = self.order(code.payee, chosen, code.asset, fee_max=fee_max, reference=code.reference)
+        return replace(made, payee_pass=code.payee_pass)
 
     def order(
         self,
@@ -268,6 +281,11 @@ class Wallet(Session):
     def statements(self) -> Statements:
         """Months of this wallet: as lines that add up, or as a file."""
         return Statements(self._connection)
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The clock and the magic amounts of a sandbox."""
+        return Sandbox(self._connection)
 
     # The chain -----------------------------------------------------------------
 
