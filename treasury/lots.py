@@ -67,9 +67,10 @@ async def span_of_hold(ledger: Ledger, *, account_id: int, hold_id: int) -> Span
 
 async def span_of_next(ledger: Ledger, *, account_id: int, amount: int, at_ns: int) -> Span:
     """The places that ``amount`` would take if it left now."""
-    found = await ledger.lookup_accounts([account_id])
-    start = sum(account.debits_posted + account.debits_pending for account in found)
-    return Span(start, start + amount, at_ns)
+    found = await ledger.get_snapshot([account_id])
+    start = sum(account.debits_posted + account.debits_pending for account in found.accounts)
+    # The ledger's newest entry may be of a moment that this process' clock has not reached.
+    return Span(start, start + amount, max(at_ns, found.timestamp))
 
 
 async def parts_of(ledger: Ledger, *, account_id: int, span: Span, passes_through: bool) -> Parts:

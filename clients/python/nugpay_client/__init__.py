@@ -60,12 +60,14 @@ from nugpay_client.models import (
     PaymentOrder,
     PaymentRequest,
     RequestOrder,
+    Review,
     Statement,
     Trip,
     WalletInfo,
     Withdrawal,
     WithdrawalOrder,
     WithdrawalQuote,
+    YoungRoom,
 )
 from nugpay_client.officer import Officer
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
@@ -151,6 +153,7 @@ __all__ = [
     "RequestSigner",
     "Requests",
     "RetryPolicy",
+    "Review",
     "Security",
     "ServiceUnavailable",
     "Split",
@@ -178,6 +181,7 @@ __all__ = [
     "Withdrawal",
     "WithdrawalOrder",
     "WithdrawalQuote",
+    "YoungRoom",
     "key_id",
     "open_memo",
     "read_payment_code",

@@ -240,6 +240,36 @@ class Fee:
 
 
 @dataclass(frozen=True, slots=True)
+class YoungRoom:
+    """How much money that is held for less than 30 days may still leave the platform."""
+
+    window: str
+    """``day``: any 24 hours; ``week``: any 7 days."""
+    limit: Decimal
+    left: Decimal
+    more_at: datetime | None
+    """When the first of what is used comes back; None where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A withdrawal by which much passed through; it was let through, and officers look at it."""
+
+    withdrawal_id: UUID
+    wallet_id: UUID
+    asset: str
+    amount: Decimal
+    passing: Decimal
+    """What of it came in on chain within 30 days, as what leaves."""
+    passed_in_week: Decimal
+    """The same in the 7 days up to it, itself included."""
+    opened_at: datetime
+    closed_at: datetime | None
+    closed_by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class WithdrawalQuote:
     """A withdrawal's fee, promised to this wallet until it expires."""
 
@@ -249,6 +279,10 @@ class WithdrawalQuote:
     fee: Decimal
     total: Decimal
     expires_at: datetime
+    young: Decimal
+    """What of the amount is held for less than 30 days, as of now, and needs room."""
+    young_rooms: tuple[YoungRoom, ...]
+    """What of that room is left, as of now; none for an asset that the rules do not name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,6 +477,8 @@ def _value(kind: type[Any], name: str, value: Any) -> Any:
         if not all(isinstance(each, str) for each in value):
             raise TypeError(f"{name} is not text only")
         return tuple(value)
+    if declared == "tuple[YoungRoom, ...]":
+        return tuple(read(YoungRoom, each) for each in value)
     expected = {"int": int, "bool": bool, "str": str}[declared.removesuffix(" | None")]
     if not isinstance(value, expected):
         raise TypeError(f"{name} is {type(value).__name__}")
