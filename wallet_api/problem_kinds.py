@@ -154,6 +154,9 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     WalletCode.WALLET_CLOSED: ProblemKind(
         409, "Ask an officer why the account is closed.", new_id_needed=True
     ),
+    WalletCode.PAYEE_BALANCE_LIMIT_EXCEEDED: ProblemKind(
+        409, "Nothing was paid. Ask the payee to make room, or pay less, with a new id.", new_id_needed=True
+    ),
     WalletCode.PAYEE_BALANCE_FULL: ProblemKind(409, "Pay less, or ask the payee for another wallet."),
     WalletCode.GREATER_THAN_TRANSACTION_MAX_VALUE: ProblemKind(
         422, "Pay in smaller parts, or ask for a higher tier."

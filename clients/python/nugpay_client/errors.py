@@ -224,6 +224,7 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "daily_value_limit_exceeded": LimitExceeded,
     "weekly_value_limit_exceeded": LimitExceeded,
     "monthly_value_limit_exceeded": LimitExceeded,
+    "payee_balance_limit_exceeded": LimitExceeded,
     "young_funds_daily_limit_exceeded": LimitExceeded,
     "young_funds_weekly_limit_exceeded": LimitExceeded,
     "api_key_wrong": NotAuthenticated,

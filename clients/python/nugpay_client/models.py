@@ -219,6 +219,14 @@ class LimitWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What payments may fill the wallet up to."""
+
+    limit: Decimal
+    left: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How much the wallet may pay in one asset; fees do not count."""
 
@@ -227,6 +235,8 @@ class Limits:
     per_payment: Decimal | None
     """None where the asset has no limits."""
     windows: tuple[LimitWindow, ...]
+    ceiling: Ceiling | None
+    """What the wallet may hold; None where that has no end."""
 
 
 @dataclass(frozen=True, slots=True)
