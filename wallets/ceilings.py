@@ -23,6 +23,7 @@ it may be; the next payment to that wallet completes it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -30,7 +31,7 @@ from uuid import UUID
 from foundation.assets import Asset
 from foundation.clock import SECOND_NS, Clock
 from foundation.errors import InvariantViolation, Refusal
-from foundation.ids import derive_id
+from foundation.ids import derive_id, derive_ids
 from foundation.money import Money
 from ledger.chart import AccountCode, TransferCode, limit_ledger, open_accounts
 from ledger.contract import (
@@ -56,6 +57,9 @@ LOOKED_SECONDS: Final = 60
 COMING_BACK_SECONDS: Final = 180
 """How far ahead it is counted what comes back, where it is counted exactly: well beyond the
 time between a look and the last decision on a payment that was sent by it."""
+
+LOOKED_AT_ONCE: Final = 4_000
+"""Wallets looked at in one question; each is two accounts, and a question has 8,189."""
 
 KNOWN_MAX: Final = 200_000
 """Gates that this process remembers."""
@@ -114,6 +118,19 @@ class Ceilings:
         known.room -= amount.minor
         return gate
 
+    async def gates(self, payees: Mapping[Wallet, int], asset: Asset) -> dict[UUID, int]:
+        """``gate`` of many payees at once, each with the sum of what comes in to it."""
+        bounded = {
+            wallet: (amount, CEILINGS[wallet.tier][asset])
+            for wallet, amount in payees.items()
+            if asset in CEILINGS[wallet.tier]
+        }
+        wallets = list(bounded)
+        for start in range(0, len(wallets), LOOKED_AT_ONCE):
+            part = wallets[start : start + LOOKED_AT_ONCE]
+            await self._level_together({wallet.id: bounded[wallet] for wallet in part}, asset)
+        return {wallet.id: gate_account(wallet.id, asset).id for wallet in wallets}
+
     async def ceiling(self, wallet: Wallet, asset: Asset) -> Ceiling | None:
         """What the wallet may hold, and what is left under it now; None without a ceiling."""
         limit = CEILINGS[wallet.tier].get(asset)
@@ -122,6 +139,32 @@ class Ceilings:
         found = await self._ledger.lookup_accounts([wallet_account(wallet.id, asset)])
         left = limit - sum(_balance(account) for account in found)
         return Ceiling(Money(limit, asset), Money(max(0, left), asset))
+
+    async def _level_together(self, wanted: Mapping[UUID, tuple[int, int]], asset: Asset) -> None:
+        """Set gates by one look at all of them; ``wanted`` is the sum that comes in, and the ceiling."""
+        gates = {wallet_id: gate_account(wallet_id, asset) for wallet_id in wanted}
+        accounts = {wallet_id: wallet_account(wallet_id, asset) for wallet_id in wanted}
+        ids = [gate.id for gate in gates.values()] + list(accounts.values())
+        found = {one.id: one for one in await self._ledger.lookup_accounts(ids)}
+        missing = [gate for gate in gates.values() if gate.id not in found]
+        if missing:
+            await open_accounts(self._ledger, [gate_pool(asset), *missing])
+        steps, near = [], []
+        for wallet_id, (amount, ceiling) in wanted.items():
+            state = found.get(gates[wallet_id].id, gates[wallet_id])
+            account = found.get(accounts[wallet_id])
+            most = ceiling - (_balance(account) if account is not None else 0) - state.credits_pending
+            if most < amount:
+                near.append(wallet_id)
+            elif not amount <= _room(state) <= most:
+                steps.append(_step(asset, state, max(amount, most // 2) - _room(state)))
+        # What somebody else has set meanwhile is as right as this.
+        for result in await self._ledger.create_transfers(steps) if steps else []:
+            if result.status not in _DONE and not result.status.name.startswith("EXISTS_"):
+                raise InvariantViolation(f"gates of {asset.code}: {result.status.name}")
+        for wallet_id in near:
+            amount, ceiling = wanted[wallet_id]
+            await self._level(wallet_id, Money(amount, asset), ceiling, self._clock.now_ns())
 
     async def _level(self, wallet_id: UUID, wanted: Money, ceiling: int, now_ns: int) -> int:
         """Set a gate's room by the wallet's balance; the room that it has then."""
@@ -136,7 +179,7 @@ class Ceilings:
                 continue
             state = found[gate.id]
             held = _balance(found[account]) if account in found else 0
-            room = state.debits_posted - state.credits_posted - state.credits_pending
+            room = _room(state)
             most = ceiling - held - state.credits_pending
             if wanted.minor <= room <= most:
                 return room
@@ -145,7 +188,7 @@ class Ceilings:
             if most < wanted.minor:
                 # Near the ceiling it is worth asking how much really comes back soon.
                 most = ceiling - held - await self._coming_back(gate.id, now_ns)
-                target = most if most >= wanted.minor else min(room, max(0, most))
+                target = max(0, most)
             if target == room:
                 return room
             (result,) = await self._ledger.create_transfers([_step(wanted.asset, state, target - room)])
@@ -189,10 +232,15 @@ def gate_pool(asset: Asset) -> Account:
     )
 
 
+def gate_use_ids(payment_ids: Sequence[UUID]) -> list[UUID]:
+    """Ids of the transfers by which payments come in by a gate alone."""
+    return derive_ids("ceiling-use", lasts=payment_ids)
+
+
 def gate_use(payment_id: UUID, amount: Money, gate: int) -> Transfer:
     """Comes in by a gate alone, for a payment whose payer takes no room by itself."""
     return Transfer(
-        id=derive_id("ceiling-use", payment_id).int,
+        id=gate_use_ids([payment_id])[0].int,
         debit_account_id=gate_pool(amount.asset).id,
         credit_account_id=gate,
         amount=amount.minor,
@@ -228,6 +276,11 @@ def _step(asset: Asset, state: Account, by: int) -> Transfer:
         code=int(TransferCode.LIMIT_SET),
         flags=0 if by > 0 else int(TransferFlags.BALANCING_CREDIT),
     )
+
+
+def _room(gate: Account) -> int:
+    """What may still come in by a gate."""
+    return gate.debits_posted - gate.credits_posted - gate.credits_pending
 
 
 def _balance(account: Account) -> int:
