@@ -47,10 +47,7 @@ from nugpay_client.keys import DeviceKey, RequestSigner, key_id
 from nugpay_client.memos import MemoKeys, open_memo, seal_memo
 from nugpay_client.models import (
     Acceptance,
-    AwaitedWithdrawal,
     Balance,
-    BlockedReceiver,
-    Breaker,
     Ceiling,
     Deposit,
     DepositAddress,
@@ -61,9 +58,6 @@ from nugpay_client.models import (
     PaymentOrder,
     PaymentRequest,
     RequestOrder,
-    Review,
-    Statement,
-    Trip,
     WalletInfo,
     Withdrawal,
     WithdrawalOrder,
@@ -71,6 +65,14 @@ from nugpay_client.models import (
     YoungRoom,
 )
 from nugpay_client.officer import Officer
+from nugpay_client.officer_models import (
+    AwaitedWithdrawal,
+    BlockedReceiver,
+    Breaker,
+    Review,
+    Statement,
+    Trip,
+)
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
 from nugpay_client.recalls import DisputedRecall, Recall, RecallOrder, Recalls

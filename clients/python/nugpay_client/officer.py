@@ -13,7 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from nugpay_client.errors import AnswerMalformed
-from nugpay_client.models import AwaitedWithdrawal, BlockedReceiver, Breaker, Review, Statement, Trip, read
+from nugpay_client.models import read
+from nugpay_client.officer_models import AwaitedWithdrawal, BlockedReceiver, Breaker, Review, Statement, Trip
 from nugpay_client.recalls import DisputedRecall, disputed_of
 from nugpay_client.sessions import Session
 
