@@ -61,6 +61,10 @@ class Action(StrEnum):
     """See recalls that await officers."""
     DECIDE_RECALL = "decide_recall"
     """Say who has the money of a disputed recall."""
+    SEE_REVIEWS = "see_reviews"
+    """See withdrawals by which much passed through."""
+    CLOSE_REVIEW = "close_review"
+    """Say what was found of one; it was paid anyhow, so one is enough."""
     CHANGE_TIER = "change_tier"
     """Say how much a wallet may pay."""
     RECORD_COLD_ADDRESS = "record_cold_address"
@@ -103,6 +107,8 @@ RIGHTS: Final[Mapping[Action, Rule]] = {
     Action.SEE_DURESS_LOGINS: _rule(Role.SUPPORT),
     Action.SEE_RECALLS: _rule(Role.COMPLIANCE, Role.AUDITOR),
     Action.DECIDE_RECALL: _rule(Role.COMPLIANCE, persons=2, subjects_may=False),
+    Action.SEE_REVIEWS: _rule(Role.COMPLIANCE, Role.AUDITOR),
+    Action.CLOSE_REVIEW: _rule(Role.COMPLIANCE, subjects_may=False),
     Action.CHANGE_TIER: _rule(Role.COMPLIANCE, persons=2, subjects_may=False),
     Action.RECORD_COLD_ADDRESS: _rule(Role.TREASURY, persons=2),
     Action.WRITE_OFF_DEBT: _rule(Role.TREASURY, persons=2, subjects_may=False),

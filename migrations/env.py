@@ -28,6 +28,7 @@ MORE_MODELS = (
     "identity.recovery_models",
     "treasury.cold_models",
     "treasury.debt_models",
+    "treasury.review_models",
     "wallets.bulk_models",
     "wallets.handle_models",
     "wallets.memo_models",

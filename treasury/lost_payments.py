@@ -39,6 +39,7 @@ from treasury.withdrawal_transfers import (
     lost_transfer_id,
     settlement_transfer_id,
 )
+from treasury.young_funds import give_room_back
 
 logger = structlog.get_logger()
 
@@ -76,6 +77,7 @@ async def tend_lost_payments(
             waiting += 1
             continue
         await _give_back(ledger, row)
+        await give_room_back(ledger, row)
         # Dies here: given back; the next step does the same and notes it.
         async with database.session() as session:
             await session.execute(

@@ -36,6 +36,7 @@ from treasury.liquidity import why_unpayable
 from treasury.models import TreasuryWithdrawal
 from treasury.open_withdrawals import OpenWithdrawal, booked_transfers, open_page
 from treasury.payout_batches import grouped, has_left_nothing, members_count, write_payout_batch
+from treasury.withdrawal_admission import admit_withdrawal
 from treasury.withdrawal_checks import may_be_paid
 from treasury.withdrawal_transfers import (
     hold_transfer_id,
@@ -44,6 +45,7 @@ from treasury.withdrawal_transfers import (
     settlement_transfer_id,
     void_transfer_id,
 )
+from treasury.young_funds import give_room_back
 
 logger = structlog.get_logger()
 
@@ -140,6 +142,8 @@ class _Step:
         row = one.row
         # Settled or returned, and the process died before it wrote that down.
         if {settlement_transfer_id(row.id).int, void_transfer_id(row.id).int} & booked:
+            if void_transfer_id(row.id).int in booked:
+                await give_room_back(self._ledger, row)
             await self._close(row.id)
             return
         # Nothing is held: the client's retry will do it, or nobody.
@@ -155,6 +159,8 @@ class _Step:
                 await self._look_after(one)
             elif one.revoked:
                 await self._return_unsigned(row)
+            elif not one.approved and not await self._is_admitted(row):
+                pass
             elif not await self._may_be_sent(one):
                 if one.batch_id is not None:
                     self._unsound.add(one.batch_id)
@@ -224,6 +230,15 @@ class _Step:
         """Have a batch never signed, so that its members go alone; false if that comes too late."""
         async with self._database.session() as session:
             return await revoke_order(session, self._clock, batch_id)
+
+    async def _is_admitted(self, row: TreasuryWithdrawal) -> bool:
+        """Take the room that it needs, unless the request has; without room its money goes back."""
+        refusal = await admit_withdrawal(self._database, self._ledger, self._clock, row)
+        if refusal is None:
+            return True
+        logger.info("withdrawal not admitted", withdrawal_id=str(row.id), code=str(refusal.code))
+        await self._return_unsigned(row)
+        return False
 
     async def _may_be_sent(self, one: OpenWithdrawal) -> bool:
         """Approve it, unless withdrawals are stopped or the vault would refuse it."""
@@ -364,7 +379,8 @@ class _Step:
 
     async def _return(self, row: TreasuryWithdrawal) -> None:
         await return_withdrawal(self._ledger, row)
-        # Dies here: returned; the next step finds the void and closes.
+        # Dies here: returned; the next step finds the void, gives the room back and closes.
+        await give_room_back(self._ledger, row)
         await self._close(row.id)
         self.report.returned += 1
 

@@ -2,15 +2,16 @@
 
     1  intend    one database transaction: the withdrawal and its order, not approved
     2  hold      the ledger: amount and fee pending, both or neither
-    3  approve   the order may be signed                       (treasury.payouts, from here)
-    4  sign      a nonce for ever, signed by the signer, stored
-    5  send      the stored bytes, as often as needed, until a block has them
-    6  settle    final on chain: posted, and out of custody; or it can never be: voided
-    7  close     nothing is left to do
+    3  admit     room under the rules of young funds           (treasury.withdrawal_admission)
+    4  approve   the order may be signed                       (treasury.payouts, from here)
+    5  sign      a nonce for ever, signed by the signer, stored
+    6  send      the stored bytes, as often as needed, until a block has them
+    7  settle    final on chain: posted, and out of custody; or it can never be: voided
+    8  close     nothing is left to do
 
 The process may die between any two: each step reads from the ledger and the chain
 tables what was done and repeats safely, since every id is derived from the
-withdrawal's. Steps 1 and 2 are the request's, and its repetition by the client
+withdrawal's. Steps 1 to 3 are the request's, and its repetition by the client
 completes them; the worker takes the rest up wherever it stands.
 """
 
@@ -39,6 +40,7 @@ from treasury.breaker import breaker_trip
 from treasury.custody import Custody
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryDeparture, TreasuryWithdrawal
+from treasury.withdrawal_admission import admit_withdrawal, give_back_refused
 from treasury.withdrawal_checks import checked_receiver, refuse_receiver, same_request
 from treasury.withdrawal_fees import withdrawal_fee
 from treasury.withdrawal_limits import (
@@ -57,6 +59,7 @@ from treasury.withdrawal_transfers import (
     settlement_transfer_id,
     void_transfer_id,
 )
+from treasury.young_funds import EXCEEDED
 
 LISTED_MAX = 100
 """Most withdrawals in a list."""
@@ -76,7 +79,7 @@ class WithdrawalState(StrEnum):
     RETURNED = "returned"
     """It could not be paid, or its payment was taken back for ever; amount and fee are back in the wallet."""
     REFUSED = "refused"
-    """Nothing was ever held."""
+    """Nothing was ever held, or what was is back, or about to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ _REFUSALS: dict[HoldOutcome, tuple[TreasuryCode, str]] = {
         "This withdrawal was refused before. To try again, use a new id.",
     ),
 }
+
+_YOUNG = "More money would have left that is held for less than 30 days. To try again, use a new id."
 
 
 async def request_withdrawal(
@@ -159,6 +164,9 @@ async def request_withdrawal(
             code, detail = _REFUSALS[outcome]
             await _close_as_refused(database, clock, row.id, code)
             raise Refusal(code, detail)
+        refusal = await _refused_by_rules(database, ledger, clock, row.id)
+        if refusal is not None:
+            raise refusal
     if row.refusal_code is not None:
         raise _refused_before(row.refusal_code)
     return (await _views(database, ledger, [row]))[0]
@@ -297,6 +305,22 @@ async def _intend(
     return row
 
 
+async def _refused_by_rules(
+    database: Database, ledger: Ledger, clock: Clock, withdrawal: UUID
+) -> Refusal | None:
+    """Admit a withdrawal that is held and not approved; why the rules refuse it."""
+    async with database.session() as session:
+        row = await session.get_one(TreasuryWithdrawal, withdrawal)
+        order = await session.get_one(ChainOrder, withdrawal)
+    # An order that was approved has been admitted; one that is revoked needs no room.
+    if order.approved_at is not None or order.revoked_at is not None or row.closed_at is not None:
+        return None
+    refusal = await admit_withdrawal(database, ledger, clock, row)
+    if refusal is not None:
+        await give_back_refused(database, ledger, clock, row)
+    return refusal
+
+
 async def _close_as_refused(database: Database, clock: Clock, withdrawal: UUID, code: RefusalCode) -> None:
     """Nothing was held and, the id being burned, nothing ever will be; the order is never signed."""
     async with database.session() as session:
@@ -314,6 +338,8 @@ async def _close_as_refused(database: Database, clock: Clock, withdrawal: UUID, 
 
 def _refused_before(code: str) -> Refusal:
     known = TreasuryCode(code)
+    if known in EXCEEDED.values():
+        return Refusal(known, _YOUNG)
     detail = next((text for one, text in _REFUSALS.values() if one is known), "It was refused before.")
     return Refusal(known, detail)
 

@@ -55,6 +55,7 @@ from wallet_api.mobile import (
     receipts,
     recovery,
     refunds,
+    reviews,
     sessions,
     splits,
     standing_orders,
@@ -78,7 +79,7 @@ RESOURCES = (
     pins, devices, recovery, deposits, refunds, recalls, bulk_payments, withdrawals, enrolments, health,
     reserves, officers, breaker, blocked_receivers, duress_logins, receipts, statements, syncs,
     invoices, tills, till_refunds, till_staff, till_keys, settlements, webhooks,
-    recall_votes, standing_orders, splits, memo_keys, personal_data, own_handle,
+    recall_votes, standing_orders, splits, memo_keys, personal_data, own_handle, reviews,
 )  # fmt: skip
 """The modules whose routers make up /v1; they are tried in this order, so the busiest are first."""
 

@@ -50,6 +50,9 @@ _LATER: Final = "Try again in a moment with the same id."
 _ASK_US: Final = "This is not for a client to solve; tell us the request_id."
 _RECEIVER: Final = "Give an address that belongs to the receiver."
 _NEW_QUOTE: Final = "Ask for a new quote: POST /v1/withdrawals/quotes."
+_YOUNG_FUNDS: Final = (
+    "The money is back in the wallet. A quote says what is left and when there is more; make a new id."
+)
 _SIGN_APPROVAL: Final = "Sign the statement that the list shows now, as docs/signer.md describes."
 _SIGN_RELEASE: Final = "Sign the statement that the trip shows now, as docs/signer.md describes."
 _WAIT_FOR_ROOM: Final = (
@@ -153,6 +156,9 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     WalletCode.WALLET_ACCOUNT_MISSING: ProblemKind(409, _NEW_ID, new_id_needed=True),
     WalletCode.WALLET_CLOSED: ProblemKind(
         409, "Ask an officer why the account is closed.", new_id_needed=True
+    ),
+    WalletCode.PAYEE_BALANCE_LIMIT_EXCEEDED: ProblemKind(
+        409, "Nothing was paid. Ask the payee to make room, or pay less, with a new id.", new_id_needed=True
     ),
     WalletCode.PAYEE_BALANCE_FULL: ProblemKind(409, "Pay less, or ask the payee for another wallet."),
     WalletCode.GREATER_THAN_TRANSACTION_MAX_VALUE: ProblemKind(
@@ -310,6 +316,8 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
         409, "Ask an officer why the account is closed.", new_id_needed=True
     ),
     TreasuryCode.WITHDRAWAL_EXCEEDS_BALANCE: ProblemKind(409, _NEW_ID, new_id_needed=True),
+    TreasuryCode.YOUNG_FUNDS_DAILY_LIMIT_EXCEEDED: ProblemKind(409, _YOUNG_FUNDS, new_id_needed=True),
+    TreasuryCode.YOUNG_FUNDS_WEEKLY_LIMIT_EXCEEDED: ProblemKind(409, _YOUNG_FUNDS, new_id_needed=True),
     TreasuryCode.WITHDRAWAL_ALREADY_REFUSED: ProblemKind(409, _NEW_ID, new_id_needed=True),
     TreasuryCode.WITHDRAWAL_NOT_FOUND: ProblemKind(
         404, "If you sent this withdrawal, it has not happened: send it again with the same id."
@@ -324,6 +332,9 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     TreasuryCode.APPROVAL_TIMES_MALFORMED: ProblemKind(422, _SIGN_APPROVAL),
     TreasuryCode.APPROVAL_EXPIRED: ProblemKind(422, _SIGN_APPROVAL),
     TreasuryCode.APPROVAL_SIGNATURE_WRONG: ProblemKind(422, _SIGN_APPROVAL),
+    TreasuryCode.REVIEW_NOT_FOUND: ProblemKind(404, "Look at the list of reviews again."),
+    TreasuryCode.REVIEW_OF_OWN: ProblemKind(403, "Ask another officer."),
+    TreasuryCode.REVIEW_WITHOUT_REASON: ProblemKind(422, "Say in a few words what you found."),
     TreasuryCode.TRIP_NOT_FOUND: ProblemKind(404, "Look at the breaker's trips again."),
     TreasuryCode.RELEASE_TIMES_MALFORMED: ProblemKind(422, _SIGN_RELEASE),
     TreasuryCode.RELEASE_EXPIRED: ProblemKind(422, _SIGN_RELEASE),

@@ -5,7 +5,8 @@ The order of effects, and what a death between two of them leaves:
 1. The sum takes its room under the payer's limits, once, under an id that follows from the
    bulk payment's. Dead after that: the next run is told that the room is taken, and goes on.
 2. Lines are paid in the file's order, as many at a time as a request of the ledger holds:
-   payer to payee and payer to fees, linked. Every id follows from the bulk payment's id and
+   payer to payee, payer to fees, and through the payee's gate where that has a ceiling
+   (wallets.ceilings), linked. Every id follows from the bulk payment's id and
    the line's number, so that the ledger itself knows of each line whether it was decided.
 3. What the ledger answered is stored, with the count of lines that are done, in one database
    transaction. Dead between 2 and 3: the next run sends the same lines again, and is told
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, cast
 from uuid import UUID
@@ -38,12 +39,13 @@ from foundation.database import Database
 from foundation.errors import InvariantViolation
 from foundation.ids import derive_ids
 from foundation.money import Money
-from ledger.chart import AccountCode, TransferCode, system_account_id
+from ledger.chart import AccountCode, TransferCode, limit_ledger, system_account_id
 from ledger.contract import BATCH_MAX, CreateTransferStatus, TransferFlags
 from ledger.interface import Ledger
 from ledger.records import TRANSFER_DTYPE
 from wallets.bulk_models import BulkLineRow, BulkPaymentRow
 from wallets.bulk_payments import PAID
+from wallets.ceilings import DAY_SECONDS, gate_pool, gate_use_ids
 from wallets.errors import WalletCode
 from wallets.limits import EXCEEDED, Limits, Window
 from wallets.payments import payment_fee_ids
@@ -51,8 +53,8 @@ from wallets.wallets import Wallet, WalletDirectory, wallet_account
 
 logger = structlog.get_logger()
 
-LINES_AT_ONCE: Final = BATCH_MAX // 2
-"""Most lines in a request: each is a payment and its fee."""
+LINES_AT_ONCE: Final = BATCH_MAX // 3
+"""Most lines in a request: each is a payment, its fee, and what it uses of the payee's gate."""
 
 FILES_AT_ONCE: Final = 100
 """Most files that one run takes up."""
@@ -65,6 +67,8 @@ _RESULTS: Final[dict[CreateTransferStatus, str]] = {
     CreateTransferStatus.EXISTS: PAID,
     CreateTransferStatus.ID_ALREADY_FAILED: WalletCode.PAYMENT_ALREADY_REFUSED,
     CreateTransferStatus.EXCEEDS_CREDITS: WalletCode.INSUFFICIENT_FUNDS,
+    # Only a gate is bounded on that side.
+    CreateTransferStatus.EXCEEDS_DEBITS: WalletCode.PAYEE_BALANCE_LIMIT_EXCEEDED,
     CreateTransferStatus.DEBIT_ACCOUNT_NOT_FOUND: WalletCode.WALLET_ACCOUNT_MISSING,
     CreateTransferStatus.CREDIT_ACCOUNT_NOT_FOUND: WalletCode.WALLET_ACCOUNT_MISSING,
     CreateTransferStatus.DEBIT_ACCOUNT_ALREADY_CLOSED: WalletCode.WALLET_CLOSED,
@@ -164,7 +168,8 @@ async def _execute(tools: BulkTools, row: BulkPaymentRow, report: BulkReport, li
         await results.store(lines, [no_room.value] * len(lines))
         return
     parts = [lines[start : start + lines_at_once] for start in range(0, len(lines), lines_at_once)]
-    prepared = _prepare(row, asset, parts[0])
+    gates = await _gates(tools, lines, asset)
+    prepared = _prepare(row, asset, parts[0], gates)
     decided: tuple[Sequence[_Line], list[str]] = ([], [])
     for part, following in zip(parts, [*parts[1:], []], strict=True):
         # While the ledger decides these lines, the ones before are stored and the next ones
@@ -172,12 +177,21 @@ async def _execute(tools: BulkTools, row: BulkPaymentRow, report: BulkReport, li
         answers, _, prepared_next = await _all_of(
             tools.ledger.create_transfer_records(prepared.records),
             results.store(*decided),
-            asyncio.to_thread(_prepare, row, asset, following),
+            asyncio.to_thread(_prepare, row, asset, following, gates),
         )
         # Dies here: the ledger has these lines, and the next run asks it for them again.
         decided = part, _meaning(row, prepared, answers)
         prepared = prepared_next
     await results.store(*decided)
+
+
+async def _gates(tools: BulkTools, lines: Sequence[_Line], asset: Asset) -> dict[UUID, int]:
+    """The gates through which lines come in, of those payees who have one, set by the sums."""
+    sums: Counter[UUID] = Counter()
+    for line in lines:
+        sums[line.payee_id] += line.amount
+    payees = await tools.directory.by_ids(sums)
+    return await tools.limits.ceilings.gates({payees[each]: sums[each] for each in payees}, asset)
 
 
 async def _all_of(
@@ -227,9 +241,12 @@ def _meaning(row: BulkPaymentRow, prepared: _Prepared, answers: Records) -> list
     statuses, firsts = answers["status"], prepared.firsts
     at_payment = statuses[firsts]
     linked_failed = int(CreateTransferStatus.LINKED_EVENT_FAILED)
-    # A payment that failed with its fee says nothing itself; the fee, which follows it, says why.
-    at_fee = statuses[np.minimum(firsts + 1, len(statuses) - 1)]
-    of_line = np.where(at_payment == linked_failed, at_fee, at_payment)
+    # A payment that failed with its fee or at the payee's gate says nothing itself; which of
+    # these, that follow it, failed says why.
+    of_line = at_payment
+    for behind in (1, 2):
+        after = statuses[np.minimum(firsts + behind, len(statuses) - 1)]
+        of_line = np.where(of_line == linked_failed, after, of_line)
     meaning: dict[int, str] = {}
     for status in np.unique(of_line).tolist():
         name = CreateTransferStatus(status)
@@ -240,13 +257,17 @@ def _meaning(row: BulkPaymentRow, prepared: _Prepared, answers: Records) -> list
     return [meaning[status] for status in of_line.tolist()]
 
 
-def _prepare(row: BulkPaymentRow, asset: Asset, lines: Sequence[_Line]) -> _Prepared:
-    """The lines' transfers: each payment, and behind it its fee, if one is due."""
+def _prepare(
+    row: BulkPaymentRow, asset: Asset, lines: Sequence[_Line], gates: Mapping[UUID, int]
+) -> _Prepared:
+    """The lines' transfers: each payment, behind it its fee, if one is due, and what it uses of a gate."""
     payment_ids = derive_ids("bulk-payment", row.id, lasts=[line.number for line in lines])
     fees = np.array([line.fee for line in lines], dtype=np.uint64)
     has_fee = fees != 0
-    firsts = np.arange(len(lines)) + np.cumsum(has_fee) - has_fee
-    records = np.zeros(len(lines) + int(has_fee.sum()), TRANSFER_DTYPE)
+    has_gate = np.array([line.payee_id in gates for line in lines], dtype=bool)
+    members = 1 + has_fee.astype(np.intp) + has_gate
+    firsts = np.cumsum(members) - members
+    records = np.zeros(int(members.sum()), TRANSFER_DTYPE)
     payer = _words([wallet_account(row.payer_id, asset)])
     payments = np.zeros(len(lines), TRANSFER_DTYPE)
     payments["id"] = _words([each.int for each in payment_ids])
@@ -256,10 +277,9 @@ def _prepare(row: BulkPaymentRow, asset: Asset, lines: Sequence[_Line]) -> _Prep
     payments["user_data_128"] = _words([row.id.int])
     payments["ledger"] = asset.ledger
     payments["code"] = int(TransferCode.PAYMENT)
-    payments["flags"] = np.where(has_fee, _LINKED, 0)
+    payments["flags"] = np.where(has_fee | has_gate, _LINKED, 0)
     records[firsts] = payments
     if has_fee.any():
-        behind = firsts[has_fee] + 1
         of = [each for each, due in zip(payment_ids, has_fee.tolist(), strict=True) if due]
         charged = np.zeros(len(of), TRANSFER_DTYPE)
         charged["id"] = _words([each.int for each in payment_fee_ids(of)])
@@ -269,7 +289,21 @@ def _prepare(row: BulkPaymentRow, asset: Asset, lines: Sequence[_Line]) -> _Prep
         charged["user_data_128"] = payments["id"][has_fee]
         charged["ledger"] = asset.ledger
         charged["code"] = int(TransferCode.PAYMENT_FEE)
-        records[behind] = charged
+        charged["flags"] = np.where(has_gate[has_fee], _LINKED, 0)
+        records[firsts[has_fee] + 1] = charged
+    if has_gate.any():
+        behind = list(zip(payment_ids, lines, strict=True))
+        through = [(one, line) for one, line in behind if line.payee_id in gates]
+        uses = np.zeros(len(through), TRANSFER_DTYPE)
+        uses["id"] = _words([each.int for each in gate_use_ids([one for one, _ in through])])
+        uses["debit_account_id"] = _words([gate_pool(asset).id])
+        uses["credit_account_id"] = _words([gates[line.payee_id] for _, line in through])
+        uses["amount"][:, 0] = [line.amount for _, line in through]
+        uses["timeout"] = DAY_SECONDS
+        uses["ledger"] = limit_ledger(asset)
+        uses["code"] = int(TransferCode.LIMIT_USED)
+        uses["flags"] = int(TransferFlags.PENDING)
+        records[(firsts + members - 1)[has_gate]] = uses
     return _Prepared(records, firsts)
 
 

@@ -54,6 +54,8 @@ class WalletCode(RefusalCode):
     """One of the two wallets had no account in this asset; it has been opened now."""
     WALLET_CLOSED = "wallet_closed"
     """One of the two wallets' accounts in this asset is closed."""
+    PAYEE_BALANCE_LIMIT_EXCEEDED = "payee_balance_limit_exceeded"
+    """The payee's wallet would hold more than its tier may; what it holds is not said."""
     PAYEE_BALANCE_FULL = "payee_balance_full"
     """The payee's balance would no longer fit 64 bits."""
     INSUFFICIENT_FUNDS = "insufficient_funds"

@@ -41,6 +41,7 @@ from ledger.contract import (
     TransferFlags,
 )
 from ledger.interface import Ledger
+from wallets.ceilings import Ceilings, gate_use
 from wallets.errors import WalletCode
 from wallets.tiers import TIER_LIMITS, TierLimits
 from wallets.wallets import Wallet
@@ -156,17 +157,20 @@ class Limits:
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
+        self.ceilings = Ceilings(ledger, clock)
         self._ready: dict[tuple[UUID, Asset], _Ready] = {}
 
-    async def uses(self, payer: Wallet, payment_id: UUID, amount: Money) -> list[Transfer]:
+    async def uses(self, payer: Wallet, payment_id: UUID, amount: Money, payee: Wallet) -> list[Transfer]:
         """The transfers by which a payment takes its room, to be linked after its own.
 
-        The last one has no ``LINKED``. None for an asset without limits. Refused as
+        The first one comes in by the payee's gate, if that has a ceiling; the last one has
+        no ``LINKED``. None where neither side is limited. Refused as
         ``greater_than_transaction_max_value``.
         """
         limits = TIER_LIMITS[payer.tier].get(amount.asset)
         if limits is None:
-            return []
+            gate = await self.ceilings.gate(payee, amount)
+            return [] if gate is None else [gate_use(payment_id, amount, gate)]
         if amount.minor > limits.per_payment:
             most = Money(limits.per_payment, amount.asset)
             raise Refusal(
@@ -175,10 +179,17 @@ class Limits:
                 limit=most.format(),
                 asset=amount.asset.code,
             )
-        return await self.uses_in_sum(payer, payment_id, amount)
+        gate = await self.ceilings.gate(payee, amount)
+        return await self.uses_in_sum(payer, payment_id, amount, gate=gate)
 
-    async def uses_in_sum(self, payer: Wallet, use_id: UUID, amount: Money) -> list[Transfer]:
-        """The same for several payments at once, each of which is known to be small enough."""
+    async def uses_in_sum(
+        self, payer: Wallet, use_id: UUID, amount: Money, *, gate: int | None = None
+    ) -> list[Transfer]:
+        """The same for several payments at once, each of which is known to be small enough.
+
+        ``gate`` is the payee's, where there is one payee; the gates of several are used by
+        each payment itself.
+        """
         limits = TIER_LIMITS[payer.tier].get(amount.asset)
         if limits is None:
             return []
@@ -189,7 +200,8 @@ class Limits:
             Transfer(
                 id=derive_id("limit-day", use_id).int,
                 debit_account_id=accounts.day,
-                credit_account_id=accounts.pool,
+                # The pool gives and takes without end, so that its side is free for the gate.
+                credit_account_id=accounts.pool if gate is None else gate,
                 amount=amount.minor,
                 timeout=DAY_SECONDS,
                 ledger=ledger,

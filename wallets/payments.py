@@ -26,6 +26,7 @@ from foundation.money import Money
 from ledger.chart import AccountCode, TransferCode, system_account_id
 from ledger.contract import CreateTransferResult, CreateTransferStatus, Transfer, TransferFlags
 from ledger.interface import Ledger
+from wallets.ceilings import ceiling_refusal
 from wallets.errors import WalletCode
 from wallets.fees import payment_fee
 from wallets.handles import parse_handle
@@ -148,7 +149,7 @@ async def carry_out(
     if order.fee_max is not None and fee > order.fee_max:
         return await _replay_or(ledger, directory, order, payee, _fee_refusal(order, fee))
     try:
-        room = await limits.uses(order.payer, order.id, order.amount)
+        room = await limits.uses(order.payer, order.id, order.amount, payee)
     except Refusal:
         # Its limit may have been higher when the payment was made.
         if await ledger.lookup_transfers([order.id.int]):
@@ -297,6 +298,9 @@ async def _explain(
     if at >= money and failed is CreateTransferStatus.EXCEEDS_CREDITS:
         # The ledger remembers that this use of room failed: the id stays refused.
         raise await limits.refusal(order.payer, order.amount.asset, tuple(Window)[at - money])
+    if at >= money and failed is CreateTransferStatus.EXCEEDS_DEBITS:
+        # Whoever hears this had the money: the ledger looked at that first.
+        raise ceiling_refusal(order.amount.asset)
     if failed in OVERFLOWS and not await _can_spend(ledger, order):
         # The ledger looks at the payee's room before the payer's money. Who has no money
         # must not learn from the difference how much the payee ever received.

@@ -2,7 +2,7 @@
 
 A tier is data: for each asset the most in one payment, in any 24 hours, in a calendar
 week (from Monday) and in a calendar month, both in UTC. Amounts are what payees get;
-fees do not count.
+fees do not count. Beside it stands the most that a wallet may hold of an asset.
 """
 
 from __future__ import annotations
@@ -67,3 +67,12 @@ TIER_LIMITS: Final[Mapping[Tier, Mapping[Asset, TierLimits]]] = {
     for tier, dollars in _DOLLARS.items()
 }
 """What each tier may pay, by asset."""
+
+_CEILINGS: Final[Mapping[Tier, int]] = {Tier.STARTER: 5_000, Tier.STANDARD: 250_000}
+"""In whole dollars; a tier that is not here has none."""
+
+CEILINGS: Final[Mapping[Tier, Mapping[Asset, int]]] = {
+    tier: {asset: _CEILINGS[tier] * minor for asset, minor in _MINOR_A_DOLLAR.items() if tier in _CEILINGS}
+    for tier in Tier
+}
+"""What payments may fill a wallet of each tier up to, by asset; no entry is no ceiling."""

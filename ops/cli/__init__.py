@@ -31,6 +31,7 @@ from ops.cli import (
     receipt,
     receivable,
     reconcile,
+    review,
     signer,
     simulate,
     standby,
@@ -74,6 +75,7 @@ app.add_typer(cold.app, name="cold")
 app.add_typer(personal.app, name="personal")
 app.add_typer(receipt.app, name="receipt")
 app.add_typer(receivable.app, name="receivable")
+app.add_typer(review.app, name="review")
 app.add_typer(tier.app, name="tier")
 app.add_typer(vault.app, name="vault")
 app.add_typer(contracts.app, name="contracts")

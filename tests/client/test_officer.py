@@ -27,7 +27,7 @@ from tests.fixtures.officers import enrol_officer
 from tests.fixtures.served import Served
 from tests.wallet_api.conftest import API, BASE, Phone, aye, ko
 from tests.wallet_api.test_officers import appointed, awaited
-from tests.wallet_api.test_withdrawals import deployment
+from tests.wallet_api.test_withdrawals import deployment, order
 from treasury.breaker import breaker_trip, trip_breaker
 
 __all__ = ["aye", "deployment", "ko", "wallets"]
@@ -67,6 +67,19 @@ async def test_two_officers_see_read_and_approve_a_withdrawal(api, aye, may, hla
     assert (await may.awaited())[0].approvals == 2
     with pytest.raises(NotFound):
         await may.approval_statement(uuid4())
+
+
+async def test_an_officer_looks_at_what_passed_through_and_says_what_they_found(api, may):
+    trader = await api.phone("trader", "30000")
+    made = order(api, "12000")
+    assert (await trader.post("/v1/withdrawals", made)).status_code == 201
+    (review,) = await may.reviews()
+    assert (str(review.withdrawal_id), str(review.passing)) == (made["id"], "12000.000000")
+    closed = await may.close_review(review.withdrawal_id, "known trader")
+    assert (closed.closed_by, closed.reason) == ("may_may", "known trader")
+    assert await may.reviews() == []
+    with pytest.raises(NotFound):
+        await may.close_review(uuid4(), "nothing")
 
 
 async def test_two_officers_decide_on_a_recall(api, aye, ko, may, hla):

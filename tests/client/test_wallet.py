@@ -391,6 +391,9 @@ class TestWithdraw:
     async def test_a_quote_holds_its_fee_for_its_amount(self, aye):
         quote = await aye.withdrawal_quote("20", "USDT")
         assert (quote.amount, quote.fee, quote.total) == (Decimal(20), Decimal(1), Decimal(21))
+        # It came in on chain as what leaves: nothing of it needs room.
+        assert quote.young == 0
+        assert [(room.window, room.left) for room in quote.young_rooms] == [("day", 1000), ("week", 5000)]
         other = aye.withdrawal_order("0x" + "ab" * 20, 21, "USDT", quote=quote)
         with pytest.raises(RequestRefused) as refused:
             await aye.withdraw(other)

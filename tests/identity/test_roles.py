@@ -33,6 +33,8 @@ WRITTEN = """
     see_duress_logins      support                      1
     see_recalls            compliance auditor           1
     decide_recall          compliance                   2  no subject
+    see_reviews            compliance auditor           1
+    close_review           compliance                   1  no subject
     change_tier            compliance                   2  no subject
     record_cold_address    treasury                     2
     write_off_debt         treasury                     2  no subject
@@ -69,7 +71,7 @@ def test_the_table_is_what_is_written_here():
 
 
 def test_what_hurts_takes_two_and_seeing_takes_one():
-    alone = {Action.BLOCK_RECEIVER, Action.READ_PERSONAL_DATA}
+    alone = {Action.BLOCK_RECEIVER, Action.CLOSE_REVIEW, Action.READ_PERSONAL_DATA}
     for action, rule in RIGHTS.items():
         assert rule.persons == (1 if action in SEEING | alone else 2), action
 

@@ -26,7 +26,7 @@ ASKS = ("/v1/withdrawals", "/v1/deposits", "/v1/payment_requests?role=payer", "/
 @pytest.fixture
 async def pinned(api: API, aye: Phone) -> Phone:
     """A phone whose two wallets differ as much as they can: in money, history and handle."""
-    await api.fund(aye, "5000000", USDT)
+    await api.fund(aye, "240000", USDT)
     answer = await aye.set_pin(PIN, duress_pin=DURESS, decoy_handle="@a_decoy_with_a_much_longer_na")
     assert answer.status_code == 200, answer.text
     await aye.log_in(PIN)

@@ -158,6 +158,11 @@ class TestQuotes:
             "fee": "1.000000",
             "total": "21.000000",
             "expires_at": "2027-01-15T08:10:00.000000Z",
+            "young": "0.000000",
+            "young_rooms": [
+                {"window": "day", "limit": "1000.000000", "left": "1000.000000", "more_at": None},
+                {"window": "week", "limit": "5000.000000", "left": "5000.000000", "more_at": None},
+            ],
         }
         for phone, change, code in [
             (aye, {"amount": "21"}, "quote_is_for_another"),

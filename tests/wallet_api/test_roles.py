@@ -28,6 +28,8 @@ ACTIONS = {
     "GET /v1/officers/duress_logins": Action.SEE_DURESS_LOGINS,
     "GET /v1/officers/recalls": Action.SEE_RECALLS,
     "POST /v1/officers/recalls/{recall_id}/votes": Action.DECIDE_RECALL,
+    "GET /v1/officers/reviews": Action.SEE_REVIEWS,
+    "POST /v1/officers/reviews/{withdrawal_id}/close": Action.CLOSE_REVIEW,
 }
 """What each operation is, which the description does not say."""
 

@@ -190,3 +190,43 @@ class TestWithdrawal:
         crossed = await aye.post("/v1/withdrawals", order(api, id=paid["id"]))
         assert crossed.json()["state"] == "held"
         assert await in_flight(api) == 40_000_000
+
+
+class TestYoungMoney:
+    """What is held for less than 30 days leaves by 1,000 a day and 5,000 a week."""
+
+    async def test_a_quote_says_what_is_young_and_what_room_is_left(self, api, ko):
+        rich = await api.phone("daw_rich", "9000")
+        await rich.pay(ko, "3000")
+        ask = {"asset": "USDT", "amount": "1200"}
+        quoted = (await ko.post("/v1/withdrawals/quotes", ask)).json()
+        # What ko deposited came first, and is free.
+        assert quoted["young"] == "1199.000000"
+        assert quoted["young_rooms"] == [
+            {"window": "day", "limit": "1000.000000", "left": "1000.000000", "more_at": None},
+            {"window": "week", "limit": "5000.000000", "left": "5000.000000", "more_at": None},
+        ]
+        assert (await ko.post("/v1/withdrawals", order(api, "500"))).status_code == 201
+        quoted = (await ko.post("/v1/withdrawals/quotes", ask)).json()
+        assert [(room["left"], room["more_at"][:19]) for room in quoted["young_rooms"]] == [
+            ("501.000000", "2027-01-16T08:00:00"),
+            ("4501.000000", "2027-01-22T08:00:00"),
+        ]
+
+    async def test_what_does_not_fit_is_refused_with_the_rule_and_given_back(self, api, ko):
+        rich = await api.phone("daw_rich", "9000")
+        await rich.pay(ko, "3000")
+        body = order(api, "1001.000001")
+        answer = await ko.post("/v1/withdrawals", body)
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (409, "young_funds_daily_limit_exceeded")
+        assert (problem["left"], problem["young"], problem["new_id_needed"]) == (
+            "1000.000000",
+            "1000.000001",
+            True,
+        )
+        assert await ko.available() == "3001.000000"
+        assert await in_flight(api) == 0
+        assert (await ko.post("/v1/withdrawals", body)).json()["code"] == problem["code"]
+        assert (await ko.get(f"/v1/withdrawals/{body['id']}")).json()["state"] == "refused"
+        assert (await ko.post("/v1/withdrawals", order(api, "1001"))).status_code == 201

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from foundation.assets import THB, USDT
 from foundation.errors import InvariantViolation, Refusal
@@ -28,6 +28,7 @@ from wallets.bulk_payments import (
 from wallets.bulk_uploads import upload_bulk_payment
 from wallets.history import history
 from wallets.history_filters import HistoryFilter, HistoryKind
+from wallets.models import WalletRow
 from wallets.payments import payment_by_id
 from wallets.tiers import TIER_LIMITS, Tier
 from wallets.wallets import wallet_account
@@ -81,6 +82,11 @@ async def close(bank: Bank, handle: str) -> None:
         ]
     )
     assert result.status.name == "CREATED"
+
+
+async def in_tier(bank: Bank, handle: str, tier: Tier) -> None:
+    async with bank.database.session() as session:
+        await session.execute(update(WalletRow).where(WalletRow.handle == handle).values(tier=tier))
 
 
 class TestUpload:
@@ -209,6 +215,7 @@ class TestRelease:
 
     async def test_what_the_limits_do_not_leave_room_for_is_not_begun(self, bank, mill):
         limits = TIER_LIMITS[Tier.BUSINESS][USDT]
+        await in_tier(bank, "ko_ko", Tier.BUSINESS)
         await bank.fund(mill.wallet, "1000000", USDT)
         count = limits.day // limits.per_payment
         most = limits.per_payment // 10**6
@@ -262,8 +269,18 @@ class TestExecution:
         assert (done.state, done.paid, done.paid_total.format()) == (BulkState.FINISHED, 3, "998.500000")
         assert [line.number for line in await mill.lines(bulk, state=LineState.REFUSED)] == [3, 5]
 
+    async def test_a_line_that_would_fill_its_payee_above_the_ceiling_is_refused_alone(self, bank, mill):
+        await bank.fund(await bank.wallet("starter"), "4900", USDT)
+        await in_tier(bank, "starter", Tier.STARTER)
+        bulk = await mill.upload("ko_ko,60,a", "starter,60,b", "starter,90,c", "starter,40,d")
+        await mill.release(bulk)
+        await mill.advance()
+        assert await mill.codes(bulk) == [None, None, "payee_balance_limit_exceeded", None]
+        assert await held(bank, "ko_ko", "starter") == ["60.000000", "5000.000000"]
+
     async def test_the_sum_takes_its_room_once_and_a_race_for_it_refuses_every_line(self, bank, mill):
         limits = TIER_LIMITS[Tier.BUSINESS][USDT]
+        await in_tier(bank, "ko_ko", Tier.BUSINESS)
         await bank.fund(mill.wallet, "1000000", USDT)
         most = limits.per_payment // 10**6
         bulks = [await mill.upload(*(f"ko_ko,{most},{number}{name}" for number in range(3))) for name in "ab"]

@@ -17,7 +17,7 @@ from tests.wallets.conftest import Bank
 from wallets import payments
 from wallets.errors import WalletCode
 from wallets.payments import Paid, pay, payment_by_id, payment_fee_id
-from wallets.tiers import TIER_LIMITS, Tier
+from wallets.tiers import CEILINGS, TIER_LIMITS, Tier
 
 
 @pytest.fixture
@@ -235,7 +235,8 @@ class TestRefused:
         assert result.status is CreateTransferStatus.CREATED
         assert (await refused(bank, bank.order(aye, ko, "1", USDT))).code is WalletCode.WALLET_CLOSED
 
-    async def test_more_than_the_payee_can_hold(self, bank, aye, ko):
+    async def test_more_than_the_payee_can_hold(self, bank, aye, ko, monkeypatch):
+        monkeypatch.setitem(CEILINGS, Tier.STANDARD, {})
         await bank.fund(ko, "9223372036754.775807", USDT)
         await bank.pay(bank.order(aye, ko, "99", USDT))
         await bank.pay(bank.order(ko, aye, "50", USDT))

@@ -30,6 +30,13 @@ class WindowAnswer(Answer):
     full_at: Annotated[TimeAnswer | None, Field(description="When all of it is free again at the latest.")]
 
 
+class CeilingAnswer(Answer):
+    """What payments may fill the wallet up to; what is on hold does not count."""
+
+    limit: AmountAnswer
+    left: Annotated[AmountAnswer, Field(description="How much more may come in by payments now.")]
+
+
 class LimitsAnswer(Answer):
     """How much the wallet may pay in one asset. Fees do not count."""
 
@@ -58,6 +65,7 @@ class LimitsAnswer(Answer):
                     "full_at": "2026-12-01T00:00:00.000000Z",
                 },
             ],
+            "ceiling": {"limit": "250000.000000", "left": "249250.000000"},
         }
     )
 
@@ -65,6 +73,9 @@ class LimitsAnswer(Answer):
     asset: AssetText
     per_payment: Annotated[AmountAnswer | None, Field(description="Null where the asset has no limits.")]
     windows: list[WindowAnswer]
+    ceiling: Annotated[
+        CeilingAnswer | None, Field(description="What the wallet may hold; null where that has no end.")
+    ]
 
 
 @router.get(
@@ -82,7 +93,9 @@ async def own_limits(
     """What the caller may still pay."""
     wallet = await wallet_read(request)
     wanted = asset_by_code(asset)
-    rooms = await connections_of(request).limits.rooms(wallet, wanted)
+    own = connections_of(request).limits
+    rooms = await own.rooms(wallet, wanted)
+    ceiling = await own.ceilings.ceiling(wallet, wanted)
     limits = TIER_LIMITS[wallet.tier].get(wanted)
     return answered(
         LimitsAnswer(
@@ -98,5 +111,8 @@ async def own_limits(
                 )
                 for room in rooms
             ],
+            ceiling=CeilingAnswer(limit=ceiling.limit.format(), left=ceiling.left.format())
+            if ceiling is not None
+            else None,
         )
     )

@@ -24,6 +24,7 @@ from treasury.withdrawals import (
     request_withdrawal,
     withdrawal_by_id,
 )
+from treasury.young_funds import YoungWindow, young_part, young_rooms
 from wallet_api.callers import wallet_of
 from wallet_api.connections import connections_of
 from wallet_api.operations import AMOUNTS, OF_A_WALLET, OF_THE_LEDGER, WITH_BODY, asks, problems, signed
@@ -39,6 +40,7 @@ from wallet_api.wire import (
     UUIDText,
     answered,
     id_in_path,
+    instant_text,
     read,
     shown,
 )
@@ -71,6 +73,9 @@ _NOT_HERE = {
     TreasuryCode.APPROVAL_TIMES_MALFORMED,
     TreasuryCode.APPROVAL_EXPIRED,
     TreasuryCode.APPROVAL_SIGNATURE_WRONG,
+    TreasuryCode.REVIEW_NOT_FOUND,
+    TreasuryCode.REVIEW_OF_OWN,
+    TreasuryCode.REVIEW_WITHOUT_REASON,
 }
 
 
@@ -103,8 +108,22 @@ class QuoteRequest(Asked):
     amount: AmountText
 
 
+class YoungRoomAnswer(Answer):
+    """How much money that is held for less than 30 days may still leave the platform."""
+
+    window: Annotated[YoungWindow, Field(description="day: any 24 hours; week: any 7 days.")]
+    limit: AmountAnswer
+    left: AmountAnswer
+    more_at: Annotated[
+        TimeAnswer | None, Field(description="When the first of what is used comes back; null: nothing is.")
+    ]
+
+
 class QuoteAnswer(Answer):
-    """A fee that is promised until it expires; name the quote in the withdrawal."""
+    """A fee that is promised until it expires; name the quote in the withdrawal.
+
+    What it says of young money is so now, and promised by nobody.
+    """
 
     model_config = shown(
         {
@@ -114,6 +133,21 @@ class QuoteAnswer(Answer):
             "fee": "1.000000",
             "total": "21.000000",
             "expires_at": "2026-11-23T14:15:09.123456Z",
+            "young": "20.000000",
+            "young_rooms": [
+                {
+                    "window": "day",
+                    "limit": "1000.000000",
+                    "left": "750.000000",
+                    "more_at": "2026-11-24T09:12:40.000000Z",
+                },
+                {
+                    "window": "week",
+                    "limit": "5000.000000",
+                    "left": "4750.000000",
+                    "more_at": "2026-11-30T09:12:40.000000Z",
+                },
+            ],
         }
     )
 
@@ -123,6 +157,12 @@ class QuoteAnswer(Answer):
     fee: AmountAnswer
     total: AmountAnswer
     expires_at: TimeAnswer
+    young: Annotated[
+        AmountAnswer, Field(description="What of the amount is held for less than 30 days and needs room.")
+    ]
+    young_rooms: Annotated[
+        list[YoungRoomAnswer], Field(description="None for an asset that the rules do not name.")
+    ]
 
 
 class WithdrawalAnswer(Answer):
@@ -165,6 +205,7 @@ class WithdrawalsAnswer(Answer):
     responses=problems(
         OF_A_WALLET,
         WITH_BODY,
+        OF_THE_LEDGER,
         AMOUNTS,
         ChainCode.DEPLOYMENT_NOT_FOUND,
         TreasuryCode.ASSET_NOT_ON_CHAIN,
@@ -181,6 +222,9 @@ async def quote(request: Request) -> Response:
     amount = Money.parse(asked.amount, asset_by_code(asked.asset))
     async with connections.database.session() as session:
         made = await quote_withdrawal(session, connections.clock, custody, wallet_id=wallet.id, amount=amount)
+    ledger, clock = connections.ledger, connections.clock
+    young = await young_part(ledger, clock, wallet_id=wallet.id, amount=amount)
+    rooms = await young_rooms(ledger, clock, wallet_id=wallet.id, asset=amount.asset)
     return answered(
         QuoteAnswer(
             id=str(made.id),
@@ -189,6 +233,16 @@ async def quote(request: Request) -> Response:
             fee=made.fee.format(),
             total=(amount + made.fee).format(),
             expires_at=made.expires_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            young=young.format(),
+            young_rooms=[
+                YoungRoomAnswer(
+                    window=room.window,
+                    limit=room.limit.format(),
+                    left=room.left.format(),
+                    more_at=instant_text(room.more_at) if room.more_at is not None else None,
+                )
+                for room in rooms
+            ],
         ),
         status=201,
     )

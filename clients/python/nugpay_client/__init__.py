@@ -47,10 +47,8 @@ from nugpay_client.keys import DeviceKey, RequestSigner, key_id
 from nugpay_client.memos import MemoKeys, open_memo, seal_memo
 from nugpay_client.models import (
     Acceptance,
-    AwaitedWithdrawal,
     Balance,
-    BlockedReceiver,
-    Breaker,
+    Ceiling,
     Deposit,
     DepositAddress,
     Fee,
@@ -60,14 +58,21 @@ from nugpay_client.models import (
     PaymentOrder,
     PaymentRequest,
     RequestOrder,
-    Statement,
-    Trip,
     WalletInfo,
     Withdrawal,
     WithdrawalOrder,
     WithdrawalQuote,
+    YoungRoom,
 )
 from nugpay_client.officer import Officer
+from nugpay_client.officer_models import (
+    AwaitedWithdrawal,
+    BlockedReceiver,
+    Breaker,
+    Review,
+    Statement,
+    Trip,
+)
 from nugpay_client.own_handles import FormerHandle, OwnHandle, OwnHandles
 from nugpay_client.payment_codes import PaymentCode, read_payment_code
 from nugpay_client.payment_requests import Requests
@@ -98,6 +103,7 @@ __all__ = [
     "BulkPayment",
     "BulkPayments",
     "Business",
+    "Ceiling",
     "Changes",
     "DaySettlement",
     "Deposit",
@@ -161,6 +167,7 @@ __all__ = [
     "RequestSigner",
     "Requests",
     "RetryPolicy",
+    "Review",
     "Sandbox",
     "SandboxState",
     "SandboxTime",
@@ -191,6 +198,7 @@ __all__ = [
     "Withdrawal",
     "WithdrawalOrder",
     "WithdrawalQuote",
+    "YoungRoom",
     "key_id",
     "open_memo",
     "read_payment_code",

@@ -108,7 +108,7 @@ class InsufficientFunds(RequestRefused):
 
 
 class LimitExceeded(RequestRefused):
-    """The payment is more than the wallet's tier may pay at once, in a day, a week or a month."""
+    """More than the wallet may pay or hold by its tier, or than young money may leave the platform."""
 
 
 class PayeeUnknown(RequestRefused):
@@ -224,6 +224,9 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "daily_value_limit_exceeded": LimitExceeded,
     "weekly_value_limit_exceeded": LimitExceeded,
     "monthly_value_limit_exceeded": LimitExceeded,
+    "payee_balance_limit_exceeded": LimitExceeded,
+    "young_funds_daily_limit_exceeded": LimitExceeded,
+    "young_funds_weekly_limit_exceeded": LimitExceeded,
     "api_key_wrong": NotAuthenticated,
     "session_missing": NotAuthenticated,
     "session_over": NotAuthenticated,
@@ -243,6 +246,7 @@ _KINDS: Final[dict[str, type[RequestRefused]]] = {
     "bulk_id_taken": IdAlreadyUsed,
     "payment_request_id_used_differently": IdAlreadyUsed,
     "bulk_id_used_differently": IdAlreadyUsed,
+    "review_not_found": NotFound,
     "handle_not_found": NotFound,
     "payment_request_not_found": NotFound,
     "bulk_not_found": NotFound,

@@ -219,6 +219,14 @@ class LimitWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What payments may fill the wallet up to."""
+
+    limit: Decimal
+    left: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How much the wallet may pay in one asset; fees do not count."""
 
@@ -227,6 +235,8 @@ class Limits:
     per_payment: Decimal | None
     """None where the asset has no limits."""
     windows: tuple[LimitWindow, ...]
+    ceiling: Ceiling | None
+    """What the wallet may hold; None where that has no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +250,18 @@ class Fee:
 
 
 @dataclass(frozen=True, slots=True)
+class YoungRoom:
+    """How much money that is held for less than 30 days may still leave the platform."""
+
+    window: str
+    """``day``: any 24 hours; ``week``: any 7 days."""
+    limit: Decimal
+    left: Decimal
+    more_at: datetime | None
+    """When the first of what is used comes back; None where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
 class WithdrawalQuote:
     """A withdrawal's fee, promised to this wallet until it expires."""
 
@@ -249,6 +271,10 @@ class WithdrawalQuote:
     fee: Decimal
     total: Decimal
     expires_at: datetime
+    young: Decimal
+    """What of the amount is held for less than 30 days, as of now, and needs room."""
+    young_rooms: tuple[YoungRoom, ...]
+    """What of that room is left, as of now; none for an asset that the rules do not name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,65 +368,6 @@ class Withdrawal:
     refusal_code: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitedWithdrawal:
-    """A withdrawal that is not paid before two officers have approved it."""
-
-    id: UUID
-    requester: UUID
-    """Who asked for it; cannot approve it."""
-    asset: str
-    amount: Decimal
-    fee: Decimal
-    to_address: str
-    awaits_since: datetime
-    approvals: int
-    """Officers whose approval is there and has not expired."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A text that an officer reads before their device signs it, and its lifetime."""
-
-    text: str
-    begins_at: int
-    """Seconds since 1970."""
-    expires_at: int
-    """Seconds since 1970."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """A trip of the breaker, and how far its release is."""
-
-    id: UUID
-    reason: str
-    tripped_at: datetime
-    signed_by: tuple[str, ...]
-    """Officers whose signature is there and has not expired."""
-    released_at: datetime | None
-    """None while it stops withdrawals."""
-    released_by: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Breaker:
-    """Whether withdrawals stand still, and the last trips, the newest first."""
-
-    stopped: bool
-    trips: tuple[Trip, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BlockedReceiver:
-    """An address that is never paid."""
-
-    address: str
-    reason: str
-    blocked_by: str
-    blocked_at: datetime
-
-
 def amount_text(amount: str | int | Decimal) -> str:
     """An amount as it is sent: a plain decimal, never a float."""
     if isinstance(amount, bool) or not isinstance(amount, str | int | Decimal):
@@ -443,6 +410,8 @@ def _value(kind: type[Any], name: str, value: Any) -> Any:
         if not all(isinstance(each, str) for each in value):
             raise TypeError(f"{name} is not text only")
         return tuple(value)
+    if declared == "tuple[YoungRoom, ...]":
+        return tuple(read(YoungRoom, each) for each in value)
     expected = {"int": int, "bool": bool, "str": str}[declared.removesuffix(" | None")]
     if not isinstance(value, expected):
         raise TypeError(f"{name} is {type(value).__name__}")

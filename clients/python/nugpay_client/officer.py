@@ -1,4 +1,4 @@
-"""The officer: approve large withdrawals, sign the breaker's release, block receivers, decide on recalls.
+"""The officer: approve and review withdrawals, release the breaker, block receivers, decide on recalls.
 
 What an officer decides of the first two is a signature of their device under a text. The server gives
 the text, the caller shows it, and only then it is signed; a text that is not about what
@@ -13,7 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from nugpay_client.errors import AnswerMalformed
-from nugpay_client.models import AwaitedWithdrawal, BlockedReceiver, Breaker, Statement, Trip, read
+from nugpay_client.models import read
+from nugpay_client.officer_models import AwaitedWithdrawal, BlockedReceiver, Breaker, Review, Statement, Trip
 from nugpay_client.recalls import DisputedRecall, disputed_of
 from nugpay_client.sessions import Session
 
@@ -97,6 +98,19 @@ class Officer(Session):
         body = {"address": address, "reason": reason}
         content = (await self._connection.send("POST", "/v1/officers/blocked_receivers", body)).content
         return [read(BlockedReceiver, each) for each in content["receivers"]]
+
+    # Reviews -------------------------------------------------------------------
+
+    async def reviews(self) -> list[Review]:
+        """Withdrawals by which much passed through and that nobody has looked at, the oldest first."""
+        content = (await self._connection.send("GET", "/v1/officers/reviews")).content
+        return [read(Review, each) for each in content["reviews"]]
+
+    async def close_review(self, withdrawal_id: UUID, reason: str) -> Review:
+        """Say what was found; what was closed stays as it was closed. ``NotFound``: there is none."""
+        path = f"/v1/officers/reviews/{withdrawal_id}/close"
+        closed: Review = read(Review, (await self._connection.send("POST", path, {"reason": reason})).content)
+        return closed
 
     # Recalls -------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from nugpay_client.memos import MemoKeys, seal_memo
 from nugpay_client.models import (
     Amount,
     Balance,
+    Ceiling,
     Deposit,
     DepositAddress,
     Fee,
@@ -245,12 +246,13 @@ class Wallet(Session):
         """How much this wallet may pay in an asset, and what of it is left."""
         content = (await self._connection.send("GET", "/v1/limits", query={"asset": asset})).content
         windows = tuple(read(LimitWindow, each) for each in content["windows"])
-        per_payment = content["per_payment"]
+        per_payment, ceiling = content["per_payment"], content["ceiling"]
         return Limits(
             tier=content["tier"],
             asset=content["asset"],
             per_payment=Decimal(per_payment) if per_payment is not None else None,
             windows=windows,
+            ceiling=read(Ceiling, ceiling) if ceiling is not None else None,
         )
 
     async def history(
