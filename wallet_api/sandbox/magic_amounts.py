@@ -62,6 +62,7 @@ _OF_PAYMENTS: Final[dict[int, RefusalCode]] = {
     9_923: WalletCode.PAYMENT_ALREADY_REFUSED,
     9_924: WalletCode.PAYEE_IS_PAYER,
     9_925: AskingCode.TOO_MANY_LOOKUPS,
+    9_926: WalletCode.PAYEE_BALANCE_LIMIT_EXCEEDED,
 }
 
 _OF_WITHDRAWALS: Final[dict[int, RefusalCode]] = {
@@ -85,6 +86,8 @@ _OF_WITHDRAWALS: Final[dict[int, RefusalCode]] = {
     9_948: TreasuryCode.QUOTE_IS_FOR_ANOTHER,
     9_949: TreasuryCode.ASSET_NOT_ON_CHAIN,
     9_950: ChainCode.DEPLOYMENT_NOT_FOUND,
+    9_951: TreasuryCode.YOUNG_FUNDS_DAILY_LIMIT_EXCEEDED,
+    9_952: TreasuryCode.YOUNG_FUNDS_WEEKLY_LIMIT_EXCEEDED,
 }
 
 _RETRY: Final[dict[RefusalCode, int]] = {
