@@ -434,6 +434,9 @@ async def test_limits_are_told_and_a_payment_beyond_one_says_what_is_left(wallet
         ("week", Decimal(9_000)),
         ("month", Decimal(9_000)),
     ]
+    theirs = (await ko.limits("USDT")).ceiling
+    assert theirs is not None
+    assert (theirs.limit, theirs.left) == (Decimal(250_000), Decimal(241_000))
     with pytest.raises(LimitExceeded):
         await aye.pay(aye.order("@ko_ko", "10000.01", "USDT"))
     await aye.pay(aye.order("@ko_ko", "10000", "USDT"))

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from foundation.assets import USDT
 from foundation.postgres import sync_url
 
 
@@ -33,6 +34,10 @@ async def test_what_is_left_is_told(api, aye, ko):
         ("month", "4000.000000", "3975.000000"),
     ]
     assert all(one["full_at"] for one in told["windows"])
+    # Filled to the brim by a deposit; 25 and the fee have left.
+    assert told["ceiling"] == {"limit": "5000.000000", "left": "25.025000"}
+    set_tier(api, "aye", "business")
+    assert (await aye.get("/v1/limits?asset=USDT")).json()["ceiling"] is None
 
 
 async def test_an_unused_limit_is_full(aye):
@@ -68,3 +73,12 @@ async def test_an_asset_that_is_none_is_refused(aye):
 async def test_limits_of_nobody_are_told_to_nobody(api):
     answer = await api.http.get("/v1/limits?asset=USDT")
     assert (answer.status_code, answer.json()["code"]) == (401, "signature_missing")
+
+
+async def test_a_payment_above_the_payees_ceiling_says_nothing_of_what_they_hold(api, aye, ko):
+    set_tier(api, "ko_ko", "starter")
+    await api.fund(ko, "4999", USDT)
+    problem = (await aye.pay(ko, "1.01")).json()
+    assert (problem["code"], problem["new_id_needed"]) == ("payee_balance_limit_exceeded", True)
+    assert not {"left", "limit", "balance"} & problem.keys()
+    assert await aye.available() == "5000.000000"
