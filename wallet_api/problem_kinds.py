@@ -223,7 +223,7 @@ PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
     BulkCode.BULK_RELEASED_DIFFERENTLY: ProblemKind(
         422, "Compare the file with the one that you mean to release."
     ),
-    BulkCode.BULK_RELEASED: ProblemKind(409, "GET /v1/bulk_payments/{id} says how far it is."),
+    BulkCode.BULK_RELEASED: ProblemKind(409, "GET /v1/bulk_payments says how far it is."),
     BulkCode.BULK_EXCEEDS_BALANCE: ProblemKind(409, "Nothing was paid. Add money, then release it again."),
     BulkCode.BULK_EXCEEDS_LIMIT: ProblemKind(
         409, "Nothing was paid. GET /v1/limits says what is left; release it when there is room."

@@ -32,7 +32,7 @@ async def test_a_review_is_listed_and_closed_by_an_officer_in_office(treasury: T
     listed = await review._list()
     assert listed.startswith(withdrawal)
     assert "10000.000001 USDT in a week" in listed
-    with pytest.raises(OperationError, match="no officer nobody"):
+    with pytest.raises(OperationError, match="no officer of compliance called nobody"):
         await review._close(withdrawal, "nobody", "looks fine")
     with pytest.raises(Refusal) as refused:
         await review._close(withdrawal, "may", " ")

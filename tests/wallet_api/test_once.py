@@ -143,6 +143,8 @@ BODIES: dict[str, Any] = {
 """By path: what is asked for but its id, and what is another thing, if anything can be."""
 
 
+# Half a minute alone; six times as long beside much other work.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", CREATIONS)
 async def test_a_thousand_times_at_once_is_once(api: API, path: str) -> None:
     aye, ko = await api.phone("aye_aye", "100"), await api.phone("ko_ko", "10")

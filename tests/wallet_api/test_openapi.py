@@ -64,6 +64,7 @@ WITHOUT_BODY = {
     "POST /v1/merchant/webhooks/{webhook_id}/secret",
     "POST /v1/merchant/events/{event_id}/resend",
     "POST /v1/payment_requests/{request_id}/decline",
+    "POST /v1/bulk_payments/{bulk_id}/cancel",
     "POST /v1/payment_requests/{request_id}/cancel",
     "POST /v1/recalls/{recall_id}/agree",
     "POST /v1/recalls/{recall_id}/decline",

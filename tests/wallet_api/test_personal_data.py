@@ -70,7 +70,7 @@ async def test_papers_are_kept_of_businesses_and_of_nobody_else(api, aye, refusa
     for papers in ({"legal_name": "Tea Co."}, {"registration_number": "1"}):
         assert await refusals.code(aye.put(PATH, papers), nonces=1) == "personal_data_tier_needed"
     await make_business(api, "aye_aye")
-    api.connections.wallets = type(api.connections.wallets)(api.database, api.ledger)
+    api.connections.wallets = type(api.connections.wallets)(api.database, api.ledger, api.clock)
     given = (await aye.put(PATH, LONGEST)).json()
     assert given | LONGEST == given
 
@@ -112,7 +112,7 @@ async def test_nobody_has_it_but_its_owner_in_a_session_or_signed(api, aye, ko):
 
 async def test_under_duress_it_is_the_decoys_and_every_answer_has_one_form_and_size(api, pinned, aye):
     await make_business(api, "aye_aye")
-    api.connections.wallets = type(api.connections.wallets)(api.database, api.ledger)
+    api.connections.wallets = type(api.connections.wallets)(api.database, api.ledger, api.clock)
     await pinned.log_in(PIN)
     assert (await pinned.put(PATH, LONGEST)).status_code == 200
     owner = (await api.connections.wallets.by_handle("aye_aye")).person_id

@@ -277,7 +277,7 @@ async def release_file(request: Request, bulk_id: BulkPath) -> Response:
     response_model=BulkAnswer,
     summary="Cancel a file of payments",
     description="By any device of the wallet, while no device has released it: it is never paid then. "
-    "The same again gives the bulk payment as it stands.",
+    "Without a body. The same again gives the bulk payment as it stands.",
     responses=problems(
         OF_A_WALLET, FoundationCode.ID_MALFORMED, BulkCode.BULK_NOT_FOUND, BulkCode.BULK_RELEASED
     ),
