@@ -62,8 +62,7 @@ class SandboxClock:
     async def sleep(self, seconds: float) -> None:
         """Wait until this clock has advanced by that much, by time or by a move."""
         until = self.now_ns() + round(seconds * SECOND_NS)
-        # Another process may move the clock, so there is no event loop to notify.
-        while (left := until - self.now_ns()) > 0:  # noqa: ASYNC110
+        while (left := until - self.now_ns()) > 0:  # noqa: ASYNC110 - another process may move it: no event to wait for.
             await asyncio.sleep(min(left / SECOND_NS, _POLL_SECONDS))
 
     def advance(self, seconds: int) -> bool:
