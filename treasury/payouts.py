@@ -140,17 +140,17 @@ class _Step:
     async def advance(self, one: OpenWithdrawal, booked: set[int]) -> None:
         """The next step of one withdrawal; ``booked`` are the transfers that the ledger has."""
         row = one.row
-        # Settled or returned, and the process died before it wrote that down.
-        if {settlement_transfer_id(row.id).int, void_transfer_id(row.id).int} & booked:
-            if void_transfer_id(row.id).int in booked:
-                await give_room_back(self._ledger, row)
-            await self._close(row.id)
-            return
-        # Nothing is held: the client's retry will do it, or nobody.
-        if hold_transfer_id(row.id).int not in booked:
-            return
+        is_returned = void_transfer_id(row.id).int in booked
         try:
-            if one.departure is not None:
+            # Settled or returned, and the process died before it wrote that down.
+            if is_returned or settlement_transfer_id(row.id).int in booked:
+                if is_returned:
+                    await give_room_back(self._ledger, row)
+                await self._close(row.id)
+            # Nothing is held: the client's retry will do it, or nobody.
+            elif hold_transfer_id(row.id).int not in booked:
+                return
+            elif one.departure is not None:
                 await settle_withdrawal(self._ledger, row)
                 # Dies here: posted; the next step finds the settlement and closes.
                 await self._close(row.id)
@@ -160,7 +160,8 @@ class _Step:
             elif one.revoked:
                 await self._return_unsigned(row)
             elif not one.approved and not await self._is_admitted(row):
-                pass
+                # No room: its money went back there, and nothing of it is left to send.
+                return
             elif not await self._may_be_sent(one):
                 if one.batch_id is not None:
                     self._unsound.add(one.batch_id)

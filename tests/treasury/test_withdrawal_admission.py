@@ -13,13 +13,14 @@ from foundation.ids import uuid7
 from foundation.money import Money
 from ledger.chart import TransferCode, wallet_account_id
 from ledger.contract import CreateTransferStatus, Transfer
+from ledger.interface import LedgerUnavailable
 from tests.treasury.conftest import OUTSIDE, Treasury
 from tests.treasury.mortality import Died, Fate, MortalRPC
 from tests.treasury.moves import mortal_treasury, seen
 from treasury.errors import TreasuryCode
 from treasury.models import TreasuryWithdrawal
 from treasury.reviews import close_review, open_reviews
-from treasury.withdrawal_transfers import hold_withdrawal
+from treasury.withdrawal_transfers import hold_withdrawal, return_withdrawal
 from treasury.withdrawals import WithdrawalState
 from treasury.young_funds import young_rooms
 
@@ -89,6 +90,31 @@ class TestYoungFunds:
         await treasury.advance()
         assert (await seen(treasury, wallet_id, withdrawal.id)).state is WithdrawalState.RETURNED
         assert await left(treasury, wallet_id) == ["1000.000000", "5000.000000"]
+
+    async def test_a_ledger_that_is_away_while_room_is_given_back_holds_up_that_withdrawal_alone(
+        self, treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wallet_id = await treasury.wallet()
+        await receive(treasury, wallet_id, "3000.000000")
+        returned = await treasury.request(wallet_id, "900.000000")
+        async with treasury.database.session() as session:
+            row = await session.get_one(TreasuryWithdrawal, returned.id)
+        # What a process leaves that died between the void and the room.
+        await return_withdrawal(treasury.ledger, row)
+        other = await treasury.request(wallet_id, "50.000000")
+
+        async def away(*_: object) -> None:
+            raise LedgerUnavailable("The ledger does not answer.", outcome_unknown=True)
+
+        with monkeypatch.context() as outage:
+            outage.setattr("treasury.payouts.give_room_back", away)
+            report = await treasury.advance()
+        assert (report.sent, report.troubles) == (1, ["ledger_unavailable: The ledger does not answer."])
+        assert await left(treasury, wallet_id) == ["50.000000", "4050.000000"]
+        await treasury.finalize()
+        await treasury.advance()
+        assert (await seen(treasury, wallet_id, other.id)).state is WithdrawalState.PAID
+        assert await left(treasury, wallet_id) == ["950.000000", "4950.000000"]
 
     async def test_the_worker_asks_the_rules_where_the_request_died_after_its_hold(
         self, treasury: Treasury
