@@ -45,8 +45,9 @@ from ledger.contract import (
     Transfer,
 )
 from ledger.door.rights import LedgerForbidden
+from ledger.frames import Question
 from ledger.interface import LedgerBusy, LedgerUnavailable, SegmentArchived
-from ledger.operations import JSON, PACKED
+from ledger.operations import JSON
 from ledger.queries import questions as q
 from ledger.queries.operations import QUERY_OPERATIONS, QueryOperation
 from ledger.query_records import (
@@ -193,14 +194,15 @@ class LedgerClient:
         return await self._query(QUERY_OPERATIONS["get_changes"], question, q.ChangesPage)
 
     async def _query(self, operation: QueryOperation, question: Any, kind: type[Answer]) -> Answer:
-        headers = {"content-type": JSON} | ({"accept": PACKED} if operation.rows else {})
-        body = await self._request(operation.name, operation.write_question(question), headers, writes=False)
-        answer = operation.read_answer(body)
+        asked = Question(
+            operation.name, operation.write_question(question), JSON, wants_packed=operation.rows is not None
+        )
+        answer = operation.read_answer(await self._request(asked, writes=False))
         assert isinstance(answer, kind)
         return answer
 
     async def _read(self, operation: str, body: bytes, unpack: Callable[[bytes], Answer]) -> Answer:
-        return unpack(await self._request(operation, body, {}, writes=False))
+        return unpack(await self._request(Question(operation, body), writes=False))
 
     async def _create(self, operation: str, body: bytes, count: int) -> bytes:
         if count > BATCH_MAX:
@@ -211,30 +213,29 @@ class LedgerClient:
         body = pack_ids(ids)
         if len(ids) > BATCH_MAX:
             # The server says what it thinks of that.
-            return await self._request(operation, body, {}, writes=False)
+            return await self._request(Question(operation, body), writes=False)
         return await self._shared[operation].ask(body, len(ids))
 
     def _shared_requests(self, operation: str, divide: Divide, *, writes: bool) -> SharedRequests:
-        async def send(body: bytes, headers: dict[str, str]) -> bytes:
-            return await self._request(operation, body, headers, writes=writes)
+        async def send(body: bytes, batches: Sequence[int] | None) -> bytes:
+            return await self._request(Question(operation, body, batches=batches), writes=writes)
 
         return SharedRequests(send, divide, tells_batches=writes)
 
-    async def _request(self, operation: str, body: bytes, headers: dict[str, str], *, writes: bool) -> bytes:
+    async def _request(self, question: Question, *, writes: bool) -> bytes:
         """Ask until there is an answer or the deadline is over."""
         deadline = time.monotonic() + self._deadline_seconds
         may_have_happened = False
-        headers = {"content-type": PACKED} | headers
         tries = 0
         while True:
             asked = self._first
             tries += 1
             try:
-                response = await self._servers[asked].post(f"/v1/{operation}", body, headers)
+                response = await self._servers[asked].ask(question)
             except CannotConnect as error:
                 reason = f"cannot connect: {error}"
             except ConnectionLost as error:
-                # The request may have arrived: the same ids make another try safe.
+                # The question may have arrived: the same ids make another try safe.
                 may_have_happened = writes
                 reason = f"connection lost: {error}"
             else:
@@ -246,7 +247,7 @@ class LedgerClient:
                 reason = str(problem.get("detail"))
                 busy = problem.get("code") == "ledger_busy"
                 if busy and not may_have_happened:
-                    raise LedgerBusy(int(response.headers.get("retry-after", "1")))
+                    raise LedgerBusy(int(problem.get("retry_seconds") or 1))
                 if not busy:
                     # It may be a standby now, and its name another process' by now.
                     await self._servers[asked].connect_anew()

@@ -23,8 +23,12 @@ from ledger.contract import (
     Transfer,
 )
 from ledger.decisions import TransferRequest
+from ledger.interface import SegmentArchived
 from ledger.state import State
 from ledger.tail_view import TailView
+
+Outcome = npt.NDArray[np.void] | SegmentArchived
+"""What became of a request to create transfers: a result record each, or why nothing was done."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,10 +41,13 @@ class CreateAccounts:
 
 @dataclass(slots=True, eq=False)
 class CreateTransfers:
-    """Create transfers; the answer is one result record each."""
+    """Create transfers: requests that travelled together, each with a caller's own chains.
 
-    events: TransferRequest
-    answer: Answer[npt.NDArray[np.void]] = field(default_factory=Answer)
+    The answer has of each request its results, a record each, or why it was not decided.
+    """
+
+    requests: Sequence[TransferRequest]
+    answer: Answer[list[Outcome]] = field(default_factory=Answer)
 
 
 @dataclass(slots=True, eq=False)
@@ -145,4 +152,6 @@ def check_accounts(events: Sequence[Account]) -> None:
 
 def size_of(command: Command) -> int:
     """How much of a group a command fills, in events."""
-    return max(len(command.events), 1) if isinstance(command, CreateAccounts | CreateTransfers) else 1
+    if isinstance(command, CreateTransfers):
+        return max(sum(map(len, command.requests)), 1)
+    return max(len(command.events), 1) if isinstance(command, CreateAccounts) else 1

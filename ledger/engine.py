@@ -30,6 +30,7 @@ from ledger.commands import (
     Instant,
     LookupAccounts,
     Newest,
+    Outcome,
     TakeView,
     check_accounts,
     check_transfers,
@@ -51,7 +52,7 @@ from ledger.contract import (
 )
 from ledger.decisions import TransferRequest
 from ledger.filters import check_filter
-from ledger.interface import LedgerUnavailable
+from ledger.interface import LedgerUnavailable, SegmentArchived
 from ledger.journal import Journal
 from ledger.queries.archived import ArchivedLookups
 from ledger.queries.asking import Queries
@@ -194,7 +195,9 @@ class LedgerEngine:
         """See :class:`ledger.interface.Ledger`."""
         _check_size(transfers)
         check_transfers(transfers)
-        results = await self._create(TransferRequest(objects=transfers))
+        (results,) = await self._create([TransferRequest(objects=transfers)])
+        if isinstance(results, SegmentArchived):
+            raise results
         return [
             CreateTransferResult(timestamp, CreateTransferStatus(status))
             for timestamp, status, _ in results.tolist()
@@ -203,22 +206,22 @@ class LedgerEngine:
     async def create_transfer_records(self, records: Records) -> Records:
         """The same for bulk callers: ``TRANSFER_DTYPE`` in, ``RESULT_DTYPE`` out."""
         _check_size(records)
-        return await self._create(TransferRequest(records=records))
+        (results,) = await self._create([TransferRequest(records=records)])
+        if isinstance(results, SegmentArchived):
+            raise results
+        return results
 
-    async def create_transfer_batches(self, batches: Sequence[Records]) -> list[Records | BaseException]:
+    async def create_transfer_batches(self, batches: Sequence[Records]) -> list[Outcome]:
         """Batches that travelled together, each with a caller's own chains: the outcome of each, in order.
 
         Raises ``LedgerBusy`` or ``LedgerUnavailable`` where nothing of any of them was looked at.
         """
-        for records in batches:
-            _check_size(records)
-        commands = [CreateTransfers(TransferRequest(records=records)) for records in batches]
-        self._writer.submit(*commands)
-        answers = [command.answer.future for command in commands]
-        return await asyncio.gather(*answers, return_exceptions=True)
+        if sum(map(len, batches)) > BATCH_MAX:
+            raise InvalidRequest(f"a request holds at most {BATCH_MAX} items")
+        return await self._create([TransferRequest(records=records) for records in batches])
 
-    async def _create(self, request: TransferRequest) -> Records:
-        command = CreateTransfers(request)
+    async def _create(self, requests: Sequence[TransferRequest]) -> list[Outcome]:
+        command = CreateTransfers(requests)
         self._writer.submit(command)
         return await command.answer
 

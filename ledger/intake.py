@@ -31,10 +31,8 @@ class Intake:
     """Commands that wait, and the bell that wakes the writer."""
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[Command, bool]] = deque()
-        """Commands, and of each whether it is the last of those that came with it."""
-        self._callers = 0
-        """How many callers those are who wait for them."""
+        self._queue: deque[Command] = deque()
+        """One of each caller who waits."""
         self._events = 0
         self._bell = threading.Condition()
         self._refusal: str | None = None
@@ -47,37 +45,35 @@ class Intake:
         """Whether the writer was asked to end."""
         return self._closing
 
-    def submit(self, *commands: Command) -> None:
-        """Queue what one caller asks at once.
+    def submit(self, command: Command) -> None:
+        """Queue what a caller asks.
 
-        Raises ``LedgerBusy`` or ``LedgerUnavailable`` where nothing of it is taken.
+        Raises ``LedgerBusy`` or ``LedgerUnavailable`` where it is not taken.
         """
-        size = sum(map(size_of, commands))
+        size = size_of(command)
         with self._bell:
             if self._closing:
                 raise LedgerUnavailable("The ledger is stopping.", outcome_unknown=False)
             if self._refusal is not None:
                 raise LedgerUnavailable(self._refusal, outcome_unknown=False)
-            if self._holds_creations and any(map(_creates, commands)):
+            if self._holds_creations and _creates(command):
                 raise LedgerBusy(retry_seconds=1)
             if self._events and self._events + size > QUEUE_EVENTS_MAX:
                 raise LedgerBusy(retry_seconds=1)
-            last = len(commands) - 1
-            self._queue.extend((command, place == last) for place, command in enumerate(commands))
-            self._callers += 1
+            self._queue.append(command)
             self._events += size
-            if self._callers >= self._wanted or self._events >= GATHER_EVENTS_MAX:
+            if len(self._queue) >= self._wanted or self._events >= GATHER_EVENTS_MAX:
                 self._bell.notify_all()
 
-    def take(self, wait_seconds: float, expected: int = 1) -> tuple[list[Command], int]:
-        """The next group, at most 8,189 events, and how many callers wait for it; empty when nothing came.
+    def take(self, wait_seconds: float, expected: int = 1) -> list[Command]:
+        """The next group, at most 8,189 events; empty when nothing came.
 
         Callers who have just been answered ask again at once. Taken one by one as they
         come, they would fall apart into small groups for ever, each with a commit of
         its own; so where ``expected`` callers may come, those who are first wait a
-        moment for the others, as PostgreSQL's ``commit_delay`` does. A request with
-        many commands is one caller: whoever sends it sends the next when this one is
-        answered, and nobody may wait for that.
+        moment for the others, as PostgreSQL's ``commit_delay`` does. What travelled together
+        is one command and one caller: whoever sent it sends the next when this one is
+        answered, and nobody may wait for its parts.
         """
         with self._bell:
             if not self._queue and not self._closing and wait_seconds:
@@ -85,25 +81,21 @@ class Intake:
             if self._queue and wait_seconds:
                 self._gather(expected)
             group: list[Command] = []
-            events = callers = 0
+            events = 0
             while self._queue:
-                command, is_last = self._queue[0]
-                size = size_of(command)
+                size = size_of(self._queue[0])
                 if group and events + size > BATCH_MAX:
                     break
-                self._queue.popleft()
-                group.append(command)
+                group.append(self._queue.popleft())
                 events += size
-                callers += is_last
             self._events -= events
-            self._callers -= callers
-            return group, callers
+            return group
 
     def _gather(self, expected: int) -> None:
         """Wait a moment until so many callers are there; the bell is held."""
 
         def is_enough() -> bool:
-            return self._callers >= expected or self._events >= GATHER_EVENTS_MAX or self._closing
+            return len(self._queue) >= expected or self._events >= GATHER_EVENTS_MAX or self._closing
 
         # The bell stays silent until then: a writer woken for each would take turns with its callers.
         self._wanted = expected
@@ -113,7 +105,7 @@ class Intake:
     @property
     def waiting_callers(self) -> int:
         """How many callers wait."""
-        return self._callers
+        return len(self._queue)
 
     @property
     def waiting_events(self) -> int:
@@ -148,9 +140,9 @@ class Intake:
         Their requests were never looked at.
         """
         with self._bell:
-            commands = [command for command, _ in self._queue]
+            commands = list(self._queue)
             self._queue.clear()
-            self._events = self._callers = 0
+            self._events = 0
             if from_now_on:
                 self._refusal = detail
         give((command.answer, LedgerUnavailable(detail, outcome_unknown=False)) for command in commands)

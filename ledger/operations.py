@@ -142,16 +142,22 @@ def _read_number(name: str, value: Any) -> int:
     return value
 
 
-def split_batches(header: str | None, events: Sequence[Any]) -> list[Sequence[Any]]:
-    """The batches of a request that carries several; one when there is no header."""
+def read_batches(header: str | None) -> list[int] | None:
+    """The sizes that a header lists; None when there is none."""
     if header is None:
-        return [events]
+        return None
     try:
-        sizes = [int(part) for part in header.split(",")]
+        return [int(part) for part in header.split(",")]
     except ValueError:
         raise InvalidRequest(f"{BATCHES_HEADER} lists sizes such as 3,1,8") from None
+
+
+def split_batches(sizes: Sequence[int] | None, events: Sequence[Any]) -> list[Sequence[Any]]:
+    """The batches of a request that carries several; all events are one where nobody divided them."""
+    if sizes is None:
+        return [events]
     if any(size < 0 for size in sizes) or sum(sizes) != len(events):
-        raise InvalidRequest(f"{BATCHES_HEADER} does not sum to the {len(events)} events sent")
+        raise InvalidRequest(f"the batches do not sum to the {len(events)} events sent")
     batches, at = [], 0
     for size in sizes:
         batches.append(events[at : at + size])

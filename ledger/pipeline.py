@@ -23,7 +23,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, Protocol
 
 import psycopg
@@ -48,7 +48,7 @@ from ledger.commands import (
     Newest,
     TakeView,
 )
-from ledger.decisions import decide_requests
+from ledger.decisions import TransferRequest, decide_requests
 from ledger.draft import Draft
 from ledger.intake import Intake
 from ledger.interface import LedgerUnavailable, SegmentArchived
@@ -93,8 +93,6 @@ class Group:
     commands: list[Command]
     answers: list[Any]
     draft: Draft
-    callers: int = 1
-    """How many callers wait for it."""
     batch: Batch | None = None
     checkpoint: Checkpoint | None = None
     commit: Future[None] | None = None
@@ -151,18 +149,16 @@ class Pipeline:
         """One turn: take what waits, decide it, commit it; False when everything is done after a close."""
         closing = self._intake.is_closing
         commands: list[Command] = []
-        callers = 0
         try:
             if self._committing is not None and self._intake.waiting_events < PIPELINE_EVENTS_MIN:
                 # Few wait: the end of the commit brings more, and one large
                 # group costs less than two small ones.
                 self._finish()
             self._slow_down()
-            commands, callers = self._intake.take(0 if self._committing else wait_seconds, self._expected)
+            commands = self._intake.take(0 if self._committing else wait_seconds, self._expected)
             if not commands and self._committing is None and closing:
                 return False
             decided = self._decide(commands, self._committing)
-            decided.callers = callers
             if self._committing is not None and _is_large(decided):
                 self._finish(decided)
             else:
@@ -220,11 +216,17 @@ class Pipeline:
         load = partial(load_known, tenure.lookups, tenure.tail, state, draft)
         for kind, run in groupby(commands, key=type):
             if kind is CreateTransfers:
-                requests = [command.events for command in run if isinstance(command, CreateTransfers)]
+                sizes: list[int] = []
+                requests: list[TransferRequest] = []
+                for command in run:
+                    assert isinstance(command, CreateTransfers)
+                    sizes.append(len(command.requests))
+                    requests += command.requests
                 refused = refuse_archived(tenure, draft, requests)
                 accepted = [request for request, error in zip(requests, refused, strict=True) if not error]
                 decided = iter(decide_requests(state, draft, tenure.ids, now_ns, accepted, load))
-                group.answers += [next(decided) if error is None else error for error in refused]
+                outcomes = (next(decided) if error is None else error for error in refused)
+                group.answers += [list(islice(outcomes, size)) for size in sizes]
             else:
                 group.answers += [self._decide_other(tenure, draft, now_ns, command) for command in run]
         state.flush()
@@ -312,7 +314,7 @@ class Pipeline:
             # counts must be in the tail already.
             self.stored_head = group.batch.head
             self.on_stored(self.stored_head)
-        self._expected = group.callers + self._intake.waiting_callers
+        self._expected = len(group.commands) + self._intake.waiting_callers
         give(
             (command.answer, self._newest() if isinstance(command, TakeView) else answer)
             for command, answer in zip(group.commands, group.answers, strict=True)

@@ -1,4 +1,4 @@
-"""The ledger process: the engine behind HTTP on a Unix socket, or on TCP with mutual TLS.
+"""The ledger process: the engine behind frames and HTTP on a Unix socket, or on TCP with mutual TLS.
 
 The Unix socket belongs to its owner alone. A process that waits for the lock
 listens on a name of its own and takes the public name only when it serves, so
@@ -28,6 +28,7 @@ from foundation.settings import Settings, get_settings
 from ledger.archived import SegmentFinder
 from ledger.chart import open_system_accounts
 from ledger.door.application import create_app
+from ledger.door.desk import Desk
 from ledger.door.judge import Door
 from ledger.door.peers import protocol_for
 from ledger.door.rights import RightsRefused, load_rights
@@ -112,9 +113,10 @@ async def listening(
         raise TLSRefused(f"{address} is served with TLS only")
     listener, own = bind(address)
     inode = _inode(own)
+    desk = Desk(engine, door)
     config = uvicorn.Config(
-        create_app(engine, door),
-        http=protocol_for(door),
+        create_app(desk, engine, door),
+        http=protocol_for(desk, door),
         ws="none",
         ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         log_config=None,

@@ -15,11 +15,10 @@ from typing import Final
 from ledger.contract import BATCH_MAX
 from ledger.door.rights import LedgerForbidden
 from ledger.interface import SegmentArchived
-from ledger.operations import BATCHES_HEADER
 from ledger.records import ID_SIZE, RECORD_SIZE, RESULT_SIZE
 
-Send = Callable[[bytes, dict[str, str]], Awaitable[bytes]]
-"""Sends a request's body and headers; gives the body of the answer, or raises."""
+Send = Callable[[bytes, Sequence[int] | None], Awaitable[bytes]]
+"""Sends a request's body and the sizes of its batches; gives the body of the answer, or raises."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,9 +84,9 @@ class SharedRequests:
     async def _send_together(self, calls: list[Call]) -> None:
         """Send calls in one request; every one of them gets its answer, or hears of the failure."""
         several = self._tells_batches and len(calls) > 1
-        headers = {BATCHES_HEADER: ",".join(str(call.count) for call in calls)} if several else {}
+        batches = [call.count for call in calls] if several else None
         try:
-            body = await self._send(b"".join([call.body for call in calls]), headers)
+            body = await self._send(b"".join([call.body for call in calls]), batches)
             parts = self._divide(calls, body)
         # Every caller of this request must hear of its failure, whatever it is.
         except Exception as error:  # noqa: BLE001

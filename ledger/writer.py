@@ -130,9 +130,9 @@ class Writer:
         if self.phase is Phase.STOPPED:
             raise self.failure or LedgerUnavailable("The ledger has stopped.", outcome_unknown=False)
 
-    def submit(self, *commands: Command) -> None:
-        """Queue what one caller asks at once; see :meth:`ledger.intake.Intake.submit`."""
-        self._intake.submit(*commands)
+    def submit(self, command: Command) -> None:
+        """Queue what a caller asks; see :meth:`ledger.intake.Intake.submit`."""
+        self._intake.submit(command)
 
     def _run(self) -> None:
         try:

@@ -2,7 +2,8 @@
 
 uvicorn keeps its connections to itself, so its protocol is extended: it asks once
 a connection and puts the caller into the scope of each request. Nothing that a
-request says of itself is looked at.
+request says of itself is looked at. A connection that begins with the preface of
+frames is handed over to those who speak them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from foundation.clock import SECOND_NS
+from ledger.door.desk import Desk
+from ledger.door.framing import FrameProtocol
 from ledger.door.judge import NOBODY, Caller, Door
 from ledger.door.tls import identity_of
+from ledger.frames import PREFACE
 
 log = structlog.get_logger()
 
@@ -29,15 +33,40 @@ _CREDENTIALS = struct.Struct("3i")
 """What SO_PEERCRED gives: process, user and group of the peer."""
 
 
-def protocol_for(door: Door) -> type[asyncio.Protocol]:
-    """The protocol of uvicorn, with the callers that a door knows."""
+def protocol_for(desk: Desk, door: Door) -> type[asyncio.Protocol]:
+    """The protocol of uvicorn, with the callers that a door knows, and frames to a desk."""
 
     class PeerProtocol(HttpToolsProtocol):
-        """HTTP that knows who speaks."""
+        """HTTP that knows who speaks, until it turns out to be frames."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
             self._caller = caller_of(door, transport)
+            self._first = b""
+            """What came so far of a preface."""
+            self._is_http = False
             super().connection_made(transport)
+
+        def data_received(self, data: bytes) -> None:
+            if self._is_http:
+                super().data_received(data)
+                return
+            first = self._first + data
+            if not first.startswith(PREFACE[: len(first)]):
+                self._is_http = True
+                super().data_received(first)
+            elif len(first) < len(PREFACE):
+                self._first = first
+            else:
+                self._hand_over(first.removeprefix(PREFACE))
+
+        def _hand_over(self, rest: bytes) -> None:
+            self._unset_keepalive_if_required()
+            self.connections.discard(self)
+            frames = FrameProtocol(desk, self._caller, self.connections)
+            self.transport.set_protocol(frames)
+            frames.connection_made(self.transport)
+            if rest:
+                frames.data_received(rest)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from ledger.contract import Account, Transfer
 from ledger.door.application import create_app
+from ledger.door.desk import Desk
 from ledger.door.judge import Caller, Door
 from ledger.door.peers import CALLER
 from ledger.engine import LedgerEngine
@@ -26,7 +27,7 @@ class Visitor:
     """One caller in front of the application of an engine, without a connection between."""
 
     def __init__(self, engine: LedgerEngine, door: Door, caller: Caller | None) -> None:
-        self._app: Starlette = create_app(engine, door)
+        self._app: Starlette = create_app(Desk(engine, door), engine, door)
         self._caller = caller
 
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:

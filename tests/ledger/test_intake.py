@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from ledger.commands import Command, LookupAccounts
+from ledger.commands import Command, CreateTransfers, LookupAccounts, size_of
+from ledger.contract import Transfer
+from ledger.decisions import TransferRequest
 from ledger.intake import GATHER_SECONDS, Intake
 
 
@@ -14,10 +16,15 @@ def lookup(number: int) -> Command:
     return LookupAccounts([number])
 
 
+def payments(count: int) -> Command:
+    """Requests of so many callers that came as one."""
+    return CreateTransfers([TransferRequest(objects=[Transfer(id=number)]) for number in range(1, count + 1)])
+
+
 def taken_in_thread(intake: Intake, expected: int) -> tuple[threading.Thread, list[list[Command]]]:
     """A thread that takes one group, and where it leaves it."""
     groups: list[list[Command]] = []
-    thread = threading.Thread(target=lambda: groups.append(intake.take(5, expected)[0]))
+    thread = threading.Thread(target=lambda: groups.append(intake.take(5, expected)))
     thread.start()
     return thread, groups
 
@@ -50,15 +57,15 @@ async def test_callers_who_do_not_come_are_waited_for_a_moment_only() -> None:
     intake = Intake()
     intake.submit(lookup(1))
     began = time.monotonic()
-    assert len(intake.take(5, 64)[0]) == 1
+    assert len(intake.take(5, 64)) == 1
     assert GATHER_SECONDS / 2 < time.monotonic() - began < 2
 
 
 async def test_a_group_that_is_not_to_wait_takes_what_is_there() -> None:
     intake = Intake()
     intake.submit(lookup(1))
-    assert len(intake.take(0, 1_000_000)[0]) == 1
-    assert intake.take(0, 1_000_000) == ([], 0)
+    assert len(intake.take(0, 1_000_000)) == 1
+    assert intake.take(0, 1_000_000) == []
 
 
 async def test_a_close_ends_the_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,24 +84,19 @@ async def test_what_travels_together_is_one_caller_for_whose_parts_nobody_waits(
 ) -> None:
     monkeypatch.setattr("ledger.intake.GATHER_SECONDS", 60)
     intake = Intake()
-    intake.submit(*map(lookup, range(13)))
+    intake.submit(payments(13))
     thread, groups = taken_in_thread(intake, 2)
     await asyncio.sleep(0.05)
     assert not groups, "one caller was taken for two"
-    intake.submit(*map(lookup, range(5)))
+    intake.submit(payments(5))
     await asyncio.to_thread(thread.join, 30)
-    assert len(groups[0]) == 18
+    assert len(groups[0]) == 2
 
 
-async def test_the_callers_of_a_request_that_is_divided_are_counted_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_what_travels_together_is_never_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ledger.intake.BATCH_MAX", 10)
     intake = Intake()
-    intake.submit(*map(lookup, range(13)))
-    intake.submit(lookup(13))
-    assert [(len(group), callers) for group, callers in (intake.take(0) for _ in range(2))] == [
-        (10, 0),
-        (4, 2),
-    ]
+    for count in (7, 4, 6, 1):
+        intake.submit(payments(count))
+    assert [[size_of(command) for command in intake.take(0)] for _ in range(3)] == [[7], [4, 6], [1]]
     assert (intake.waiting_callers, intake.waiting_events) == (0, 0)

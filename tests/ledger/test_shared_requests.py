@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -51,7 +52,7 @@ async def test_what_is_asked_while_a_request_is_under_way_is_one_request(client:
     requests: list[int] = []
     gate = asyncio.Event()
 
-    async def send(body: bytes, _headers: dict[str, str]) -> bytes:
+    async def send(body: bytes, _batches: Sequence[int] | None) -> bytes:
         requests.append(len(body) // 16)
         await gate.wait()
         return b""

@@ -164,6 +164,7 @@ class Auditor:
         if isinstance(command, CreateTransfers):
             request.expected = ledger.create_transfers(now, request.events)
             statuses = [status for _, status in request.expected]
+            (answer,) = answer
             ours = (answer["timestamp"].tolist(), answer["status"].tolist())
             theirs = ([at for at, _ in request.expected], [TRANSFER_CODES[status] for status in statuses])
             self._compare_answers("transfers", request.events, ours, theirs)

@@ -156,9 +156,9 @@ class Clients:
             return CreateAccounts([Account(*event) for event in request.events], answer)
         if self._random.random() < 0.3:
             objects = [Transfer(*event) for event in request.events]
-            return CreateTransfers(TransferRequest(objects=objects), answer)
+            return CreateTransfers([TransferRequest(objects=objects)], answer)
         data = b"".join([_pack(*event) for event in request.events])
-        return CreateTransfers(TransferRequest(records=np.frombuffer(data, TRANSFER_DTYPE)), answer)
+        return CreateTransfers([TransferRequest(records=np.frombuffer(data, TRANSFER_DTYPE))], answer)
 
 
 def _pack(own: int, debit: int, credit: int, amount: int, pending: int, wide: int, *rest: int) -> bytes:

@@ -90,7 +90,7 @@ class SteppedIntake(Intake):
         super().__init__()
         self._pass_time = pass_time
 
-    def take(self, wait_seconds: float, expected: int = 1) -> tuple[list[Command], int]:
+    def take(self, wait_seconds: float, expected: int = 1) -> list[Command]:
         """The next group; whoever is expected has no time in which to come."""
         return super().take(min(wait_seconds, 0), expected)
 
