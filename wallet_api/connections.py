@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
 
 from starlette.requests import Request
 
@@ -153,10 +154,18 @@ def personal_keys_of(settings: Settings, clock: Clock) -> PersonalKeyFile:
     return PersonalKeyFile(path)
 
 
+_CONNECTIONS_KEY: Final = "nugpay.connections"
+"""Where the scope keeps them, once they were asked for."""
+
+
 def connections_of(request: Request) -> Connections:
     """The connections of the application that serves a request."""
-    connections: Connections = request.scope["app"].state.connections
-    return connections
+    scope = request.scope
+    found: Connections | None = scope.get(_CONNECTIONS_KEY)
+    if found is None:
+        found = scope[_CONNECTIONS_KEY] = scope["app"].state.connections
+    assert found is not None
+    return found
 
 
 @asynccontextmanager

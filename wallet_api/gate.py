@@ -7,7 +7,6 @@ of caches and browsers, and turns a fault of ours into a problem instead of a br
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import re
 import secrets
@@ -24,6 +23,7 @@ from wallet_api.cbor_bodies import CBOR, in_cbor, is_cbor, wants_cbor
 from wallet_api.errors import ApiCode
 from wallet_api.hosts import host_of
 from wallet_api.padding import padded
+from wallet_api.patience import Patience
 from wallet_api.problem import internal_response, refusal_response
 from wallet_api.savings import saves, saving
 
@@ -107,6 +107,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._patience = Patience()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request."""
@@ -137,7 +138,7 @@ class Gate:
         if wants_cbor(headers):
             send = in_cbor(send)
         try:
-            body = scope[_BODY_KEY] = await _read_body(scope, headers, receive)
+            body = scope[_BODY_KEY] = await _read_body(scope, headers, receive, self._patience)
             await self._app(scope, _replaying(body, receive), send_marked)
         except Refusal as refusal:
             await refusal_response(refusal, **asker_of(scope))(scope, receive, send_marked)
@@ -183,7 +184,9 @@ def _request_id(asked: bytes) -> str:
     return f"{_PROCESS}{next(_numbers):08x}"
 
 
-async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+async def _read_body(
+    scope: Scope, headers: dict[bytes, bytes], receive: Receive, patience: Patience
+) -> bytes:
     _check_size_of_headers(scope)
     host_of(scope)
     if scope["query_string"]:
@@ -192,33 +195,32 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > accepted.bytes_max:
         raise _too_large(accepted)
-    body = await _receive_all(receive, accepted)
+    try:
+        body = await patience.wait(_receive_all(receive, accepted), accepted.seconds_max)
+    except TimeoutError:
+        raise Refusal(
+            ApiCode.BODY_TOO_SLOW, f"The body did not arrive within {accepted.seconds_max:.0f} s."
+        ) from None
     if body:
         _check_kind(scope, headers, accepted, body)
     return body
 
 
 async def _receive_all(receive: Receive, accepted: _Accepted) -> bytes:
-    """The whole body, of bounded size and in bounded time."""
+    """The whole body, of bounded size."""
     chunks: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(accepted.seconds_max):
-            while True:
-                message: Any = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _ClientGone
-                chunk = message.get("body", b"")
-                size += len(chunk)
-                if size > accepted.bytes_max:
-                    raise _too_large(accepted)
-                chunks.append(chunk)
-                if not message.get("more_body", False):
-                    return b"".join(chunks)
-    except TimeoutError:
-        raise Refusal(
-            ApiCode.BODY_TOO_SLOW, f"The body did not arrive within {accepted.seconds_max:.0f} s."
-        ) from None
+    while True:
+        message: Any = await receive()
+        if message["type"] == "http.disconnect":
+            raise _ClientGone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > accepted.bytes_max:
+            raise _too_large(accepted)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
 
 
 def _check_size_of_headers(scope: Scope) -> None:
@@ -241,9 +243,11 @@ def _check_query(query: bytes) -> None:
 def _check_kind(scope: Scope, headers: dict[bytes, bytes], accepted: _Accepted, body: bytes) -> None:
     kind = headers.get(b"content-type", b"").decode("latin-1").lower().replace(" ", "")
     encoding = headers.get(b"content-encoding", b"identity").lower()
-    names = [name for name, _ in scope["headers"]]
     # Of two headers, what stands before us may have read the other one.
-    said_once = names.count(b"content-type") == 1 and names.count(b"content-encoding") <= 1
+    said_once = b"content-type" in headers
+    if len(headers) < len(scope["headers"]):
+        names = [name for name, _ in scope["headers"]]
+        said_once = names.count(b"content-type") == 1 and names.count(b"content-encoding") <= 1
     # What the bytes mean is in the bytes, which are signed; the type, which is not, must agree.
     is_as_said = is_cbor(body) == (kind == CBOR)
     if not (said_once and kind in accepted.kinds and is_as_said and encoding == b"identity"):

@@ -23,6 +23,7 @@ it may be; the next payment to that wallet completes it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -102,7 +103,7 @@ class Ceilings:
         ceiling = CEILINGS[payee.tier].get(amount.asset)
         if ceiling is None:
             return None
-        gate = gate_account(payee.id, amount.asset).id
+        gate = _gate_id(payee.id, amount.asset)
         known, now_ns = self._seen.get((payee.id, amount.asset)), self._clock.now_ns()
         if (
             known is None
@@ -212,10 +213,15 @@ class Ceilings:
         return sum(one.amount for one in transfers if one.flags & int(TransferFlags.PENDING))
 
 
+@functools.lru_cache(maxsize=KNOWN_MAX)
+def _gate_id(wallet_id: UUID, asset: Asset) -> int:
+    return derive_id("ceiling-gate", wallet_id, asset.code).int
+
+
 def gate_account(wallet_id: UUID, asset: Asset) -> Account:
     """The gate of a wallet: what comes in through it never exceeds what it is opened for."""
     return Account(
-        id=derive_id("ceiling-gate", wallet_id, asset.code).int,
+        id=_gate_id(wallet_id, asset),
         ledger=limit_ledger(asset),
         code=int(AccountCode.LIMIT),
         flags=int(AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ async def passed(app: Callable[..., Awaitable[None]], *messages: dict[str, Any])
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch):
-    monkeypatch.setattr(gate, "BODY_SECONDS_MAX", 0.02)
+    monkeypatch.setattr(gate, "_JSON", replace(gate._JSON, seconds_max=0.02))
     begun = {"type": "http.request", "body": b'{"id":', "more_body": True}
     answer = await passed(never, begun)
     assert answer is not None
