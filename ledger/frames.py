@@ -94,9 +94,9 @@ def unpack_question(content: bytes) -> Question:
     )
 
 
-def pack_answer(number: int, status: int, body: bytes) -> tuple[bytes, bytes]:
-    """An answer as a frame, in two pieces: a large body is not copied for its head."""
-    return _HEAD.pack(len(body), number, status), body
+def pack_answer(number: int, status: int, body: bytes) -> bytes:
+    """An answer as a frame."""
+    return _HEAD.pack(len(body), number, status) + body
 
 
 class FrameReader:

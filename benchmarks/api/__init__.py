@@ -30,16 +30,22 @@ def api(options: Options) -> Iterator[Row]:
 
 def measure(sizes: Sizes, options: Options) -> Iterator[Row]:
     """Everything that was asked for, at these sizes."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, fresh_database() as url:
-        rows = _measured(sizes, options, url)
-        while (row := runner.run(anext(rows, None))) is not None:
-            if options.wants(row.name):
-                yield row
+    for workers in sizes.workers:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, fresh_database() as url:
+            rows = _measured(sizes, workers, options, url)
+            while (row := runner.run(anext(rows, None))) is not None:
+                named = msgspec.structs.replace(row, name=f"{_processes(workers)}: {row.name}")
+                if options.wants(named.name):
+                    yield named
 
 
-async def _measured(sizes: Sizes, options: Options, url: str) -> AsyncIterator[Row]:
-    options.report("the echo")
-    async with echo_server(sizes.workers) as port:
+def _processes(workers: int) -> str:
+    return "one process" if workers == 1 else f"{workers} processes"
+
+
+async def _measured(sizes: Sizes, workers: int, options: Options, url: str) -> AsyncIterator[Row]:
+    options.report(f"the echo, {_processes(workers)}")
+    async with echo_server(workers) as port:
         base = f"http://{HOST}:{port}"
         echo = {
             connections: await load(port, connections, 0, customers.echoes(base, sizes.requests))
@@ -49,7 +55,7 @@ async def _measured(sizes: Sizes, options: Options, url: str) -> AsyncIterator[R
         options.report(f"enrolling {sizes.customers:,} customers")
         everybody = await customers.enrolled(url, ledger.address, sizes.customers + sizes.readers)
         people, readers = everybody[: sizes.customers], everybody[sizes.customers :]
-        async with api_server(url, ledger.address, sizes.workers) as port:
+        async with api_server(url, ledger.address, workers) as port:
             base = f"http://{HOST}:{port}"
             # Each process has met nearly each customer: keys, handles and room under limits are found.
             await load(port, 64, 0, customers.payments(people, base, 8 * sizes.customers))

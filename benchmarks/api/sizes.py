@@ -19,8 +19,9 @@ class Sizes:
     """Connections that are kept, in the runs one after the other."""
     arrival_rates: tuple[int, ...]
     """Arrivals a second in the open loop."""
-    workers: int = 2
-    """Processes of the API, and of the echo that it is measured beside."""
+    workers: tuple[int, ...] = (1, 2)
+    """Processes of the API, and of the echo that it is measured beside; one, as ``./nugpay up`` starts
+    it, and then more."""
 
 
 FULL = Sizes(

@@ -106,7 +106,7 @@ class FrameProtocol(asyncio.Protocol):
 
     def _tell(self, number: int, reply: Reply) -> None:
         if self._transport is not None:
-            self._transport.writelines(pack_answer(number, reply.status, reply.body))
+            self._transport.write(pack_answer(number, reply.status, reply.body))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
