@@ -20,7 +20,7 @@ class Patience:
     """The waits of one event loop."""
 
     def __init__(self) -> None:
-        self._until: dict[asyncio.Task[Any], float] = {}
+        self._until_seconds: dict[asyncio.Task[Any], float] = {}
         """When each waiting task is to be told."""
         self._told: set[asyncio.Task[Any]] = set()
         self._looks: asyncio.TimerHandle | None = None
@@ -30,7 +30,7 @@ class Patience:
         task = asyncio.current_task()
         assert task is not None, "only a task can be told"
         loop = task.get_loop()
-        self._until[task] = loop.time() + seconds
+        self._until_seconds[task] = loop.time() + seconds
         if self._looks is None:
             self._looks = loop.call_later(LOOK_SECONDS, self._look, loop)
         try:
@@ -41,14 +41,14 @@ class Patience:
                 raise TimeoutError from None
             raise
         finally:
-            del self._until[task]
+            del self._until_seconds[task]
             self._told.discard(task)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        for task, until in self._until.items():
+        for task, until in self._until_seconds.items():
             if until <= now and task not in self._told:
                 self._told.add(task)
                 task.cancel()
         # Nobody waits: the next one who does begins to look again.
-        self._looks = loop.call_later(LOOK_SECONDS, self._look, loop) if self._until else None
+        self._looks = loop.call_later(LOOK_SECONDS, self._look, loop) if self._until_seconds else None
