@@ -156,7 +156,10 @@ class Theatre:
         for _ in range(members):
             number = len(self.payouts) + 1
             payout = Payout(
-                id=uuid7(SystemClock()), to_address=f"0x{0xFACE:04x}{number:036x}", amount=1_000_000 + number
+                id=uuid7(SystemClock()),
+                to_address=f"0x{0xFACE:04x}{number:036x}",
+                # Of money that is younger than 30 days no more leaves in a day than 1,000 dollars.
+                amount=10_000 + number,
             )
             self.payouts[payout.id] = payout
             made.append(payout)
