@@ -165,8 +165,16 @@ class LedgerServer:
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._open())
             self._connecting.add_done_callback(self._connected)
-        # Whoever gives up must not take the others' connection away.
-        return await asyncio.shield(self._connecting)
+        connecting = self._connecting
+        try:
+            # Whoever gives up must not take the others' connection away.
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if connecting.cancelled() and (task is None or not task.cancelling()):
+                # The client was closed meanwhile, which is not the end of whoever asked.
+                raise CannotConnect("the client is closed") from None
+            raise
 
     def _connected(self, task: asyncio.Task[_Connection]) -> None:
         self._connecting = None

@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 PHASE_POLL_SECONDS = 0.02
 """How often a starting process looks whether its engine serves."""
+GRACE_SECONDS = 10
+"""How long an end waits for callers who do not read their answers; each has given up by then."""
 SOCKET_MODE = 0o600
 """The socket is for its owner only."""
 
@@ -125,6 +127,7 @@ async def listening(
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=75,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

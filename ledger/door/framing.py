@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, Final, cast
 
 from ledger.contract import InvalidRequest
@@ -24,6 +25,8 @@ class FrameProtocol(asyncio.Protocol):
         self._caller = caller
         self._connections = connections
         self._reader = FrameReader()
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        """Questions that came in one piece with more than are worked on at once."""
         self._under_way: set[asyncio.Task[None]] = set()
         self._transport: asyncio.Transport | None = None
         self._ends = False
@@ -42,12 +45,7 @@ class FrameProtocol(asyncio.Protocol):
             return
         try:
             for number, _, content in self._reader.feed(data):
-                caller = self._greet(number)
-                if caller is None:
-                    return
-                task = asyncio.create_task(self._answer(caller, number, content))
-                self._under_way.add(task)
-                task.add_done_callback(self._done)
+                self._waiting.append((number, content))
         except FrameTooLarge as error:
             if self._greet(error.number) is not None:
                 self._refuse(error.number, error)
@@ -56,7 +54,7 @@ class FrameProtocol(asyncio.Protocol):
         begun = self._reader.begun
         if begun is not None and self._greet(begun) is None:
             return
-        self._pace()
+        self._begin()
 
     def pause_writing(self) -> None:
         """The caller does not read its answers: it is asked nothing more meanwhile."""
@@ -78,6 +76,17 @@ class FrameProtocol(asyncio.Protocol):
         self._ends = True
         if not self._under_way and self._transport is not None:
             self._transport.close()
+
+    def _begin(self) -> None:
+        """Work on what waits, as far as there is room."""
+        while self._waiting and not self._ends and len(self._under_way) < QUESTIONS_MAX:
+            number, content = self._waiting.popleft()
+            caller = self._greet(number)
+            if caller is not None:
+                task = asyncio.create_task(self._answer(caller, number, content))
+                self._under_way.add(task)
+                task.add_done_callback(self._done)
+        self._pace()
 
     def _greet(self, number: int) -> Caller | None:
         """Who asks; None where that is nobody, who is told so and shown out."""
@@ -113,14 +122,14 @@ class FrameProtocol(asyncio.Protocol):
         if self._ends:
             self.shutdown()
         else:
-            self._pace()
+            self._begin()
 
     def _pace(self) -> None:
         """Read as long as there is room for questions and for their answers."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        is_to_read = not self._is_full and len(self._under_way) < QUESTIONS_MAX
+        is_to_read = not self._is_full and len(self._under_way) < QUESTIONS_MAX and not self._waiting
         if is_to_read and not transport.is_reading():
             transport.resume_reading()
         elif not is_to_read and transport.is_reading():

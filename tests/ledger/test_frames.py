@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from ledger.client import LedgerClient
 from ledger.connections import CannotConnect, ConnectionLost, LedgerServer
 from ledger.contract import Account, InvalidRequest, Transfer
+from ledger.door.desk import Desk, Reply
 from ledger.door.framing import QUESTIONS_MAX
 from ledger.door.judge import Door
 from ledger.engine import LedgerEngine
@@ -107,6 +109,10 @@ class Raw:
             head = await self._reader.readexactly(10)
             number, status = int.from_bytes(head[4:8], "little"), int.from_bytes(head[8:], "little")
             return number, status, await self._reader.readexactly(int.from_bytes(head[:4], "little"))
+
+    def abort(self) -> None:
+        """End it with whatever is unsent and unread."""
+        self._writer.transport.abort()
 
     async def is_closed(self) -> bool:
         """Whether the ledger has ended it."""
@@ -211,6 +217,48 @@ class TestServer:
         assert sorted(number for number, _, _ in answers) == list(range(count))
         assert {(status, len(body)) for _, status, body in answers} == {(200, 128 * len(ids))}
 
+    async def test_of_thousands_of_questions_in_one_piece_only_some_are_worked_on_at_once(
+        self, engine, address, monkeypatch
+    ):
+        at_once = most = 0
+        answer = Desk.answer
+
+        async def watched(*asked: Any) -> Reply:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            reply = await answer(*asked)
+            at_once -= 1
+            return reply
+
+        monkeypatch.setattr(Desk, "answer", watched)
+        count = 2_000
+        stream = PREFACE + b"".join(pack_question(one, Question("none", b"")) for one in range(count - 9))
+        stream += b"".join(
+            pack_question(count - 9 + one, Question("lookup_accounts", pack_ids([1]))) for one in range(9)
+        )
+        async with served(engine, address) as path, connected(path) as raw:
+            await raw.send(stream)
+            answers = [await raw.told() for _ in range(count)]
+        assert sorted(number for number, _, _ in answers) == list(range(count))
+        assert 0 < most <= QUESTIONS_MAX
+
+    async def test_a_caller_who_never_reads_does_not_keep_the_ledger_from_ending(
+        self, engine, address, monkeypatch
+    ):
+        monkeypatch.setattr("ledger.server.GRACE_SECONDS", 1)
+        ids = list(range(1, 4_001))
+        await engine.create_accounts([Account(id=one, ledger=1, code=20) for one in ids])
+        question = Question("lookup_accounts", pack_ids(ids))
+        stream = PREFACE + b"".join(pack_question(number, question) for number in range(QUESTIONS_MAX))
+        serving = served(engine, address)
+        async with connected(await serving.__aenter__()) as raw:
+            await raw.send(stream)
+            await asyncio.sleep(0.2)
+            async with asyncio.timeout(15):
+                await serving.__aexit__(None, None, None)
+            raw.abort()
+
     async def test_what_is_under_way_when_the_ledger_ends_is_answered(self, engine, address):
         client = LedgerClient(address, deadline_seconds=1)
         async with served(engine, address):
@@ -246,6 +294,16 @@ class TestClient:
             first.cancel()
             assert (await second).status == 200
             await server.close()
+
+    async def test_a_client_that_is_closed_while_it_connects_tells_whoever_waits(self, address, monkeypatch):
+        server = LedgerServer(address, 5, None)
+        gate = asyncio.Event()
+        monkeypatch.setattr(server, "_open", gate.wait)
+        asking = asyncio.create_task(server.ask(Question("lookup_accounts", b"")))
+        await asyncio.sleep(0.01)
+        await server.close()
+        with pytest.raises(CannotConnect):
+            await asking
 
     async def test_without_a_server_nothing_was_sent(self, address):
         server = LedgerServer(address, 1, None)
