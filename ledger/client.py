@@ -241,7 +241,15 @@ class LedgerClient:
             else:
                 if response.status == HTTPStatus.OK:
                     return response.body
-                problem = _read_problem(response)
+                try:
+                    problem = _read_problem(response)
+                except (LedgerForbidden, InvalidRequest) as error:
+                    if not may_have_happened:
+                        raise
+                    # An earlier try was lost, and may have been let in: this refusal is of the last one.
+                    raise LedgerUnavailable(
+                        f"The ledger refused to be asked again: {error}", outcome_unknown=True
+                    ) from error
                 if problem.get("outcome_unknown"):
                     may_have_happened = writes
                 reason = str(problem.get("detail"))

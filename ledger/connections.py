@@ -43,6 +43,7 @@ class _Connection(asyncio.Protocol):
     """One connection: the questions under way on it, by their numbers."""
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
         self.is_open = False
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
@@ -78,7 +79,12 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close now: whoever waits hears that the connection was lost."""
         self.is_open = False
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size():
+            # Whoever does not read would keep it open, and everybody who waits.
+            self._transport.abort()
+        else:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -122,6 +128,7 @@ class LedgerServer:
         self._connecting: asyncio.Task[_Connection] | None = None
         self._kept: set[_Connection] = set()
         """Connections that are let go of when their questions have ended."""
+        self._is_closed = False
 
     async def ask(self, question: Question) -> Answered:
         """Send a question and wait for its answer.
@@ -129,6 +136,9 @@ class LedgerServer:
         Raises ``CannotConnect`` or ``ConnectionLost`` when there is none.
         """
         connection = self._connection
+        if connection is not None and connection.loop is not asyncio.get_running_loop():
+            # Its loop has ended, and nobody would read the answer.
+            connection = self._connection = None
         if connection is None or not connection.is_open:
             connection = await self._connect()
         try:
@@ -150,7 +160,8 @@ class LedgerServer:
             connection.end()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and make no more."""
+        self._is_closed = True
         if self._connecting is not None:
             self._connecting.cancel()
         for connection in (self._connection, *self._kept):
@@ -162,6 +173,8 @@ class LedgerServer:
 
     async def _connect(self) -> _Connection:
         """A new connection; everybody who needs one at that moment gets the same."""
+        if self._is_closed:
+            raise CannotConnect("the client is closed")
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._open())
             self._connecting.add_done_callback(self._connected)
@@ -178,7 +191,11 @@ class LedgerServer:
 
     def _connected(self, task: asyncio.Task[_Connection]) -> None:
         self._connecting = None
-        if not task.cancelled() and task.exception() is None:
+        if task.cancelled() or task.exception() is not None:
+            return
+        if self._is_closed:
+            task.result().close()
+        else:
             self._connection = task.result()
 
     async def _open(self) -> _Connection:

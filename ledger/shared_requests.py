@@ -60,15 +60,18 @@ class SharedRequests:
             await self._sender
 
     async def _send_all(self) -> None:
-        while self._waiting:
-            await self._gather()
-            calls = [self._waiting.popleft()]
-            count = calls[0].count
-            while self._waiting and count + self._waiting[0].count <= BATCH_MAX:
-                calls.append(self._waiting.popleft())
-                count += calls[-1].count
-            await self._send_together(calls)
-        self._sender = None
+        try:
+            while self._waiting:
+                await self._gather()
+                calls = [self._waiting.popleft()]
+                count = calls[0].count
+                while self._waiting and count + self._waiting[0].count <= BATCH_MAX:
+                    calls.append(self._waiting.popleft())
+                    count += calls[-1].count
+                await self._send_together(calls)
+        finally:
+            # Also where the loop ends it: whoever calls next begins anew.
+            self._sender = None
 
     async def _gather(self) -> None:
         """Let everybody who is about to call do so; a caller who is alone waits one turn of the loop.

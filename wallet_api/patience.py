@@ -30,6 +30,7 @@ class Patience:
         task = asyncio.current_task()
         assert task is not None, "only a task can be told"
         loop = task.get_loop()
+        cancelled_before = task.cancelling()
         self._until_seconds[task] = loop.time() + seconds
         if self._looks is None:
             self._looks = loop.call_later(LOOK_SECONDS, self._look, loop)
@@ -37,12 +38,14 @@ class Patience:
             return await waiting
         except asyncio.CancelledError:
             # Somebody else may have cancelled it too, who must not be forgotten.
-            if task in self._told and task.uncancel() == 0:
+            if task in self._told and task.cancelling() - 1 <= cancelled_before:
                 raise TimeoutError from None
             raise
         finally:
             del self._until_seconds[task]
-            self._told.discard(task)
+            if task in self._told:
+                self._told.discard(task)
+                task.uncancel()
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()

@@ -11,9 +11,16 @@ from ledger.door.desk import Desk, Reply, refusal_of
 from ledger.door.judge import Caller
 from ledger.door.rights import LedgerForbidden
 from ledger.frames import FrameReader, FrameTooLarge, pack_answer, unpack_question
+from ledger.interface import LedgerUnavailable
 
 QUESTIONS_MAX: Final = 64
 """Questions of one connection that are worked on; the next ones wait in the socket."""
+
+
+def _ending() -> Reply:
+    refusal = refusal_of(LedgerUnavailable("The ledger is stopping.", outcome_unknown=False))
+    assert refusal is not None
+    return refusal
 
 
 class FrameProtocol(asyncio.Protocol):
@@ -30,6 +37,9 @@ class FrameProtocol(asyncio.Protocol):
         self._under_way: set[asyncio.Task[None]] = set()
         self._transport: asyncio.Transport | None = None
         self._ends = False
+        """Whether nothing more is looked at, since the ledger ends."""
+        self._is_refused = False
+        """Whether whoever speaks was shown out, and is told no more."""
         self._is_full = False
         """Whether the caller does not read what it is told."""
 
@@ -41,7 +51,7 @@ class FrameProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Begin to answer every question that is whole now."""
-        if self._ends:
+        if self._is_refused:
             return
         try:
             for number, _, content in self._reader.feed(data):
@@ -64,25 +74,32 @@ class FrameProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The caller reads again."""
         self._is_full = False
-        self._pace()
+        self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # as asyncio has it
         """The caller is gone; what it asked for is done, and nobody is told."""
         self._transport = None
+        self._waiting.clear()
         self._connections.discard(self)
 
     def shutdown(self) -> None:
-        """Answer what is under way, and end the connection."""
+        """Answer what is under way, say of what waits that it is not done, and end the connection."""
         self._ends = True
+        self._begin()
         if not self._under_way and self._transport is not None:
             self._transport.close()
 
     def _begin(self) -> None:
-        """Work on what waits, as far as there is room."""
-        while self._waiting and not self._ends and len(self._under_way) < QUESTIONS_MAX:
+        """Work on what waits, as far as there is room for it and for its answers."""
+        while self._waiting and not self._is_full and len(self._under_way) < QUESTIONS_MAX:
             number, content = self._waiting.popleft()
             caller = self._greet(number)
-            if caller is not None:
+            if caller is None:
+                return
+            if self._ends:
+                # Nobody has looked at it: whoever asks can ask another process at once.
+                self._tell(number, _ending())
+            else:
                 task = asyncio.create_task(self._answer(caller, number, content))
                 self._under_way.add(task)
                 task.add_done_callback(self._done)
@@ -101,6 +118,8 @@ class FrameProtocol(asyncio.Protocol):
         refusal = refusal_of(error)
         assert refusal is not None
         self._tell(number, refusal)
+        self._is_refused = True
+        self._waiting.clear()
         self.shutdown()
 
     async def _answer(self, caller: Caller, number: int, content: bytes) -> None:

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.client import LedgerClient
-from ledger.connections import CannotConnect, ConnectionLost, LedgerServer
+from ledger.connections import Answered, CannotConnect, ConnectionLost, LedgerServer
 from ledger.contract import Account, InvalidRequest, Transfer
 from ledger.door.desk import Desk, Reply
 from ledger.door.framing import QUESTIONS_MAX
 from ledger.door.judge import Door
+from ledger.door.rights import LedgerForbidden
 from ledger.engine import LedgerEngine
 from ledger.frames import (
     PREFACE,
@@ -29,6 +30,7 @@ from ledger.frames import (
     pack_question,
     unpack_question,
 )
+from ledger.interface import LedgerUnavailable
 from ledger.operations import JSON, PACKED
 from ledger.records import pack_ids, unpack_accounts
 from ledger.server import listening, publish
@@ -243,6 +245,51 @@ class TestServer:
         assert sorted(number for number, _, _ in answers) == list(range(count))
         assert 0 < most <= QUESTIONS_MAX
 
+    async def test_for_a_caller_who_never_reads_nothing_more_is_worked_on(self, engine, address, monkeypatch):
+        begun = 0
+
+        async def large(*_asked: Any) -> Reply:
+            nonlocal begun
+            begun += 1
+            return Reply(bytes(2**20), PACKED)
+
+        monkeypatch.setattr(Desk, "answer", large)
+        monkeypatch.setattr("ledger.server.GRACE_SECONDS", 1)
+        count = 2_000
+        stream = PREFACE + b"".join(pack_question(one, Question("none", b"")) for one in range(count))
+        async with served(engine, address) as path, connected(path) as raw:
+            await raw.send(stream)
+            await asyncio.sleep(0.5)
+            assert 0 < begun <= 2 * QUESTIONS_MAX
+            raw.abort()
+
+    async def test_what_comes_while_the_ledger_ends_is_told_that_it_is_not_done(
+        self, engine, address, monkeypatch
+    ):
+        gate = asyncio.Event()
+        answer = Desk.answer
+
+        async def slow(desk: Desk, caller: Any, question: Question) -> Reply:
+            await gate.wait()
+            return await answer(desk, caller, question)
+
+        monkeypatch.setattr(Desk, "answer", slow)
+        serving = served(engine, address)
+        async with connected(await serving.__aenter__()) as raw:
+            await raw.send(PREFACE + pack_question(1, Question("lookup_accounts", pack_ids([1]))))
+            await asyncio.sleep(0.1)
+            ending = asyncio.create_task(serving.__aexit__(None, None, None))
+            await asyncio.sleep(0.3)
+            await raw.send(pack_question(2, Question("create_transfers", bytes(128))))
+            number, status, body = await raw.told()
+            problem = msgspec.json.decode(body)
+            assert (number, status, problem["code"]) == (2, 503, "ledger_unavailable")
+            assert problem["outcome_unknown"] is False
+            gate.set()
+            assert await raw.told() == (1, 200, b"")
+            assert await raw.is_closed()
+            await ending
+
     async def test_a_caller_who_never_reads_does_not_keep_the_ledger_from_ending(
         self, engine, address, monkeypatch
     ):
@@ -304,6 +351,28 @@ class TestClient:
         await server.close()
         with pytest.raises(CannotConnect):
             await asking
+
+    async def test_a_refusal_after_a_lost_try_leaves_the_outcome_open(self, address, monkeypatch):
+        client = LedgerClient(address, deadline_seconds=1)
+        tries = 0
+
+        async def lose_then_refuse(_question: Question) -> Answered:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                raise ConnectionLost
+            return Answered(403, msgspec.json.encode({"code": "ledger_forbidden", "rule": "debit"}))
+
+        monkeypatch.setattr(client._servers[0], "ask", lose_then_refuse)
+        pay = Transfer(id=5, debit_account_id=1, credit_account_id=2, amount=1, ledger=1, code=1)
+        with pytest.raises(LedgerUnavailable) as told:
+            await client.create_transfers([pay])
+        assert told.value.outcome_unknown
+        # A read has changed nothing: its refusal is the answer.
+        tries = 0
+        with pytest.raises(LedgerForbidden):
+            await client.lookup_accounts([1])
+        await client.close()
 
     async def test_without_a_server_nothing_was_sent(self, address):
         server = LedgerServer(address, 1, None)

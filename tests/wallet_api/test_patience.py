@@ -1,6 +1,7 @@
 """Patience: a wait ends when it is over, or when its time is, and is never confused with another's."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -41,6 +42,20 @@ async def test_whoever_is_cancelled_by_somebody_else_stays_cancelled():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_cancellation_that_was_overcome_before_does_not_make_a_timeout_one():
+    async def overcome_and_wait() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await Patience().wait(asyncio.Event().wait(), 0.01)
+
+    task = asyncio.create_task(overcome_and_wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(TimeoutError):
+        await task
+    assert task.cancelling() == 1
 
 
 async def test_an_error_of_what_is_waited_for_is_its_own():
