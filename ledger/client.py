@@ -72,6 +72,10 @@ Answer = TypeVar("Answer")
 
 DEADLINE_SECONDS = 10.0
 """How long a call tries to reach the ledger before it gives up."""
+LARGE_EVENTS = 1024
+"""So many events gain nothing by travelling with others."""
+LARGE_AT_ONCE = 3
+"""Large requests under way: one is decided while one is committed and one is on its way."""
 RETRY_SECONDS = 0.05
 """Pause after every address was asked in vain."""
 
@@ -90,6 +94,7 @@ class LedgerClient:
         self._servers = [LedgerServer(address, deadline_seconds, tls) for address in split_addresses(url)]
         self._first = 0
         """The server that is asked first: the one that answered last."""
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._shared = {
             operation: self._shared_requests(operation, divide, writes=writes)
             for operation, divide, writes in (
@@ -207,7 +212,10 @@ class LedgerClient:
     async def _create(self, operation: str, body: bytes, count: int) -> bytes:
         if count > BATCH_MAX:
             raise InvalidRequest(f"a request holds at most {BATCH_MAX} events, not {count}")
-        return await self._shared[operation].ask(body, count)
+        if count < LARGE_EVENTS:
+            return await self._shared[operation].ask(body, count)
+        async with self._large:
+            return await self._request(Question(operation, body), writes=True)
 
     async def _look_up(self, operation: str, ids: Sequence[int]) -> bytes:
         body = pack_ids(ids)

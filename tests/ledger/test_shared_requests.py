@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.client import LedgerClient
-from ledger.contract import Account, InvalidRequest
+from ledger.client import LARGE_AT_ONCE, LARGE_EVENTS, LedgerClient
+from ledger.connections import Answered
+from ledger.contract import Account, CreateTransferStatus, InvalidRequest, Transfer
 from ledger.engine import LedgerEngine
+from ledger.frames import Question
 from ledger.records import pack_accounts, pack_ids, unpack_accounts
 from ledger.shared_requests import Call, SharedRequests, records_of
 
@@ -85,3 +87,34 @@ async def test_a_caller_that_gives_up_leaves_the_others_their_answers(
     assert [one.id for one in await second] == [2]
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+async def test_large_requests_overlap_and_no_more_than_three_are_under_way(
+    client: LedgerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.create_accounts([Account(id=one, ledger=1, code=20) for one in (1, 2)])
+    server = client._servers[0]
+    ask = server.ask
+    at_once = most = 0
+
+    async def watched(question: Question) -> Answered:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        answer = await ask(question)
+        at_once -= 1
+        return answer
+
+    monkeypatch.setattr(server, "ask", watched)
+    requests = [
+        [
+            Transfer(id=first + one, debit_account_id=1, credit_account_id=2, amount=1, ledger=1, code=1)
+            for one in range(LARGE_EVENTS)
+        ]
+        for first in range(1, 8 * LARGE_EVENTS, LARGE_EVENTS)
+    ]
+    answers = await asyncio.gather(*(client.create_transfers(events) for events in requests))
+    assert {result.status for results in answers for result in results} == {CreateTransferStatus.CREATED}
+    assert 1 < most <= LARGE_AT_ONCE
+    (account,) = await client.lookup_accounts([2])
+    assert account.credits_posted == len(requests) * LARGE_EVENTS
