@@ -76,7 +76,7 @@ class FrameProtocol(asyncio.Protocol):
         self._is_full = False
         self._begin()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # as asyncio has it
+    def connection_lost(self, _error: Exception | None) -> None:
         """The caller is gone; what it asked for is done, and nobody is told."""
         self._transport = None
         self._waiting.clear()
