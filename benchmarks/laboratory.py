@@ -1,14 +1,16 @@
-"""A server for measuring: a fresh PostgreSQL with the journal's own settings, gone afterwards."""
+"""What measuring stands on: a fresh PostgreSQL with the journal's own settings, a process as it serves."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from foundation.garbage import keep_what_is_loaded
 from ops import postgres
 from ops.guardian import start_guardian
 from ops.migrations import migrate
@@ -32,3 +34,18 @@ def fresh_database() -> Iterator[str]:
         watching = guardian.process()
         if watching is not None:
             watching.terminate()
+
+
+@contextlib.contextmanager
+def collecting_as_served() -> Iterator[None]:
+    """Garbage is collected as in a process that serves, and what was made before is not looked through.
+
+    What is timed runs in such a process, beside nothing that was made in order to be sent.
+    """
+    before = gc.get_threshold()
+    keep_what_is_loaded()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

@@ -26,6 +26,9 @@ _CANONICAL: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]
 
 _UUID_FRAME: Final = b"u" + (16).to_bytes(8, "big")
 
+_UNKNOWN_SAFETY: Final = SafeUUID.unknown
+"""Reading a member of an enumeration takes longer than the rest of making a UUID."""
+
 
 def uuid7(clock: Clock) -> UUID:
     """A new time-ordered id: 48 bits of Unix milliseconds, 74 random bits."""
@@ -83,7 +86,7 @@ def _uuid(value: int) -> UUID:
     """
     made = object.__new__(UUID)
     object.__setattr__(made, "int", value)
-    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    object.__setattr__(made, "is_safe", _UNKNOWN_SAFETY)
     return made
 
 

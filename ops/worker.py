@@ -36,6 +36,7 @@ from chain.signer_client import SignerClient
 from foundation.clock import Clock
 from foundation.database import Database
 from foundation.errors import Refusal
+from foundation.garbage import keep_what_is_loaded
 from foundation.logs import configure_logging
 from foundation.outbox import Handler, drain
 from foundation.sandbox_clock import clock_of
@@ -307,6 +308,7 @@ class Worker(WorkController):
     def on_consumer_ready(self, _consumer: object) -> None:
         """Begin the schedule; again and again where a broker is lost and found."""
         if not self._thread.is_alive():
+            keep_what_is_loaded()
             self._thread.start()
             logger.info("worker ready", broker=self.app.connection_for_read().as_uri())
 

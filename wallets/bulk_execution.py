@@ -48,7 +48,9 @@ from wallets.bulk_payments import PAID
 from wallets.ceilings import DAY_SECONDS, gate_pool, gate_use_ids
 from wallets.errors import WalletCode
 from wallets.limits import EXCEEDED, Limits, Window
+from wallets.models import WalletRow
 from wallets.payments import payment_fee_ids
+from wallets.tiers import CEILINGS, Tier
 from wallets.wallets import Wallet, WalletDirectory, wallet_account
 
 logger = structlog.get_logger()
@@ -129,6 +131,7 @@ class _Line(NamedTuple):
     payee_id: UUID
     amount: int
     fee: int
+    payee_tier: str | None
 
 
 class _Prepared(NamedTuple):
@@ -188,10 +191,13 @@ async def _execute(tools: BulkTools, row: BulkPaymentRow, report: BulkReport, li
 async def _gates(tools: BulkTools, lines: Sequence[_Line], asset: Asset) -> dict[UUID, int]:
     """The gates through which lines come in, of those payees who have one, set by the sums."""
     sums: Counter[UUID] = Counter()
+    ceilings: dict[UUID, int] = {}
+    by_tier = {tier.value: CEILINGS[tier][asset] for tier in Tier if asset in CEILINGS[tier]}
     for line in lines:
-        sums[line.payee_id] += line.amount
-    payees = await tools.directory.by_ids(sums)
-    return await tools.limits.ceilings.gates({payees[each]: sums[each] for each in payees}, asset)
+        if line.payee_tier in by_tier:
+            sums[line.payee_id] += line.amount
+            ceilings[line.payee_id] = by_tier[line.payee_tier]
+    return await tools.limits.ceilings.gates({each: (sums[each], ceilings[each]) for each in sums}, asset)
 
 
 async def _all_of(
@@ -208,7 +214,11 @@ async def _all_of(
 async def _lines_left(database: Database, row: BulkPaymentRow) -> list[_Line]:
     async with database.connection() as connection:
         found = await connection.execute(
-            select(BulkLineRow.number, BulkLineRow.payee_id, BulkLineRow.amount, BulkLineRow.fee)
+            select(
+                BulkLineRow.number, BulkLineRow.payee_id, BulkLineRow.amount, BulkLineRow.fee, WalletRow.tier
+            )
+            # Also a line whose payee were none: lines are counted, and the ledger refuses that one.
+            .outerjoin(WalletRow, WalletRow.id == BulkLineRow.payee_id)
             .where(BulkLineRow.bulk_id == row.id)
             .order_by(BulkLineRow.number)
             # Results are stored in the file's order, so that as many lines are done as are counted.

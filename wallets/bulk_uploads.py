@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from foundation.assets import Asset
 from foundation.clock import Clock
-from foundation.database import Database
+from foundation.database import Database, is_any
 from foundation.errors import Refusal
 from foundation.money import Money
 from ledger.contract import BATCH_MAX, AccountFlags
@@ -141,11 +141,15 @@ async def _payees(books: BulkBooks, order: BulkOrder, lines: Sequence[BulkLine])
     async with books.database.connection() as connection:
         # A wallet that is not listed is as nobody's here; the payer's own is told from it below.
         listed = WalletRow.unlisted_at.is_(None) | (WalletRow.id == order.payer.id)
-        own = select(WalletRow.handle, WalletRow.id).where(WalletRow.handle.in_(wanted), listed)
+        own = select(WalletRow.handle, WalletRow.id).where(is_any(WalletRow.handle, wanted), listed)
         former = (
             select(FormerHandleRow.handle, WalletRow.id)
             .join(WalletRow, WalletRow.id == FormerHandleRow.wallet_id)
-            .where(FormerHandleRow.handle.in_(wanted), FormerHandleRow.pays_until > books.clock.now(), listed)
+            .where(
+                is_any(FormerHandleRow.handle, wanted),
+                FormerHandleRow.pays_until > books.clock.now(),
+                listed,
+            )
         )
         rows = await connection.execute(own.union_all(former))
         found: dict[str, UUID] = {row.handle: row.id for row in rows}

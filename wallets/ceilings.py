@@ -119,18 +119,13 @@ class Ceilings:
         known.room -= amount.minor
         return gate
 
-    async def gates(self, payees: Mapping[Wallet, int], asset: Asset) -> dict[UUID, int]:
-        """``gate`` of many payees at once, each with the sum of what comes in to it."""
-        bounded = {
-            wallet: (amount, CEILINGS[wallet.tier][asset])
-            for wallet, amount in payees.items()
-            if asset in CEILINGS[wallet.tier]
-        }
-        wallets = list(bounded)
+    async def gates(self, wanted: Mapping[UUID, tuple[int, int]], asset: Asset) -> dict[UUID, int]:
+        """``gate`` of many wallets at once; for each the sum of what comes in, and its ceiling."""
+        wallets = list(wanted)
         for start in range(0, len(wallets), LOOKED_AT_ONCE):
             part = wallets[start : start + LOOKED_AT_ONCE]
-            await self._level_together({wallet.id: bounded[wallet] for wallet in part}, asset)
-        return {wallet.id: gate_account(wallet.id, asset).id for wallet in wallets}
+            await self._level_together({wallet_id: wanted[wallet_id] for wallet_id in part}, asset)
+        return {wallet_id: _gate_id(wallet_id, asset) for wallet_id in wallets}
 
     async def ceiling(self, wallet: Wallet, asset: Asset) -> Ceiling | None:
         """What the wallet may hold, and what is left under it now; None without a ceiling."""

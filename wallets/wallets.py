@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from foundation.assets import ASSETS, Asset
 from foundation.changes import Changes
 from foundation.clock import Clock, microseconds_of
-from foundation.database import Database
+from foundation.database import Database, is_any
 from foundation.errors import Refusal
 from foundation.ids import derive_id
 from ledger.chart import AccountCode, new_account, open_accounts, wallet_account_id
@@ -290,7 +290,7 @@ class WalletDirectory:
     async def _load_ids(self, wallet_ids: set[UUID]) -> dict[UUID, Wallet]:
         if not wallet_ids:
             return {}
-        return {wallet.id: wallet for wallet in await self._read(WalletRow.id.in_(wallet_ids))}
+        return {wallet.id: wallet for wallet in await self._read(is_any(WalletRow.id, wallet_ids))}
 
     async def _read(self, condition: ColumnElement[bool]) -> list[Wallet]:
         seen = self._changes.count if self._changes is not None else 0

@@ -9,14 +9,13 @@ its turn: what a queue hides from a closed loop, it shows.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from benchmarks.laboratory import collecting_as_served
 from benchmarks.ledger.baselines import insert_latencies_ms
 from benchmarks.ledger.figures import Bench
 from benchmarks.ledger.workloads import Ids, Picker, uniform
@@ -74,20 +73,6 @@ class Creates(Protocol):
         """One result each, in order."""
 
 
-@contextlib.contextmanager
-def _out_of_sight() -> Iterator[None]:
-    """What was made to be sent is not looked through by the garbage collector while it is timed.
-
-    A ledger holds no such things; callers of it do, in processes of their own.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
 async def closed_loop(ledger: Creates, calls: Calls, *, callers: int, each: int) -> Latencies:
     """So many callers, each of them so many transfers, one after the other."""
     found = Latencies()
@@ -100,7 +85,7 @@ async def closed_loop(ledger: Creates, calls: Calls, *, callers: int, each: int)
             found.ms.append((time.perf_counter() - began) * 1000)
             assert result.status is CreateTransferStatus.CREATED
 
-    with _out_of_sight():
+    with collecting_as_served():
         began = time.perf_counter()
         await asyncio.gather(*(call(mine) for mine in transfers))
         found.rate = callers * each / (time.perf_counter() - began)
@@ -121,7 +106,7 @@ async def open_loop(ledger: Creates, calls: Calls, *, rate: int, seconds: int) -
         found.ms.append((time.perf_counter() - meant_at) * 1000)
         assert result.status is CreateTransferStatus.CREATED
 
-    with _out_of_sight():
+    with collecting_as_served():
         await _arrive(transfers, call, rate, found)
     return found
 
