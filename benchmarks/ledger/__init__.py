@@ -75,11 +75,10 @@ async def _few_accounts(bench: Bench) -> AsyncIterator[Row]:
             if sql:
                 async for row in row_lock.measure(bench, engine, url, ids):
                     yield row
-            in_process = await engine_runs.plain_rate(bench, engine, ids) if process else 0.0
         finally:
             await engine.close()
         if process:
-            yield await process_runs.measure(bench, url, ids, in_process)
+            yield await process_runs.measure(bench, url, ids)
 
 
 BENCHMARKS: dict[str, Benchmark] = {"ledger": ledger}

@@ -61,15 +61,6 @@ async def measure(bench: Bench, engine: LedgerEngine, url: str, ids: Ids) -> Asy
         yield bench.row(key, value, baseline)
 
 
-async def plain_rate(bench: Bench, engine: LedgerEngine, ids: Ids) -> float:
-    """Full batches once more, to stand beside the same through a process."""
-    sizes = bench.sizes
-    bench.report("full batches in process")
-    make = partial(plain, uniform(sizes.few_accounts, seed=5), ids)
-    batches = list(in_batches(make, sizes.transfers, sizes.batch))
-    return (await run_batches([packed(engine)], batches)).rate
-
-
 Figures = AsyncIterator[tuple[str, float, float]]
 """A figure's key, its value, and its baseline of the same moments."""
 
