@@ -16,6 +16,7 @@ from functools import partial
 import psutil
 import psycopg
 
+from benchmarks.laboratory import collecting_as_served
 from benchmarks.ledger.baselines import copy_rate, newest_timestamp
 from benchmarks.ledger.bulk import packed, run_batches
 from benchmarks.ledger.engine_runs import open_accounts
@@ -58,8 +59,9 @@ async def measure(bench: Bench, url: str) -> AsyncIterator[Row]:
         return
     engine = await LedgerEngine.start(url, SystemClock(), segment_rows=bench.sizes.segment_rows)
     try:
-        async for row in _fill(bench, engine, url):
-            yield row
+        with collecting_as_served():
+            async for row in _fill(bench, engine, url):
+                yield row
         if bench.wants("history"):
             yield bench.row("history", await _history_p99_ms(bench, engine))
     finally:

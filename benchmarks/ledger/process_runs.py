@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.laboratory import collecting_as_served
 from benchmarks.ledger.bulk import Send, packed, run_batches
 from benchmarks.ledger.figures import Bench
 from benchmarks.ledger.workloads import Ids, Records, in_batches, plain, uniform
@@ -124,7 +125,8 @@ async def _in_process(bench: Bench, url: str, ids: Ids, told: str) -> float:
     engine = await LedgerEngine.start(url, SystemClock())
     try:
         await engine.wait_until_sealed()
-        rate = await _rate(bench, [packed(engine)], ids, f"{told} in process")
+        with collecting_as_served():
+            rate = await _rate(bench, [packed(engine)], ids, f"{told} in process")
         await engine.wait_until_sealed()
     finally:
         await engine.close()
