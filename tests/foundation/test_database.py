@@ -1,11 +1,51 @@
 """The database: one block is one database transaction, and a weak server is refused."""
 
+from uuid import UUID
+
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Text, Uuid, select, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from foundation.database import Database, sqlalchemy_url
+from foundation.database import Database, is_any, sqlalchemy_url
 from foundation.postgres import DurabilityRefused, sync_url
+
+
+class _Base(DeclarativeBase):
+    """Of tables that only this file has."""
+
+
+class _Named(_Base):
+    __tablename__ = "named"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+
+
+async def test_thousands_of_values_are_one_parameter_and_find_the_rows_that_have_them(
+    database_url: str,
+) -> None:
+    ids = [UUID(int=number) for number in range(5_000)]
+    names = ["it's", "{a,b}", 'say "x"', "\\", "ကျော်", "NULL"]
+    database = Database(database_url)
+    try:
+        async with database.session() as session:
+            await session.execute(text("create table named (id uuid primary key, name text)"))
+            session.add_all([_Named(id=ids[n], name=name) for n, name in enumerate(names)])
+        asked = select(_Named.name).order_by(_Named.id)
+        async with database.connection() as connection:
+            for condition, expected in (
+                (is_any(_Named.id, set(ids)), names),
+                (is_any(_Named.id, ids[1:3]), names[1:3]),
+                (is_any(_Named.id, []), []),
+                (is_any(_Named.name, [*names, "nobody"]), names),
+                (is_any(_Named.name, ["a", "b", "null", ""]), []),
+            ):
+                assert (await connection.execute(asked.where(condition))).scalars().all() == expected
+                said = asked.where(condition).compile()
+                assert len(said.params) == 1
+    finally:
+        await database.close()
 
 
 async def test_a_server_is_asked_for_its_settings(database_url: str) -> None:
