@@ -192,11 +192,13 @@ async def _gates(tools: BulkTools, lines: Sequence[_Line], asset: Asset) -> dict
     """The gates through which lines come in, of those payees who have one, set by the sums."""
     sums: Counter[UUID] = Counter()
     ceilings: dict[UUID, int] = {}
-    by_tier = {tier.value: CEILINGS[tier][asset] for tier in Tier if asset in CEILINGS[tier]}
+    by_tier = {tier.value: CEILINGS[tier].get(asset) for tier in Tier}
     for line in lines:
-        if line.payee_tier in by_tier:
+        # A tier that this process does not know ends the run: it may have a ceiling.
+        ceiling = by_tier[line.payee_tier] if line.payee_tier is not None else None
+        if ceiling is not None:
             sums[line.payee_id] += line.amount
-            ceilings[line.payee_id] = by_tier[line.payee_tier]
+            ceilings[line.payee_id] = ceiling
     return await tools.limits.ceilings.gates({each: (sums[each], ceilings[each]) for each in sums}, asset)
 
 

@@ -107,7 +107,7 @@ async def _rates(bench: Bench) -> AsyncIterator[Row]:
                 checked.append(sizes.lines / (time.perf_counter() - began))
         with collecting_as_served():
             paid.append(await _paid(bench, clock, bulks))
-        bare.append(await _bare(bench, clock, sizes.files * sizes.lines))
+            bare.append(await _bare(bench, clock, sizes.files * sizes.lines))
     count = f"{sizes.files} files of {sizes.lines:,} lines"
     yield Row(f"{count}, from release to results", statistics.median(paid), "lines/s", target=Target(20_000))
     yield Row(

@@ -31,4 +31,5 @@ def test_what_is_loaded_is_out_of_sight_and_what_is_made_is_looked_through_by_th
     assert frozen > 1_000
     assert seen < 1_000
     assert collections == 0
-    assert _collections(COLLECT_AFTER * 3)[2] == 3
+    # By Python's own figure it would be some fifty.
+    assert 2 <= _collections(COLLECT_AFTER * 7 // 2)[2] <= 4

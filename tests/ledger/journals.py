@@ -17,6 +17,8 @@ async def write_journal(url: str, clock: SettableClock, seed: int, steps: int = 
     engine = await LedgerEngine.start(url, clock, segment_rows=SEGMENT_ROWS)
     try:
         for _ in range(steps):
+            # Else a segment grows until the next one is prepared, and there may be few of them.
+            await engine.wait_until_sealed()
             await duel.step(engine, at_once=False)
         await engine.wait_until_sealed()
     finally:

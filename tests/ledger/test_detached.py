@@ -50,9 +50,6 @@ QUIET = 77
 """An account whose only transfers are in the first segment."""
 ALIVE, POSTED, THE_POST = 1, 2, 3
 """Ids in the first segment: a pending transfer that is alive, one that is not, and what posted it."""
-IN_SECOND = 1025
-"""An id in the second segment. A segment ends with the batch that fills it, and how single transfers
-come into batches is theirs: 1016 is in the second one, or in a first one of 24."""
 
 
 @contextlib.asynccontextmanager
@@ -141,7 +138,7 @@ async def test_without_the_directory_a_request_that_names_such_an_id_is_refused_
         balance = (await engine.lookup_accounts([A]))[0].debits_posted
         for events, number in (
             (transfers(9001, 1000), 1),
-            (transfers(IN_SECOND), 2),
+            (transfers(1016), 2),
             ([Transfer(id=9001, pending_id=POSTED, amount=1, flags=POST)], 1),
             (transfers(*range(8000, 8100), 1000), 1),
         ):

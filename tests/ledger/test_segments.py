@@ -45,6 +45,7 @@ async def start(url: str, clock: SettableClock) -> LedgerEngine:
     engine = await LedgerEngine.start(url, clock, segment_rows=ROWS)
     limited = Account(id=POOR, ledger=1, code=1, flags=2)
     await engine.create_accounts([Account(id=A, ledger=1, code=1), Account(id=B, ledger=1, code=1), limited])
+    await engine.wait_until_sealed()
     return engine
 
 
@@ -55,6 +56,9 @@ async def create_singly(engine: LedgerEngine, events: list[Transfer]) -> list[Cr
 
 async def fill(engine: LedgerEngine, count: int, first_id: int = 1000) -> list[CreateTransferResult]:
     """Single transfers until so many segments are full and sealed."""
+    # A segment grows beyond its rows until the next one is prepared; which ids are in which is
+    # certain only where that is waited for.
+    await engine.wait_until_sealed()
     results = []
     for number in range(count):
         ids = range(first_id + number * ROWS, first_id + (number + 1) * ROWS)
